@@ -1,0 +1,72 @@
+// Where everything lives in the machine's one WebAssembly.Memory. Not the guest's physical address map
+// (that is the board's): these are offsets into the host-side linear memory that TypeScript, the interpreter,
+// translated regions and the support module share. tools/build-wasm.ts gives the same constants to AssemblyScript.
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const PAGE_SHIFT = 12;
+export const PAGE_BYTES = 1 << PAGE_SHIFT;
+
+/** Static data of the AssemblyScript module (tables, constants). */
+export const STATIC_DATA = 1 * KIB;
+export const STATIC_DATA_BYTES = 1 * MIB - STATIC_DATA;
+
+/** Hash table of translated blocks: BLOCK_HASH_COUNT little-endian u32 block addresses, 0 for none. */
+export const BLOCK_HASH = 1 * MIB;
+export const BLOCK_HASH_COUNT = 64 * KIB;
+
+/** One u32 per 4 KiB guest-physical page below 4 GiB: host page address | PHYS flags; 0 is "not memory": MMIO. */
+export const PHYS_MAP = 4 * MIB;
+/** One u32 per guest-physical page: the first block that has code in it, 0 for none. */
+export const PAGE_BLOCKS = 8 * MIB;
+/** One u64 per guest-physical page: bit n set when bytes [64n, 64n+64) of the page hold translated code. */
+export const PAGE_CODE_BITMAP = 12 * MIB;
+
+/** Flags in the low bits of a PHYS_MAP entry. */
+export const PHYS = {
+  READABLE: 1, // reads go straight to the host page
+  WRITABLE: 2, // writes go straight to the host page (absent: ROM, writes go to the bus)
+  CODE: 4, // translated code lies in the page: writes take the slow path
+} as const;
+
+/** Per-vCPU area: architectural and derived state (cpu/x86/state.ts), then its TLBs and its jump cache. */
+export const VCPU_AREA = 20 * MIB;
+export const VCPU_AREA_BYTES = 1 * MIB;
+export const VCPU_COUNT_MAX = 40;
+
+/** Offsets inside a vCPU area. */
+export const TLB_OFFSET = 64 * KIB;
+export const JUMP_CACHE_OFFSET = 512 * KIB;
+
+/** Software TLB. An entry is {tag u64, addend u32, physical page address u32}; host address = addend + u32(linear). */
+export const TLB_ENTRIES = 1024;
+export const TLB_ENTRY_BYTES = 16;
+export const TLB_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
+/** Which translation rules apply: supervisor, user, supervisor with EFLAGS.AC set (SMAP suspended). */
+export const MMU_INDEX = { SUPERVISOR: 0, USER: 1, SUPERVISOR_AC: 2 } as const;
+export const MMU_INDEX_COUNT = 3;
+/** The TLBs lie [mmu index][read, write, execute]. */
+export const TLB_KIND = { READ: 0, WRITE: 1, EXECUTE: 2 } as const;
+export const TLB_KIND_COUNT = 3;
+
+/** Jump cache: {rip u64, block u32, modeKey u32}, indexed by a hash of RIP. */
+export const JUMP_CACHE_ENTRIES = 4096;
+export const JUMP_CACHE_ENTRY_BYTES = 16;
+
+/** Decoded blocks: headers and IR records. When it is full everything is dropped and it starts again. */
+export const IR_ARENA = 64 * MIB;
+export const IR_ARENA_BYTES = 64 * MIB;
+
+/** Video memory, then ROM images. */
+export const VIDEO_MEMORY = 128 * MIB;
+export const VIDEO_MEMORY_BYTES = 16 * MIB;
+export const ROM = 144 * MIB;
+export const ROM_BYTES = 16 * MIB;
+
+/** Guest RAM, up to the end of the memory. */
+export const GUEST_RAM = 160 * MIB;
+/** A wasm32 memory ends at 4 GiB; guest RAM also stays below the PCI hole of the board. */
+export const GUEST_RAM_BYTES_MAX = 3072 * MIB;
+
+export const vcpuArea = (index: number): number => VCPU_AREA + index * VCPU_AREA_BYTES;
