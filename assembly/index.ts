@@ -1,2 +1,6 @@
 // The support module: what runs near the guest's speed but is not generated per guest.
-export { mmioRead } from './host'
+export * from './blocks'
+export * from './executor'
+export * from './flags'
+export * from './integer'
+export * from './system'

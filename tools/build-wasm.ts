@@ -1,8 +1,13 @@
 // Builds the WebAssembly parts: writes the constants that AssemblyScript shares with TypeScript (assembly/generated/),
-// compiles assembly/index.ts to dist/wasm/support.wasm. `--out DIR` puts the results elsewhere.
+// generates the interpreter, compiles assembly/index.ts: dist/wasm/interpreter.wasm and support.wasm. `--out DIR` puts the results elsewhere.
 import { mkdirSync, writeFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as map from '../src/memory/memory-map.ts';
+import { generateInterpreter } from '../src/cpu/interpreter/generate.ts';
+import { HELPERS } from '../src/cpu/ir/ops-helper.ts';
+import { STALE } from '../src/cpu/ir/ops-control.ts';
+import { CC } from '../src/cpu/ir/flags.ts';
+import { BLOCK, RECORD } from '../src/cpu/ir/record.ts';
 import { CPU_FIELDS, CPU_STATE_BYTES, EXIT, MODE, MODE_BITS, REQUEST } from '../src/cpu/x86/state.ts';
 
 type ConstantTree = { readonly [name: string]: number | ConstantTree };
@@ -26,9 +31,16 @@ export function layoutSource(): string {
     ...constantsOf('MODE_', MODE),
     ...constantsOf('REQUEST_', REQUEST),
     ...constantsOf('EXIT_', EXIT),
+    ...constantsOf('KIND_', CC),
+    ...constantsOf('BLOCK_HEADER_', BLOCK),
+    ...constantsOf('RECORD_', RECORD),
+    `export const STALE_OP: u32 = ${STALE};`,
     '',
   ].join('\n');
 }
+
+/** What both modules ask of the memory they import; the machine's is somewhere between. */
+const MEMORY_PAGES = { initial: map.GUEST_RAM / 65536, maximum: 65536 };
 
 async function main(): Promise<void> {
   const source = process.cwd(); // npm runs scripts in the package's folder
@@ -40,12 +52,15 @@ async function main(): Promise<void> {
   const layout = layoutSource();
   if (!existsSync(layoutFile) || readFileSync(layoutFile, 'utf8') !== layout) writeFileSync(layoutFile, layout);
 
+  const interpreter = generateInterpreter(MEMORY_PAGES, [...Object.keys(HELPERS), 'imul64']);
+  writeFileSync(join(out, 'interpreter.wasm'), interpreter);
+
   const asc = await import('assemblyscript/asc');
   // prettier-ignore
   const { error, stderr } = await asc.main([
     'assembly/index.ts', '--outFile', join(out, 'support.wasm'), '--textFile', join(out, 'support.wat'),
-    '--runtime', 'stub', '--noAssert', '-O3', '--converge', '--importMemory', '--sharedMemory', '--initialMemory', '2560',
-    '--maximumMemory', '65536', '--memoryBase', String(map.STATIC_DATA), '--enable', 'simd,threads',
+    '--runtime', 'stub', '--noAssert', '-O3', '--converge', '--importMemory', '--sharedMemory', '--initialMemory', String(MEMORY_PAGES.initial),
+    '--maximumMemory', String(MEMORY_PAGES.maximum), '--memoryBase', String(map.STATIC_DATA), '--enable', 'simd,threads',
   ]);
   if (error) {
     process.stderr.write(`${stderr.toString()}\n`);

@@ -84,6 +84,9 @@ saved('u32', 'a20Mask'); // 0xffffffff, or 0xffefffff with the gate closed
 
 // What was announced to the guest; fixed at creation. Feature words in the order of cpu/x86/cpuid.ts.
 for (let n = 0; n < 16; n++) derived('u32', `cpuidFeature${n}`);
+derived('u32', 'vendor0', 'vendor1', 'vendor2'); // EBX, EDX, ECX of CPUID leaf 0
+for (let n = 0; n < 12; n++) derived('u32', `brand${n}`); // CPUID leaves 0x80000002..4
+saved('u32', 'tscKhz'); // 0 counts as 1,000,000
 
 derived('u32', 'cpl'); // CS.RPL in protected mode, 0 in real mode, 3 in virtual-8086
 /** MODE bits (below) in the low 12, the TLB generation above: what a cached translation depends on. */
@@ -91,6 +94,11 @@ derived('u32', 'modeKey');
 derived('u32', 'tlbRead', 'tlbWrite', 'tlbExecute'); // addresses of the TLBs of the current MMU index
 /** A fault raised by the running instruction: vector or -1; the error code. Delivery clears it. */
 derived('u32', 'faultVector', 'faultError', 'faultHasError');
+/** 1: the running instruction (REP) is not finished, execute it again; written by the string helpers only. */
+derived('u32', 'repeat');
+/** EFLAGS.TF as the running instruction began; DR6 bits of data breakpoints it hit, reported after it. */
+derived('u32', 'stepArmed', 'pendingDebug');
+derived('u32', 'traceInterrupts'); // report deliveries to the host (`-d int`)
 /** Non-zero asks the executor to stop at the next block end: REQUEST bits. May be set from another thread. */
 derived('u32', 'request');
 derived('u32', 'exitReason', 'exitDetail');
@@ -99,10 +107,14 @@ derived('u32', 'vcpuIndex');
 derived('u64', 'scratch0', 'scratch1', 'scratch2', 'scratch3'); // slow-path transfers wider than a wasm value
 derived('u64', 'instructionCount'); // retired, updated when a slice ends and by block ends
 derived('u64', 'executorBudget');
+derived('u32', 'budgetSkipped'); // instructions of the slice that a request cut off
+derived('u32', 'pendingStep'); // EFLAGS.TF was set when the instruction began: #DB after it
 // Counters of the executor, read by `info jit` and the benchmarks.
 // prettier-ignore
 derived('u64', 'countTlbFill', 'countPageWalk', 'countMmio', 'countPort', 'countLookup', 'countJumpCacheMiss',
   'countBlock', 'countFault', 'countInterrupt', 'countTlbFlush', 'countCodeWrite', 'countCodeDrop', 'countHelper');
+
+derived('u32', 'ferr'); // the x87 asks for IRQ 13: an unmasked exception is pending with CR0.NE clear
 
 export const CPU_FIELDS: readonly CpuField[] = declared;
 export const CPU_STATE_BYTES = cursor;

@@ -1,0 +1,27 @@
+// EFLAGS as a whole: assembling it from the lazy triple and the rest, and who may change which bit (Intel SDM 2, POPF and IRET).
+import { CR4, EFLAGS } from './generated/layout';
+import { readFlags, writeFlags } from './flags';
+import {
+  FLAGS_ARITHMETIC, FLAG_AC, FLAG_DF, FLAG_ID, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VIF, FLAG_VIP, FLAG_VM, cpl, get32,
+  iopl, protectedMode, set32,
+} from './registers';
+
+/** The architectural EFLAGS. */
+export function allFlags(): u32 { return get32(EFLAGS) | readFlags(); }
+
+/** Replaces the arithmetic flags and those others that `mask` names. */
+export function loadFlags(value: u32, mask: u32): void {
+  const rest = mask & ~FLAGS_ARITHMETIC;
+  set32(EFLAGS, (get32(EFLAGS) & ~rest) | (value & rest) | 2);
+  writeFlags(value & FLAGS_ARITHMETIC);
+}
+
+/** The bits besides the arithmetic ones that POPF may change at the current privilege; IRET adds RF. */
+export function writableFlags(size: u32): u32 {
+  let mask = FLAG_TF | FLAG_DF | FLAG_NT | FLAG_AC | FLAG_ID;
+  if (cpl() <= iopl()) mask |= FLAG_IF;
+  if (cpl() == 0) mask |= FLAG_IOPL;
+  return size == 2 ? mask & 0xffff : mask;
+}
+
+export function clearFlags(mask: u32): void { set32(EFLAGS, get32(EFLAGS) & ~mask); }

@@ -1,0 +1,8 @@
+// Everything of floating point that the interpreter and translated code call: helpers NAME(d, a, b, imm).
+export * from './sse-float';
+export * from './sse-float-convert';
+export * from './sse-float-dot';
+export { fpCheck } from './x87-stack';
+export * from './x87-transfer';
+export * from './x87-arithmetic';
+export * from './x87-control';

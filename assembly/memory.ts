@@ -1,0 +1,157 @@
+// Accesses to guest memory by linear address: the slow path of the inlined TLB check, and all accesses of helpers.
+// An access that raises a fault returns 0 or does nothing; the caller tests faulted(). Both pages of an access that
+// straddles are checked before anything is written. Not here: segmentation (segment-check.ts).
+import { PHYS_CODE, PHYS_READABLE, PHYS_WRITABLE, MMU_INDEX_SUPERVISOR, TLB_KIND_READ, TLB_KIND_WRITE } from './generated/layout';
+import { codeWritten } from './blocks';
+import { dataWatched, noteAccess, pageWatched } from './debug';
+import { faulted } from './faults';
+import { mmuIndex } from './mode';
+import { translate, walkedGlobal, walkedPhysical, walkedShift } from './paging';
+import { loadHost, pageEntry, readBus, storeHost, writeBus } from './physical';
+import { code64, longMode } from './registers';
+import { tlbEntry, tlbFill, tlbHits, tlbHost, tlbTable } from './tlb';
+
+const PAGE_BYTES: u32 = 4096;
+
+/** Where the last resolve() ended when it is not plain host memory, and whether that memory holds translated code. */
+let resolvedPhysical: u64 = 0;
+let resolvedCode: bool = false;
+
+/** Host address of a byte, or 0: a fault was raised, or the byte is on the bus at resolvedPhysical. */
+function resolve(linear: u64, kind: u32, index: u32): usize {
+  resolvedCode = false;
+  const entry = tlbEntry(tlbTable(index, kind), linear);
+  if (tlbHits(entry, linear)) return tlbHost(entry, linear);
+  return resolveMiss(linear, kind, index);
+}
+
+function resolveMiss(linear: u64, kind: u32, index: u32): usize {
+  if (!translate(linear, kind, index)) return 0;
+  resolvedPhysical = walkedPhysical();
+  const page = pageEntry(resolvedPhysical);
+  if ((page & (kind == TLB_KIND_WRITE ? PHYS_WRITABLE : PHYS_READABLE)) == 0) return 0;
+  const host = page & 0xfffff000;
+  resolvedCode = kind == TLB_KIND_WRITE && (page & PHYS_CODE) != 0;
+  if (!resolvedCode && !pageWatched(linear)) {
+    tlbFill(index, kind, linear, host, <u32>resolvedPhysical & 0xfffff000, walkedGlobal(), walkedShift());
+  }
+  return host + (<u32>linear & 0xfff);
+}
+
+/** Linear address of the byte after the page of `linear`; addresses wrap at 4 GiB outside 64-bit code. */
+function nextPage(linear: u64): u64 {
+  const next = (linear | 0xfff) + 1;
+  return code64() || (longMode() && next >> 32 != 1) ? next : next & 0xffffffff;
+}
+
+// @ts-ignore: decorator
+@inline function straddles(linear: u64, size: u32): bool { return (<u32>linear & 0xfff) + size > PAGE_BYTES; }
+
+/** True when both pages allow the access. */
+function bothResolve(linear: u64, kind: u32, index: u32): bool {
+  resolve(linear, kind, index);
+  if (faulted()) return false;
+  resolve(nextPage(linear), kind, index);
+  return !faulted();
+}
+
+function readByte(linear: u64, index: u32): u64 {
+  const host = resolve(linear, TLB_KIND_READ, index);
+  return host ? <u64>load<u8>(host) : readBus(resolvedPhysical, 1);
+}
+
+function writeByte(linear: u64, index: u32, value: u64): void {
+  const host = resolve(linear, TLB_KIND_WRITE, index);
+  if (host == 0) return writeBus(resolvedPhysical, 1, value);
+  store<u8>(host, <u8>value);
+  if (resolvedCode) codeWritten(<u32>resolvedPhysical, 1);
+}
+
+function readStraddling(linear: u64, size: u32, index: u32): u64 {
+  if (!bothResolve(linear, TLB_KIND_READ, index)) return 0;
+  const first = PAGE_BYTES - (<u32>linear & 0xfff), next = nextPage(linear);
+  let value: u64 = 0;
+  for (let n: u32 = 0; n < size; n++) value |= readByte(n < first ? linear + n : next + n - first, index) << (n * 8);
+  return value;
+}
+
+function writeStraddling(linear: u64, size: u32, value: u64, index: u32): void {
+  if (!bothResolve(linear, TLB_KIND_WRITE, index)) return;
+  const first = PAGE_BYTES - (<u32>linear & 0xfff), next = nextPage(linear);
+  for (let n: u32 = 0; n < size; n++) writeByte(n < first ? linear + n : next + n - first, index, value >> (n * 8));
+}
+
+/** A read of 1, 2, 4 or 8 bytes under the rules of an MMU index. */
+export function readAs(linear: u64, size: u32, index: u32): u64 {
+  let value: u64;
+  if (straddles(linear, size)) value = readStraddling(linear, size, index);
+  else {
+    const host = resolve(linear, TLB_KIND_READ, index);
+    if (host) value = loadHost(host, size);
+    else if (faulted()) return 0;
+    else value = readBus(resolvedPhysical, size);
+  }
+  if (dataWatched() && !faulted()) noteAccess(linear, size, false);
+  return value;
+}
+
+export function writeAs(linear: u64, size: u32, value: u64, index: u32): void {
+  if (straddles(linear, size)) writeStraddling(linear, size, value, index);
+  else {
+    const host = resolve(linear, TLB_KIND_WRITE, index);
+    if (host) {
+      storeHost(host, size, value);
+      if (resolvedCode) codeWritten(<u32>resolvedPhysical, size);
+    } else if (faulted()) return;
+    else writeBus(resolvedPhysical, size, value);
+  }
+  if (dataWatched() && !faulted()) noteAccess(linear, size, true);
+}
+
+/** Raises what a write of `size` bytes (up to a page) would raise. */
+export function prepareWriteAs(linear: u64, size: u32, index: u32): void {
+  if (straddles(linear, size)) bothResolve(linear, TLB_KIND_WRITE, index);
+  else resolve(linear, TLB_KIND_WRITE, index);
+}
+
+/** Raises what a read of `size` bytes (up to a page) would raise. */
+export function prepareRead(linear: u64, size: u32): void {
+  if (straddles(linear, size)) bothResolve(linear, TLB_KIND_READ, mmuIndex());
+  else resolve(linear, TLB_KIND_READ, mmuIndex());
+}
+
+export function readMemory(linear: u64, size: u32): u64 { return readAs(linear, size, mmuIndex()); }
+export function writeMemory(linear: u64, size: u32, value: u64): void { writeAs(linear, size, value, mmuIndex()); }
+export function prepareWrite(linear: u64, size: u32): void { prepareWriteAs(linear, size, mmuIndex()); }
+
+/** Implicit supervisor accesses to descriptor tables and the TSS: SMAP applies whatever EFLAGS.AC says. */
+export function readSystem(linear: u64, size: u32): u64 { return readAs(linear, size, MMU_INDEX_SUPERVISOR); }
+export function writeSystem(linear: u64, size: u32, value: u64): void { writeAs(linear, size, value, MMU_INDEX_SUPERVISOR); }
+
+/** Linear address `offset` bytes on, with the wrap of the current mode. */
+function advance(linear: u64, offset: u32): u64 { return code64() ? linear + offset : (linear + offset) & 0xffffffff; }
+
+export function readMemory128(linear: u64, target: usize): void {
+  if (straddles(linear, 16)) prepareRead(linear, 16);
+  if (faulted()) return;
+  const low = readMemory(linear, 8);
+  if (faulted()) return;
+  const high = readMemory(advance(linear, 8), 8);
+  store<u64>(target, low);
+  store<u64>(target, high, 8);
+}
+
+export function writeMemory128(linear: u64, source: usize): void {
+  prepareWrite(linear, 16);
+  if (faulted()) return;
+  writeMemory(linear, 8, load<u64>(source));
+  writeMemory(advance(linear, 8), 8, load<u64>(source, 8));
+}
+
+/** Host address of a linear byte for a bulk operation up to the end of its page; 0: use the ordinary accesses (or faulted()). */
+export function hostForRead(linear: u64): usize { return dataWatched() ? 0 : resolve(linear, TLB_KIND_READ, mmuIndex()); }
+export function hostForWrite(linear: u64): usize {
+  if (dataWatched()) return 0;
+  const host = resolve(linear, TLB_KIND_WRITE, mmuIndex());
+  return resolvedCode ? 0 : host;
+}

@@ -1,0 +1,281 @@
+// String instructions, one call for a run of elements. imm: size (1, 2, 4, 8) | rep << 4 (0 none, 1 REP or REPE, 2 REPNE)
+// | segment << 8 | address size (2, 4, 8) << 12. Registers tell after each element how far the instruction got, so a fault in
+// the middle is precise; a call that stops before the count is used up leaves `repeat` set and is made again.
+import {
+  CC_A, CC_B, CC_OP, EFLAGS, KIND_SUB, RAX, RCX, RDI, RDX, REPEAT, RSI,
+} from './generated/layout';
+import { clearFault, faulted } from './faults';
+import { hostForRead, hostForWrite, prepareWrite, readMemory, writeMemory } from './memory';
+import { inPort, outPort, portsAllowed } from './port-access';
+import { loadHost, storeHost } from './physical';
+import { FLAG_DF, SEGMENT_ES, get32, get64, mergeSize, set32, set64, sizeMask } from './registers';
+import { linearAddress } from './segment-check';
+
+const PAGE_BYTES: u32 = 4096;
+const BYTES_PER_CALL: u64 = 65536;
+const ELEMENTS_PER_CALL: u64 = 4096;
+const REP_NONE: u32 = 0;
+const REP_EQUAL: u32 = 1;
+
+/** The instruction under way. */
+let size: u32 = 1;
+let repeated: u32 = 0;
+let segment: u32 = 0;
+let addressSize: u32 = 8;
+let mask: u64 = 0;
+let step: u64 = 0;
+/** Elements left, and how many more this call may do. */
+let left: u64 = 0;
+let budget: u64 = 0;
+let source: u64 = 0;
+let target: u64 = 0;
+
+function begin(imm: i32): void {
+  size = imm & 15;
+  repeated = (imm >> 4) & 15;
+  segment = (imm >> 8) & 15;
+  addressSize = (imm >> 12) & 15;
+  mask = sizeMask(addressSize);
+  const backwards = (get32(EFLAGS) & FLAG_DF) != 0;
+  step = backwards ? 0 - <u64>size : size;
+  left = repeated == REP_NONE ? 1 : get64(RCX) & mask;
+  budget = ELEMENTS_PER_CALL;
+  source = get64(RSI) & mask;
+  target = get64(RDI) & mask;
+}
+
+function finish(): void {
+  if (repeated == REP_NONE) return;
+  set64(RCX, mergeSize(get64(RCX), left, addressSize));
+  set32(REPEAT, left != 0 && !faulted() ? 1 : 0);
+}
+function finishSource(): void { set64(RSI, mergeSize(get64(RSI), source, addressSize)); }
+function finishTarget(): void { set64(RDI, mergeSize(get64(RDI), target, addressSize)); }
+
+// @ts-ignore: decorator
+@inline function more(): bool { return left != 0 && budget != 0; }
+function advanceSource(): void { source = (source + step) & mask; }
+function advanceTarget(): void { target = (target + step) & mask; }
+function took(elements: u64): void {
+  left -= elements;
+  budget = budget > elements ? budget - elements : 0;
+}
+
+function readSource(): u64 {
+  const linear = linearAddress(segment, source, size, false);
+  return faulted() ? 0 : readMemory(linear, size);
+}
+function readTarget(): u64 {
+  const linear = linearAddress(SEGMENT_ES, target, size, false);
+  return faulted() ? 0 : readMemory(linear, size);
+}
+function writeTarget(value: u64): void {
+  const linear = linearAddress(SEGMENT_ES, target, size, true);
+  if (!faulted()) writeMemory(linear, size, value);
+}
+
+/** Bytes, a multiple of the element, that a forward run from `offset` may take inside its page and its address size. */
+function runBytes(offset: u64, linear: u64): u32 {
+  let bytes: u64 = PAGE_BYTES - (<u32>linear & 0xfff);
+  if (left < bytes / size) bytes = left * size;
+  if (addressSize != 8 && offset + bytes - 1 > mask) bytes = mask - offset + 1;
+  return <u32>bytes & ~(size - 1);
+}
+
+/** Linear address of a run for the bulk path. A segment fault is forgotten: the element path meets it where it belongs. */
+function runAddress(segmentIndex: u32, offset: u64, bytes: u32, write: bool): u64 {
+  const linear = linearAddress(segmentIndex, offset, bytes, write);
+  if (!faulted()) return linear;
+  clearFault();
+  return ~(<u64>0);
+}
+const NO_RUN: u64 = 0xffffffffffffffff;
+
+/** Copies a run if it can; false: take the element path (or faulted()). */
+function moveRun(): bool {
+  const from = runAddress(segment, source, size, false), to = runAddress(SEGMENT_ES, target, size, true);
+  if (from == NO_RUN || to == NO_RUN) return false;
+  const fromBytes = runBytes(source, from), toBytes = runBytes(target, to);
+  const bytes = fromBytes < toBytes ? fromBytes : toBytes;
+  if (bytes < size * 2) return false;
+  if (runAddress(segment, source, bytes, false) == NO_RUN || runAddress(SEGMENT_ES, target, bytes, true) == NO_RUN) return false;
+  const fromHost = hostForRead(from);
+  if (fromHost == 0) return false;
+  const toHost = hostForWrite(to);
+  if (toHost == 0) return false;
+  if (toHost > fromHost && toHost < fromHost + bytes) {
+    for (let at: u32 = 0; at < bytes; at += size) storeHost(toHost + at, size, loadHost(fromHost + at, size));
+  } else memory.copy(toHost, fromHost, bytes);
+  source = (source + bytes) & mask;
+  target = (target + bytes) & mask;
+  left -= bytes / size;
+  return true;
+}
+
+export function movs(d: usize, a: usize, b: usize, imm: i32): void {
+  begin(imm);
+  const bulk = repeated != REP_NONE && step == size;
+  let bytesLeft: u64 = BYTES_PER_CALL;
+  while (more()) {
+    const before = left;
+    if (bulk && moveRun()) {
+      const bytes = (before - left) * size;
+      if (bytes >= bytesLeft) break;
+      bytesLeft -= bytes;
+      continue;
+    }
+    if (faulted()) break;
+    const value = readSource();
+    if (faulted()) break;
+    writeTarget(value);
+    if (faulted()) break;
+    advanceSource();
+    advanceTarget();
+    took(1);
+  }
+  finishSource();
+  finishTarget();
+  finish();
+}
+
+function uniform(value: u64): bool {
+  const byte = value & 0xff;
+  return ((byte * 0x0101010101010101) & sizeMask(size)) == (value & sizeMask(size));
+}
+
+function storeRun(value: u64): bool {
+  const to = runAddress(SEGMENT_ES, target, size, true);
+  if (to == NO_RUN) return false;
+  const bytes = runBytes(target, to);
+  if (bytes < size * 2 || runAddress(SEGMENT_ES, target, bytes, true) == NO_RUN) return false;
+  const host = hostForWrite(to);
+  if (host == 0) return false;
+  if (uniform(value)) memory.fill(host, <u8>value, bytes);
+  else for (let at: u32 = 0; at < bytes; at += size) storeHost(host + at, size, value);
+  target = (target + bytes) & mask;
+  left -= bytes / size;
+  return true;
+}
+
+export function stos(d: usize, a: usize, b: usize, imm: i32): void {
+  begin(imm);
+  const value = get64(RAX), bulk = repeated != REP_NONE && step == size;
+  let bytesLeft: u64 = BYTES_PER_CALL;
+  while (more()) {
+    const before = left;
+    if (bulk && storeRun(value)) {
+      const bytes = (before - left) * size;
+      if (bytes >= bytesLeft) break;
+      bytesLeft -= bytes;
+      continue;
+    }
+    if (faulted()) break;
+    writeTarget(value);
+    if (faulted()) break;
+    advanceTarget();
+    took(1);
+  }
+  finishTarget();
+  finish();
+}
+
+export function lods(d: usize, a: usize, b: usize, imm: i32): void {
+  begin(imm);
+  while (more()) {
+    const value = readSource();
+    if (faulted()) break;
+    set64(RAX, mergeSize(get64(RAX), value, size));
+    advanceSource();
+    took(1);
+  }
+  finishSource();
+  finish();
+}
+
+/** Arithmetic flags of first - second, in the lazy form. */
+function setCompare(first: u64, second: u64): void {
+  set64(CC_A, first);
+  set64(CC_B, second);
+  set32(CC_OP, (KIND_SUB << 2) | ctz(size));
+}
+
+/** Whether a repeated comparison ends after this element. */
+function stops(first: u64, second: u64): bool {
+  return repeated != REP_NONE && (first == second) != (repeated == REP_EQUAL);
+}
+
+/** Ends a comparison: when it stopped on its condition it is finished whatever the count says. */
+function finishCompare(done: u64, first: u64, second: u64, stopped: bool): void {
+  if (done) setCompare(first, second);
+  finish();
+  if (stopped) set32(REPEAT, 0);
+}
+
+export function cmps(d: usize, a: usize, b: usize, imm: i32): void {
+  begin(imm);
+  const total = left;
+  let first: u64 = 0, second: u64 = 0, stopped = false;
+  while (more() && !stopped) {
+    const x = readSource();
+    if (faulted()) break;
+    const y = readTarget();
+    if (faulted()) break;
+    first = x;
+    second = y;
+    advanceSource();
+    advanceTarget();
+    took(1);
+    stopped = stops(x, y);
+  }
+  finishSource();
+  finishTarget();
+  finishCompare(total - left, first, second, stopped);
+}
+
+export function scas(d: usize, a: usize, b: usize, imm: i32): void {
+  begin(imm);
+  const total = left, value = get64(RAX) & sizeMask(size);
+  let element: u64 = 0, stopped = false;
+  while (more() && !stopped) {
+    const x = readTarget();
+    if (faulted()) break;
+    element = x;
+    advanceTarget();
+    took(1);
+    stopped = stops(value, x);
+  }
+  finishTarget();
+  finishCompare(total - left, value, element, stopped);
+}
+
+export function ins(d: usize, a: usize, b: usize, imm: i32): void {
+  begin(imm);
+  const port = <u32>get64(RDX) & 0xffff;
+  if (!portsAllowed(port, size)) return;
+  while (more()) {
+    const linear = linearAddress(SEGMENT_ES, target, size, true);
+    if (faulted()) break;
+    prepareWrite(linear, size);
+    if (faulted()) break;
+    writeMemory(linear, size, inPort(port, size));
+    advanceTarget();
+    took(1);
+  }
+  finishTarget();
+  finish();
+}
+
+export function outs(d: usize, a: usize, b: usize, imm: i32): void {
+  begin(imm);
+  const port = <u32>get64(RDX) & 0xffff;
+  if (!portsAllowed(port, size)) return;
+  while (more()) {
+    const value = readSource();
+    if (faulted()) break;
+    outPort(port, size, value);
+    advanceSource();
+    took(1);
+  }
+  finishSource();
+  finish();
+}

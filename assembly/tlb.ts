@@ -1,0 +1,128 @@
+// The software TLBs: filling, looking up and dropping entries, and the generation that guards the jump cache.
+// Not here: page walks (paging.ts). Entry layout and sizes: src/memory/memory-map.ts.
+// A flush touches only what was filled since the last one: each table keeps a log of the slots it filled, apart for global
+// and other pages, so that a change of CR3 costs a few hundred stores and keeps the kernel's global pages.
+import { cpu } from './host';
+import {
+  COUNT_TLB_FILL, COUNT_TLB_FLUSH, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, MMU_INDEX_COUNT, MODE_BITS, MODE_KEY,
+  TLB_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_KIND_COUNT, TLB_KIND_WRITE, TLB_OFFSET,
+} from './generated/layout';
+import { count } from './registers';
+
+const EMPTY: u64 = 0xffffffffffffffff;
+const PAGE_MASK: u64 = 0xfffffffffffff000;
+const TABLE_COUNT: u32 = MMU_INDEX_COUNT * TLB_KIND_COUNT;
+const LOG_OFFSET: u32 = TLB_OFFSET + TABLE_COUNT * TLB_BYTES;
+const LOG_SLOTS: u32 = 512;
+const LOG_BYTES: u32 = LOG_SLOTS * 2;
+/** Slots logged per table: [table][0: other, 1: global] as u32; above LOG_SLOTS the log is of no use. */
+const logCounts: usize = memory.data(72, 8);
+/** Hash sets of 2 MiB (4 MiB without PAE) and 1 GiB regions that have entries from large pages: one bit a region. */
+const LARGE_BITS: u32 = 4096;
+const largeRegions: usize = memory.data(512, 4);
+const hugeRegions: usize = memory.data(512, 4);
+
+// @ts-ignore: decorator
+@inline export function tlbTable(index: u32, kind: u32): usize { return cpu + TLB_OFFSET + (index * TLB_KIND_COUNT + kind) * TLB_BYTES; }
+// @ts-ignore: decorator
+@inline export function tlbEntry(table: usize, linear: u64): usize {
+  return table + ((<u32>(linear >> 12)) & (TLB_ENTRIES - 1)) * TLB_ENTRY_BYTES;
+}
+// @ts-ignore: decorator
+@inline export function tlbHits(entry: usize, linear: u64): bool { return load<u64>(entry) == (linear & PAGE_MASK); }
+// @ts-ignore: decorator
+@inline export function tlbHost(entry: usize, linear: u64): usize { return load<u32>(entry, 8) + <u32>linear; }
+// @ts-ignore: decorator
+@inline export function tlbPhysical(entry: usize, linear: u64): u32 { return load<u32>(entry, 12) | (<u32>linear & 0xfff); }
+
+function regionBit(linear: u64, shift: u32): u32 {
+  const region = <u32>(linear >> shift);
+  return (region ^ (region >> 12)) & (LARGE_BITS - 1);
+}
+function markRegion(set: usize, bit: u32): void {
+  const word = set + ((bit >> 5) << 2);
+  store<u32>(word, load<u32>(word) | (<u32>1 << (bit & 31)));
+}
+function hasRegion(set: usize, bit: u32): bool { return ((load<u32>(set + ((bit >> 5) << 2)) >> (bit & 31)) & 1) != 0; }
+
+/** Adds a translation. `pageShift` is 12 or that of the large page it is a piece of. */
+export function tlbFill(index: u32, kind: u32, linear: u64, hostPage: u32, physicalPage: u32, global: bool, pageShift: u32): void {
+  count(COUNT_TLB_FILL);
+  const table = index * TLB_KIND_COUNT + kind;
+  const entry = tlbEntry(tlbTable(index, kind), linear);
+  store<u64>(entry, linear & PAGE_MASK);
+  store<u32>(entry, hostPage - (<u32>linear & 0xfffff000), 8);
+  store<u32>(entry, physicalPage, 12);
+  if (pageShift == 30) markRegion(hugeRegions, regionBit(linear, 30));
+  else if (pageShift != 12) markRegion(largeRegions, regionBit(linear, 22));
+  const log = table * 2 + <u32>global;
+  const used = load<u32>(logCounts + log * 4);
+  if (used < LOG_SLOTS) store<u16>(cpu + LOG_OFFSET + log * LOG_BYTES + used * 2, <u16>((linear >> 12) & (TLB_ENTRIES - 1)));
+  if (used <= LOG_SLOTS) store<u32>(logCounts + log * 4, used + 1);
+}
+
+function emptyTable(table: u32): void {
+  memory.fill(cpu + TLB_OFFSET + table * TLB_BYTES, 0xff, TLB_BYTES);
+  store<u64>(logCounts + table * 8, 0);
+}
+
+function flushLog(table: u32, global: u32): void {
+  const log = table * 2 + global;
+  const used = load<u32>(logCounts + log * 4);
+  if (used > LOG_SLOTS) return emptyTable(table);
+  const base = cpu + TLB_OFFSET + table * TLB_BYTES;
+  const slots = cpu + LOG_OFFSET + log * LOG_BYTES;
+  for (let n: u32 = 0; n < used; n++) store<u64>(base + <u32>load<u16>(slots + n * 2) * TLB_ENTRY_BYTES, EMPTY);
+  store<u32>(logCounts + log * 4, 0);
+}
+
+/** A new generation: no cached (RIP, modeKey) pair matches any more. */
+export function bumpGeneration(): void {
+  const key = load<u32>(cpu + MODE_KEY) + (1 << MODE_BITS);
+  if (key < 1 << MODE_BITS) memory.fill(cpu + JUMP_CACHE_OFFSET, 0, JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES);
+  store<u32>(cpu + MODE_KEY, key);
+}
+
+/** Drops every translation. */
+export function flushTlb(): void {
+  count(COUNT_TLB_FLUSH);
+  for (let table: u32 = 0; table < TABLE_COUNT; table++) { flushLog(table, 0); flushLog(table, 1); }
+  memory.fill(largeRegions, 0, LARGE_BITS / 8);
+  memory.fill(hugeRegions, 0, LARGE_BITS / 8);
+  bumpGeneration();
+}
+
+/** Drops the translations that are not global: a load of CR3. */
+export function flushNotGlobal(): void {
+  count(COUNT_TLB_FLUSH);
+  for (let table: u32 = 0; table < TABLE_COUNT; table++) flushLog(table, 0);
+  bumpGeneration();
+}
+
+/** Power-on: the tables are filled whatever the logs say. */
+export function resetTlb(): void {
+  for (let table: u32 = 0; table < TABLE_COUNT; table++) emptyTable(table);
+  memory.fill(cpu + JUMP_CACHE_OFFSET, 0, JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES);
+  flushTlb();
+}
+
+/** INVLPG: the page that holds `linear`, of whatever size it is. */
+export function flushPage(linear: u64): void {
+  if (hasRegion(largeRegions, regionBit(linear, 22)) || hasRegion(hugeRegions, regionBit(linear, 30))) return flushTlb();
+  count(COUNT_TLB_FLUSH);
+  for (let table: u32 = 0; table < TABLE_COUNT; table++) {
+    const entry = tlbEntry(cpu + TLB_OFFSET + table * TLB_BYTES, linear);
+    if (tlbHits(entry, linear)) store<u64>(entry, EMPTY);
+  }
+  bumpGeneration();
+}
+
+/** A physical page got translated code: writes to it must be seen from now on. */
+export function dropWriteEntries(physicalPage: u32): void {
+  for (let index: u32 = 0; index < MMU_INDEX_COUNT; index++) {
+    const table = tlbTable(index, TLB_KIND_WRITE);
+    for (let entry = table; entry < table + TLB_BYTES; entry += TLB_ENTRY_BYTES) {
+      if (load<u32>(entry, 12) == physicalPage) store<u64>(entry, EMPTY);
+    }
+  }
+}

@@ -1,0 +1,290 @@
+// The arguments of nandu-system-x86_64's options that have a syntax or rules of their own. See system-options.ts.
+import { Failure } from '../base/failure.ts';
+import { GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
+import { parseKeyValue } from '../schema/key-value.ts';
+import { bool, choice, propertiesFromText, size, str, type Properties } from '../schema/property.ts';
+import { formatSize } from '../schema/size.ts';
+import { DEFAULT_RAM_BYTES, type IcountOptions, type LogItem, type RtcOptions } from '../vm/options.ts';
+import type { SystemSettings } from './system-settings.ts';
+
+const invalid = (message: string): Failure => new Failure('invalid-argument', message);
+const unsupported = (message: string): Failure => new Failure('unsupported', message);
+const isHelp = (text: string): boolean => text === 'help' || text === '?';
+
+// -machine
+
+const MACHINE_HELP = `Supported machines are:
+pc                   Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-7.2)
+pc-i440fx-7.2        Standard PC (i440FX + PIIX, 1996) (default)
+`;
+const MACHINE_TYPES = new Set(['pc', 'pc-i440fx-7.2']);
+
+const machineProperties = {
+  type: { type: str },
+  accel: { type: str },
+  acpi: { type: choice('on', 'off', 'auto') },
+  hpet: { type: bool },
+  kernel: { type: str },
+  initrd: { type: str },
+  append: { type: str },
+  firmware: { type: str },
+  usb: { type: bool },
+  // Accepted, because scripts give them and nothing depends on them here.
+  vmport: { type: choice('on', 'off', 'auto') },
+  smm: { type: choice('on', 'off', 'auto') },
+  graphics: { type: bool },
+  'dump-guest-core': { type: bool },
+  'mem-merge': { type: bool },
+} as const satisfies Properties;
+
+export function applyMachine(settings: SystemSettings, text: string): string | void {
+  if (isHelp(text) || isHelp(text.replace(/^type=/, ''))) return MACHINE_HELP;
+  const unknown = (name: string): Failure => invalid(`Property 'pc-i440fx-7.2-machine.${name}' not found`);
+  const values = propertiesFromText(machineProperties, text, { impliedName: 'type', unknown });
+  if (values.type !== undefined && !MACHINE_TYPES.has(values.type)) {
+    throw invalid('unsupported machine type (use -machine help to list supported machines)');
+  }
+  if (values.accel !== undefined) chooseAccelerator(values.accel.split(':'));
+  if (values.usb === true) throw unsupported('USB is not supported yet');
+  if (values.acpi !== undefined) settings.acpi = values.acpi !== 'off';
+  settings.hpet = values.hpet ?? settings.hpet;
+  settings.kernel = values.kernel ?? settings.kernel;
+  settings.initrd = values.initrd ?? settings.initrd;
+  settings.append = values.append ?? settings.append;
+  settings.bios = values.firmware ?? settings.bios;
+}
+
+// -accel
+
+const ACCELERATORS_LATER = new Set(['kvm', 'xen', 'hax', 'hvf', 'nvmm', 'whpx', 'qtest']);
+
+/** The first of a list that there is; with none, the error is about the last. */
+function chooseAccelerator(names: readonly string[]): void {
+  if (names.includes('tcg')) return;
+  const name = names.at(-1) ?? '';
+  if (name === '') throw invalid('no accelerator found');
+  if (ACCELERATORS_LATER.has(name)) throw unsupported(`accelerator ${name} is not supported yet, use tcg`);
+  throw invalid(`invalid accelerator ${name}`);
+}
+
+const tcgProperties = {
+  accel: { type: str },
+  translate: { type: bool },
+  thread: { type: str },
+  'tb-size': { type: size() },
+  'split-wx': { type: bool },
+} as const satisfies Properties;
+
+export function applyAccel(settings: SystemSettings, text: string): string | void {
+  if (isHelp(text)) return 'Accelerators supported in nandu:\ntcg\n';
+  const [first] = parseKeyValue(text, 'accel');
+  if (first?.name === 'accel') chooseAccelerator([first.value]);
+  const unknown = (name: string): Failure => invalid(`Property 'tcg-accel.${name}' not found`);
+  const { translate, thread } = propertiesFromText(tcgProperties, text, { impliedName: 'accel', unknown });
+  if (thread !== undefined && thread !== 'single' && thread !== 'multi') throw invalid(`Invalid 'thread' setting ${thread}`);
+  settings.translate = translate ?? settings.translate;
+}
+
+// -cpu
+
+const CPU_MODELS: Readonly<Record<string, string>> = {
+  max: 'Enables all features that nandu has',
+  qemu64: 'QEMU Virtual CPU version 2.5+',
+};
+const CPU_ALIASES: Readonly<Record<string, string>> = { 'qemu64-v1': 'qemu64' };
+
+export function applyCpu(settings: SystemSettings, text: string): string | void {
+  if (isHelp(text)) {
+    return `Available CPUs:\n${Object.entries(CPU_MODELS).map(([name, help]) => `x86 ${name.padEnd(20)}  ${help}\n`).join('')}`;
+  }
+  const [model = '', ...overrides] = text.split(',');
+  const known = CPU_ALIASES[model] ?? model;
+  if (!Object.hasOwn(CPU_MODELS, known)) throw invalid(`unable to find CPU model '${model}'`);
+  settings.cpuModel = known;
+  settings.cpuOverrides.splice(0, Infinity, ...overrides.map(parseOverride));
+}
+
+function parseOverride(text: string): { name: string; value: boolean | string } {
+  if (text.startsWith('+')) return { name: text.slice(1), value: true };
+  if (text.startsWith('-')) return { name: text.slice(1), value: false };
+  const equals = text.indexOf('=');
+  if (equals < 0) return { name: text, value: true };
+  const value = text.slice(equals + 1);
+  return { name: text.slice(0, equals), value: value === 'on' ? true : value === 'off' ? false : value };
+}
+
+// -smp
+
+const SMP_MAX = 1;
+const TOPOLOGY = ['cpus', 'maxcpus', 'sockets', 'dies', 'clusters', 'cores', 'threads'] as const;
+
+export function parseSmp(text: string): number {
+  const counts: Partial<Record<string, number>> = {};
+  for (const { name, value } of parseKeyValue(text, 'cpus')) {
+    if (!TOPOLOGY.some((known) => known === name)) throw invalid(`Parameter 'smp.${name}' is unexpected`);
+    if (!/^-?\d+$/.test(value)) throw invalid(`Parameter 'smp.${name}' expects integer`);
+    counts[name] = Number(value);
+  }
+  const { sockets = 1, dies = 1, clusters = 1, cores = 1, threads = 1 } = counts;
+  const product = sockets * dies * clusters * cores * threads;
+  const cpus = counts['cpus'] ?? product;
+  for (const count of [cpus, counts['maxcpus'] ?? cpus, product]) {
+    if (count > SMP_MAX || count < 0) {
+      throw invalid(`Invalid SMP CPUs ${count}. The max CPUs supported by machine 'pc-i440fx-7.2' is ${SMP_MAX}`);
+    }
+    if (count === 0) throw invalid('Invalid CPU topology: CPU topology parameters must be greater than zero');
+  }
+  return cpus;
+}
+
+// -m
+
+const RAM_BYTES_MIN = 1024 * 1024;
+const RAM_GRANULE_BYTES = 8192;
+
+export function parseMemory(text: string): number {
+  const memory = { size: { type: size('m') }, slots: { type: str }, maxmem: { type: size('m') } } as const;
+  const { size: asked = DEFAULT_RAM_BYTES, slots, maxmem } = propertiesFromText(memory, text, { impliedName: 'size' });
+  if (slots !== undefined || maxmem !== undefined) throw unsupported('memory hot-plug (slots, maxmem) is not supported yet');
+  const bytes = asked === 0 ? DEFAULT_RAM_BYTES : Math.ceil(asked / RAM_GRANULE_BYTES) * RAM_GRANULE_BYTES;
+  if (bytes < RAM_BYTES_MIN) throw invalid(`guest memory must be at least ${formatSize(RAM_BYTES_MIN)}`);
+  if (bytes > GUEST_RAM_BYTES_MAX) {
+    throw new Failure('limit', `guest memory can be at most ${formatSize(GUEST_RAM_BYTES_MAX)} (the limit of a wasm32 memory)`);
+  }
+  return bytes;
+}
+
+// -global, -boot, -display, -vga
+
+export function parseGlobal(text: string): SystemSettings['globals'][number] {
+  const origin = `-global ${text}`;
+  const short = /^(?<driver>[^.=,]+)\.(?<property>[^=]+)=(?<value>.*)$/.exec(text)?.groups;
+  if (short !== undefined) return { driver: short['driver']!, property: short['property']!, value: short['value']!, origin };
+  const { driver, property, value } = propertiesFromText({ driver: { type: str }, property: { type: str }, value: { type: str } } as const, text);
+  if (driver === undefined || property === undefined || value === undefined) throw invalid(`Invalid parameter '${text}'`);
+  return { driver, property, value, origin };
+}
+
+export function checkBoot(text: string): void {
+  const declared = { order: { type: str }, once: { type: str }, menu: { type: bool }, strict: { type: bool } } as const satisfies Properties;
+  const unknown = (name: string): Failure => invalid(`Parameter 'boot.${name}' is unexpected`);
+  const { order = '', once = '', menu = false } = propertiesFromText(declared, text, { impliedName: 'order', unknown });
+  if (menu) throw unsupported('a boot menu is not supported yet');
+  for (const drives of [order, once]) checkDrives(drives);
+}
+
+function checkDrives(drives: string): void {
+  for (const [index, drive] of [...drives].entries()) {
+    if (drive < 'a' || drive > 'p') throw invalid(`Invalid boot device '${drive}'`);
+    if (drives.indexOf(drive) < index) throw invalid(`Boot device '${drive}' was given twice`);
+  }
+}
+
+const DISPLAYS_LATER = new Set(['gtk', 'sdl', 'vnc', 'curses', 'egl-headless', 'spice-app', 'dbus', 'cocoa', 'default']);
+
+export function checkDisplay(text: string): string | void {
+  const [type = ''] = text.split(/[,=]/);
+  if (isHelp(text)) return 'Available display backend types:\nnone\n';
+  if (DISPLAYS_LATER.has(type)) throw unsupported('not supported yet, use none');
+  if (type !== 'none') throw invalid(`Parameter 'type' does not accept value '${type}'`);
+}
+
+const VGA_LATER = new Set(['std', 'cirrus', 'vmware', 'qxl', 'xenfb', 'tcx', 'cg3', 'virtio']);
+
+export function checkVga(text: string): string | void {
+  if (isHelp(text)) return 'none                 no graphic card\n';
+  if (VGA_LATER.has(text)) throw unsupported(`-vga ${text}: not supported yet, use none`);
+  if (text !== 'none') throw invalid(`unknown vga type: ${text}`);
+}
+
+// -uuid, -rtc, -icount
+
+export function parseUuid(text: string): string {
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) throw invalid('failed to parse UUID string: wrong format');
+  return text.toLowerCase();
+}
+
+const rtcProperties = {
+  base: { type: str },
+  clock: { type: str },
+  driftfix: { type: str },
+} as const satisfies Properties;
+
+const oneOf = <T extends string>(text: string, ...values: readonly T[]): T => {
+  const value = values.find((candidate) => candidate === text);
+  if (value === undefined) throw invalid(`invalid option value '${text}'`);
+  return value;
+};
+
+export function parseRtc(text: string): RtcOptions {
+  const { base = 'utc', clock = 'host', driftfix = 'none' } = propertiesFromText(rtcProperties, text);
+  oneOf(driftfix, 'none', 'slew'); // no tick is ever lost here, so there is nothing to slew
+  return { base: base === 'utc' || base === 'localtime' ? base : { startMs: parseDate(base) }, clock: oneOf(clock, 'host', 'rt', 'vm') };
+}
+
+function parseDate(text: string): number {
+  const startMs = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$/.test(text) ? Date.parse(text.length > 10 ? `${text}Z` : text) : Number.NaN;
+  if (Number.isNaN(startMs)) throw invalid("invalid datetime format, valid formats: '2006-06-17T16:01:21' or '2006-06-17'");
+  return startMs;
+}
+
+const icountProperties = {
+  shift: { type: str },
+  sleep: { type: bool },
+  align: { type: bool },
+  rr: { type: str },
+  rrfile: { type: str },
+  rrsnapshot: { type: str },
+} as const satisfies Properties;
+const ICOUNT_SHIFT_MAX = 10;
+
+export function parseIcount(text: string): IcountOptions {
+  const { shift, sleep = true, align = false, rr } = propertiesFromText(icountProperties, text, { impliedName: 'shift' });
+  if (rr !== undefined) throw unsupported('record and replay is not supported yet');
+  if (align) throw unsupported('align=on is not supported yet');
+  if (shift === undefined) throw invalid('icount: missing shift value');
+  if (shift === 'auto') return { shift, sleep };
+  if (!/^\d+$/.test(shift) || Number(shift) > ICOUNT_SHIFT_MAX) throw invalid('icount: Invalid shift value');
+  return { shift: Number(shift), sleep };
+}
+
+// -action
+
+const actionProperties = {
+  reboot: { type: choice('reset', 'shutdown') },
+  shutdown: { type: choice('poweroff', 'pause') },
+  panic: { type: choice('pause', 'shutdown', 'exit-failure', 'none') },
+  watchdog: { type: choice('reset', 'shutdown', 'poweroff', 'inject-nmi', 'pause', 'debug', 'none') },
+} as const satisfies Properties;
+
+export function applyAction(settings: SystemSettings, text: string): void {
+  const { reboot, shutdown, panic, watchdog } = propertiesFromText(actionProperties, text);
+  if ((panic ?? 'shutdown') !== 'shutdown') throw unsupported(`panic=${panic} is not supported yet`);
+  if ((watchdog ?? 'reset') !== 'reset') throw unsupported(`watchdog=${watchdog} is not supported yet`);
+  if (reboot !== undefined) settings.noReboot = reboot === 'shutdown';
+  if (shutdown !== undefined) settings.noShutdown = shutdown === 'pause';
+}
+
+// -d
+
+const LOG_ITEMS: Readonly<Record<LogItem, string>> = {
+  in_asm: 'show guest code as it is decoded',
+  int: 'show interrupts and exceptions, one line each',
+  exec: 'show each block before it runs (lots of logs)',
+  cpu_reset: 'show the CPU state before CPU resets',
+  guest_errors: 'show what the guest does wrong (a register that is not there, say)',
+};
+const LOG_ITEMS_LATER = new Set(['out_asm', 'op', 'op_opt', 'op_ind', 'cpu', 'fpu', 'mmu', 'pcall', 'unimp', 'page', 'nochain', 'plugin', 'strace', 'tid']);
+
+const LOG_HELP = `Log items (comma separated):\n${Object.entries(LOG_ITEMS).map(([name, help]) => `${name.padEnd(15)} ${help}\n`).join('')}`;
+
+const isLogItem = (text: string): text is LogItem => Object.hasOwn(LOG_ITEMS, text);
+
+export function applyLog(settings: SystemSettings, text: string): string | void {
+  if (isHelp(text)) return LOG_HELP;
+  settings.logItems = text.split(',').map((item) => {
+    if (isLogItem(item)) return item;
+    if (LOG_ITEMS_LATER.has(item) || item.startsWith('trace:')) throw unsupported(`log item '${item}' is not supported yet`);
+    throw invalid(`unknown log item '${item}' (use -d help for a list)`);
+  });
+}

@@ -1,0 +1,77 @@
+// Runs a machine until it ends and answers with the process's exit status. Signals end it in good order, so that the
+// terminal, sockets and files are left as they should be.
+import { VERSION } from './version.ts';
+import { openMachine, type OpenedMachine } from './system-machine.ts';
+import type { SystemSettings } from './system-settings.ts';
+import type { MonitorTarget, RunState } from '../qmp/human-commands.ts';
+import { HumanMonitor } from '../qmp/human-monitor.ts';
+import type { Machine } from '../vm/machine.ts';
+
+const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;
+
+export async function runMachine(program: string, settings: SystemSettings): Promise<number> {
+  const ending = new Ending();
+  const inform = (text: string): void => void process.stderr.write(`${program}: ${text}\n`);
+  for (const [signal, number] of Object.entries(SIGNALS)) {
+    process.on(signal, () => {
+      inform(`terminating on signal ${number}`);
+      ending.ask();
+    });
+  }
+  const opened = await openMachine(settings, { quit: () => ending.ask(), inform });
+  try {
+    return ending.asked ? 0 : await runOpened(opened, ending);
+  } finally {
+    await opened.close();
+  }
+}
+
+async function runOpened(opened: OpenedMachine, ending: Ending): Promise<number> {
+  const { Machine } = await import('../vm/machine.ts');
+  const machine = await Machine.create(opened.options);
+  ending.onAsked = () => void machine.stop();
+  const target = monitorTarget(machine, opened, ending);
+  for (const backend of opened.monitors) new HumanMonitor(backend, target);
+  machine.start();
+  const { code } = await machine.exited;
+  return code;
+}
+
+/** The wish to stop may come before there is a machine. */
+class Ending {
+  asked = false;
+  #onAsked: () => void = () => {};
+
+  set onAsked(action: () => void) {
+    this.#onAsked = action;
+    if (this.asked) action();
+  }
+
+  ask(): void {
+    this.asked = true;
+    this.#onAsked();
+  }
+}
+
+function monitorTarget(machine: Machine, { options }: OpenedMachine, ending: Ending): MonitorTarget {
+  let runState: RunState = options.startStopped ? 'prelaunch' : 'running';
+  return {
+    version: VERSION,
+    name: options.name,
+    uuid: options.uuid,
+    get runState() {
+      return runState;
+    },
+    pause() {
+      if (runState === 'running') runState = 'paused';
+      machine.pause();
+    },
+    resume() {
+      runState = 'running';
+      machine.resume();
+    },
+    reset: () => machine.reset(),
+    powerButton: () => machine.powerButton(),
+    quit: () => ending.ask(),
+  };
+}

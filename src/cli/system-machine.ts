@@ -1,0 +1,142 @@
+// Turns settings into the options of a machine: opens the files and character back ends they name. Whatever was opened is
+// closed again by `close`, also when a later step fails.
+import { closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { Failure } from '../base/failure.ts';
+import { CharMux } from '../chardev/mux.ts';
+import { readGuestFile, type GuestFileRole } from '../platform/node/guest-file.ts';
+import { openChardev } from '../platform/node/open-chardev.ts';
+import { systemErrorText } from '../platform/node/system-error.ts';
+import type { CharBackend } from '../ports/char-backend.ts';
+import type { DeviceOptions, FileSource, MachineOptions } from '../vm/options.ts';
+import type { NamedChardev, SystemSettings } from './system-settings.ts';
+
+export interface OpenedMachine {
+  readonly options: MachineOptions;
+  /** Where monitors go. */
+  readonly monitors: readonly CharBackend[];
+  close(): Promise<void>;
+}
+
+export interface Surroundings {
+  /** Ctrl-A x. */
+  quit(): void;
+  /** A line for the user on standard error. */
+  inform(text: string): void;
+}
+
+/** The open back ends, and who uses them. */
+class Chardevs {
+  readonly #declared: ReadonlyMap<string, NamedChardev>;
+  readonly #surroundings: Surroundings;
+  readonly #open = new Map<string, { readonly backend: CharBackend; readonly mux: CharMux | undefined; used: boolean }>();
+
+  constructor(declared: ReadonlyMap<string, NamedChardev>, surroundings: Surroundings) {
+    this.#declared = declared;
+    this.#surroundings = surroundings;
+  }
+
+  async open(): Promise<void> {
+    for (const [id, { spec, mux, origin, backend: given }] of this.#declared) {
+      const context = origin === undefined ? '' : `${origin}: `;
+      const onWaiting = (where: string): void => this.#surroundings.inform(`${context}info: waiting for connection on: ${where}`);
+      try {
+        const backend = given ?? (await openChardev(spec, onWaiting));
+        this.#open.set(id, { backend, mux: mux ? new CharMux(backend, this.#surroundings) : undefined, used: false });
+      } catch (error) {
+        if (error instanceof Failure) throw new Failure(error.kind, `${context}${error.message}`, { cause: error });
+        throw error;
+      }
+    }
+  }
+
+  /** One more use of a back end; `property` is who wants it, for the error. */
+  use(id: string, property: string): CharBackend {
+    const chardev = this.#open.get(id);
+    if (chardev === undefined) throw new Failure('invalid-argument', `Property '${property}' can't find value '${id}'`);
+    if (chardev.mux !== undefined) return chardev.mux.attach();
+    if (chardev.used) throw new Failure('invalid-argument', `Property '${property}' can't take value '${id}', it's in use`);
+    chardev.used = true;
+    return chardev.backend;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#open.values()].map(({ backend }) => backend.close()));
+  }
+}
+
+export async function openMachine(settings: SystemSettings, surroundings: Surroundings): Promise<OpenedMachine> {
+  const chardevs = new Chardevs(settings.chardevs, surroundings);
+  const closers: (() => void)[] = [];
+  const close = async (): Promise<void> => {
+    await chardevs.close();
+    for (const closer of closers.splice(0)) closer();
+  };
+  try {
+    if (settings.pidfile !== undefined) closers.push(writePidfile(settings.pidfile));
+    const files = await readFiles(settings);
+    const log = openLog(settings, closers);
+    await chardevs.open();
+    const serials = settings.serials.map((id) => (id === undefined ? undefined : chardevs.use(id, 'isa-serial.chardev')));
+    const monitors = settings.monitors.map((id) => chardevs.use(id, 'monitor.chardev'));
+    const devices = await readDevices(settings, chardevs);
+    return { options: { ...plainOptions(settings), ...files, log, serials, devices }, monitors, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function plainOptions(settings: SystemSettings): MachineOptions {
+  const { append, name, uuid, icount } = settings;
+  return {
+    machine: { type: 'pc', acpi: settings.acpi, hpet: settings.hpet },
+    accelerator: { name: 'tcg', translate: settings.translate },
+    cpu: { model: settings.cpuModel, overrides: settings.cpuOverrides },
+    cpuCount: settings.cpuCount,
+    ramBytes: settings.ramBytes,
+    noReboot: settings.noReboot,
+    noShutdown: settings.noShutdown,
+    startStopped: settings.startStopped,
+    rtc: settings.rtc,
+    ...(append !== undefined && { append }),
+    ...(name !== undefined && { name }),
+    ...(uuid !== undefined && { uuid }),
+    ...(icount !== undefined && { icount }),
+  };
+}
+
+async function readFiles(settings: SystemSettings): Promise<Partial<Record<GuestFileRole, FileSource>>> {
+  const files: Partial<Record<GuestFileRole, FileSource>> = {};
+  for (const role of ['kernel', 'initrd', 'bios'] as const) {
+    const source = settings[role];
+    if (source !== undefined) files[role] = typeof source === 'string' ? await readGuestFile(role, source) : source;
+  }
+  return files;
+}
+
+/** Devices are looked up only when there are any, so that the usual start does not load the catalogue. */
+async function readDevices(settings: SystemSettings, chardevs: Chardevs): Promise<DeviceOptions[]> {
+  if (settings.devices.length === 0 && settings.globals.length === 0) return [];
+  const { readDeviceOptions } = await import('./device-options.ts');
+  return readDeviceOptions(settings, (id, property) => chardevs.use(id, property));
+}
+
+function writePidfile(path: string): () => void {
+  try {
+    writeFileSync(path, `${process.pid}\n`);
+  } catch (error) {
+    throw new Failure('io', `cannot create PID file: Could not create '${path}': ${systemErrorText(error)}`, { cause: error });
+  }
+  return () => rmSync(path, { force: true });
+}
+
+function openLog({ logItems, logFile }: SystemSettings, closers: (() => void)[]): NonNullable<MachineOptions['log']> {
+  if (logFile === undefined) return { items: logItems, write: (text) => writeSync(process.stderr.fd, text) };
+  try {
+    const descriptor = openSync(logFile, 'w', 0o666);
+    closers.push(() => closeSync(descriptor));
+    return { items: logItems, write: (text) => writeSync(descriptor, text) };
+  } catch (error) {
+    throw new Failure('io', `Error opening logfile ${logFile}: ${systemErrorText(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,186 @@
+// The options of nandu-system-x86_64 as rows: name, syntax, explanation, effect on the settings. Spelling, defaults and
+// error texts are QEMU 7.2's. The values with a syntax of their own are in option-values.ts.
+import { Failure } from '../base/failure.ts';
+import { CHARDEV_HELP, parseChardev, parseCharTarget } from '../chardev/spec.ts';
+import type { CommandLine, OptionDeclaration, OptionSection } from '../schema/command-line.ts';
+import { bool, choice, propertiesFromText, str } from '../schema/property.ts';
+import * as value from './option-values.ts';
+import { addSerial, declareTarget, type SystemSettings } from './system-settings.ts';
+import { COPYRIGHT, VERSION } from './version.ts';
+import { formatHelp } from '../schema/command-line.ts';
+
+type Row = OptionDeclaration<SystemSettings>;
+
+export const VERSION_TEXT = `nandu emulator version ${VERSION}\n${COPYRIGHT}\n`;
+
+const notYet = (): never => {
+  throw new Failure('unsupported', 'not supported yet');
+};
+
+// prettier-ignore
+const standard: readonly Row[] = [
+  { name: 'h', aliases: ['help'], help: ['display this help and exit'], apply: () => helpText() },
+  { name: 'version', help: ['display version information and exit'], apply: () => VERSION_TEXT },
+  { name: 'machine', aliases: ['M'], argument: '[type=]name[,prop[=value][,...]]', help: [
+    "selects the emulated machine ('-machine help' for a list)",
+    'accel=tcg         accelerator', 'acpi=on|off       ACPI tables (default: on)', 'hpet=on|off       HPET timer (default: on)',
+    'kernel=, initrd=, append=, firmware=   same as -kernel, -initrd, -append, -bios',
+  ], plainErrors: true, apply: value.applyMachine },
+  { name: 'cpu', argument: 'model[,+feature][,-feature][,property=value]', help: ["selects the CPU model ('-cpu help' for a list)"],
+    plainErrors: true, apply: value.applyCpu },
+  { name: 'accel', argument: '[accel=]accelerator[,prop[=value][,...]]', help: [
+    "selects the accelerator ('-accel help' for a list)", 'thread=single|multi   accepted for compatibility',
+    'translate=on|off      turn hot code into WebAssembly (default: on)',
+  ], apply: value.applyAccel },
+  { name: 'smp', argument: '[[cpus=]n][,maxcpus=n][,sockets=n][,cores=n][,threads=n]', help: ['number of CPUs [default=1]; more than 1 is not supported yet'],
+    plainErrors: true, apply: (settings, text) => { settings.cpuCount = value.parseSmp(text); } },
+  { name: 'm', argument: '[size=]megs', help: ['guest memory in MiB, or with a suffix (512M, 2G) [default=128]'],
+    apply: (settings, text) => { settings.ramBytes = value.parseMemory(text); } },
+  { name: 'global', argument: 'driver.property=value', help: ['sets a default for a property of a -device'],
+    apply: (settings, text) => { settings.globals.push(value.parseGlobal(text)); } },
+  { name: 'boot', argument: '[order=drives]', help: ['accepted, without effect while there are no disks'], plainErrors: true,
+    apply: (_settings, text) => value.checkBoot(text) },
+  { name: 'device', argument: 'driver[,prop[=value][,...]]', help: [
+    'adds a device; also as JSON: {"driver": ...}', "'-device help' lists the devices, '-device driver,help' their properties",
+  ], apply: (settings, text) => { settings.devices.push({ text, origin: `-device ${text}` }); } },
+  { name: 'name', argument: 'string', help: ["sets the guest's name"], apply: (settings, text) => {
+    settings.name = propertiesFromText({ guest: { type: str }, process: { type: str }, 'debug-threads': { type: bool } }, text, { impliedName: 'guest' }).guest;
+  } },
+  { name: 'uuid', argument: '8-4-4-4-12 hex digits', help: ["sets the machine's UUID"],
+    apply: (settings, text) => { settings.uuid = value.parseUuid(text); } },
+];
+
+// prettier-ignore
+const display: readonly Row[] = [
+  { name: 'display', argument: 'none', help: ['selects the display; there is none yet'], apply(settings, text) {
+    settings.displayGiven = true;
+    return value.checkDisplay(text);
+  } },
+  { name: 'nographic', help: ['no display; the first serial port and the monitor are on the terminal'],
+    apply: (settings) => { settings.nographic = true; } },
+  { name: 'vga', argument: 'none', help: ['selects the video card; there is none yet'], plainErrors: true,
+    apply: (_settings, text) => value.checkVga(text) },
+];
+
+// prettier-ignore
+const pcOnly: readonly Row[] = [
+  { name: 'no-acpi', help: ['disables ACPI'], apply: (settings) => { settings.acpi = false; } },
+  { name: 'no-hpet', help: ['disables the HPET'], apply: (settings) => { settings.hpet = false; } },
+];
+
+const noNetwork = (text: string): void => {
+  if (text !== 'none') notYet();
+};
+
+// prettier-ignore
+const network: readonly Row[] = [
+  { name: 'nic', argument: 'none', help: ['no network card; there is none yet'], apply: (_settings, text) => noNetwork(text) },
+  { name: 'net', argument: 'none', help: ['same as -nic none'], apply: (_settings, text) => noNetwork(text) },
+];
+
+// prettier-ignore
+const character: readonly Row[] = [
+  { name: 'chardev', argument: 'kind,id=id[,mux=on|off]', help: [
+    'declares a character back end', 'null', 'stdio[,signal=on|off]', 'file,path=path[,append=on|off]', 'ringbuf[,size=bytes]',
+    'socket,path=path[,server=on|off][,wait=on|off]', 'socket,host=host,port=port[,server=on|off][,wait=on|off]',
+  ], apply: addChardev },
+];
+
+function addChardev(settings: SystemSettings, text: string): string | void {
+  if (text === 'help' || text === '?') return CHARDEV_HELP;
+  const { id, ...declaration } = parseChardev(text);
+  if (settings.chardevs.has(id)) throw new Failure('invalid-argument', `Duplicate ID '${id}' for chardev`);
+  settings.chardevs.set(id, { ...declaration, origin: `-chardev ${text}` });
+}
+
+// prettier-ignore
+const boot: readonly Row[] = [
+  { name: 'bios', argument: 'file', help: ['ROM image that ends at 4 GiB'], apply: (settings, text) => { settings.bios = text; } },
+  { name: 'kernel', argument: 'bzImage', help: ['kernel: Linux bzImage, Multiboot or PVH ELF'], apply: (settings, text) => { settings.kernel = text; } },
+  { name: 'append', argument: 'cmdline', help: ["the kernel's command line"], apply: (settings, text) => { settings.append = text; } },
+  { name: 'initrd', argument: 'file', help: ['initial RAM disk'], apply: (settings, text) => { settings.initrd = text; } },
+];
+
+// prettier-ignore
+const expert: readonly Row[] = [
+  { name: 'serial', argument: 'dev', help: [
+    'connects the next serial port to a character back end', 'none, null, stdio, mon:stdio, file:path, chardev:id',
+    'unix:path[,server=on][,wait=off], tcp:host:port[,server=on][,wait=off]',
+  ], apply: (settings, text) => addSerial(settings, parseCharTarget(text), `-serial ${text}`) },
+  { name: 'parallel', argument: 'none', help: ['parallel port; there is none yet'], apply(_settings, text) {
+    if (text !== 'none' && text !== 'null') notYet();
+  } },
+  { name: 'monitor', argument: 'dev', help: ['connects the monitor to a character back end'], apply: addMonitor },
+  { name: 'mon', argument: '[chardev=]id[,mode=readline]', help: ['puts a monitor on a -chardev'], apply(settings, text) {
+    const { chardev, mode } = propertiesFromText({ chardev: { type: str }, mode: { type: choice('readline', 'control') } }, text, { impliedName: 'chardev' });
+    if (mode === 'control') notYet();
+    settings.monitorGiven = true;
+    settings.monitors.push(chardev ?? '');
+  } },
+  { name: 'debugcon', argument: 'dev', help: ['connects the debug console, port 0xe9, to a character back end'], apply(settings, text) {
+    const id = declareTarget(settings, parseCharTarget(text), 'debugcon', `-debugcon ${text}`);
+    if (id !== undefined) settings.devices.push({ text: `isa-debugcon,iobase=0xe9,chardev=${id}`, origin: `-debugcon ${text}` });
+  } },
+  { name: 'pidfile', argument: 'file', help: ['writes the process id into a file'], apply: (settings, text) => { settings.pidfile = text; } },
+  { name: 'S', help: ["does not start the CPU (the monitor's 'c' does)"], apply: (settings) => { settings.startStopped = true; } },
+  { name: 'd', argument: 'item1,...', help: ["logs the given items ('-d help' for a list)"], apply: value.applyLog },
+  { name: 'D', argument: 'logfile', help: ['logs into a file instead of standard error'], apply: (settings, text) => { settings.logFile = text; } },
+  { name: 'no-reboot', help: ['exit instead of rebooting'], apply: (settings) => { settings.noReboot = true; } },
+  { name: 'no-shutdown', help: ['stop instead of exiting when the guest powers off'], apply: (settings) => { settings.noShutdown = true; } },
+  { name: 'action', argument: 'reboot=reset|shutdown,shutdown=poweroff|pause', help: ['what a reset or power-off of the guest does'],
+    apply: value.applyAction },
+  { name: 'rtc', argument: '[base=utc|localtime|datetime][,clock=host|rt|vm]', help: ["sets the guest's clock"],
+    apply: (settings, text) => { settings.rtc = value.parseRtc(text); } },
+  { name: 'icount', argument: '[shift=]N|auto[,sleep=on|off]', help: ['guest time is the number of instructions times 2^N ns'],
+    apply: (settings, text) => { settings.icount = value.parseIcount(text); } },
+  { name: 'nodefaults', help: ['adds no default devices'], apply: (settings) => { settings.defaults = false; } },
+  { name: 'no-user-config', help: ['accepted: there are no configuration files'], apply: () => {} },
+  { name: 'enable-kvm', help: ['not supported yet'], apply: () => { throw new Failure('unsupported', 'KVM is not supported yet, use -accel tcg'); } },
+];
+
+function addMonitor(settings: SystemSettings, text: string): void {
+  settings.monitorGiven = true;
+  const target = parseCharTarget(text);
+  const label = `compat_monitor${settings.monitors.length}`;
+  // A monitor of its own needs no second one beside it: `-monitor mon:stdio` is `-monitor stdio`.
+  const id = declareTarget(settings, target.kind === 'new' ? { ...target, monitor: false } : target, label, `-monitor ${text}`);
+  if (id !== undefined) settings.monitors.push(id);
+}
+
+/** Options of QEMU that are understood only so far that the error can be clear. */
+// prettier-ignore
+const LATER_WITH_ARGUMENT = [
+  'fda', 'fdb', 'hda', 'hdb', 'hdc', 'hdd', 'cdrom', 'blockdev', 'drive', 'mtdblock', 'sd', 'pflash', 'fsdev', 'virtfs', 'iscsi', 'usbdevice',
+  'netdev', 'tpmdev', 'dtb', 'compat', 'fw_cfg', 'qmp', 'qmp-pretty', 'overcommit', 'gdb', 'dfilter', 'seed', 'L', 'loadvm', 'option-rom',
+  'watchdog-action', 'echr', 'incoming', 'chroot', 'runas', 'sandbox', 'readconfig', 'trace', 'plugin', 'msg', 'dump-vmstate', 'object', 'numa',
+  'add-fd', 'set', 'mem-path', 'k', 'audio', 'audiodev', 'spice', 'vnc', 'acpitable', 'smbios', 'xen-domid', 'rotate',
+];
+// prettier-ignore
+const LATER = [
+  'snapshot', 'usb', 'full-screen', 'portrait', 'singlestep', 'preconfig', 's', 'daemonize', 'only-migratable', 'async-teardown',
+  'enable-sync-profile', 'mem-prealloc', 'win2k-hack', 'no-fd-bootchk', 'xen-attach', 'xen-domid-restrict', 'audio-help',
+];
+const later: readonly Row[] = [
+  ...LATER_WITH_ARGUMENT.map((name): Row => ({ name, argument: 'argument', help: [], apply: notYet })),
+  ...LATER.map((name): Row => ({ name, help: [], apply: notYet })),
+];
+
+const HELP_SECTIONS: readonly OptionSection<SystemSettings>[] = [
+  { title: 'Standard options', options: standard },
+  { title: 'Display options', options: display },
+  { title: 'i386 target only', options: pcOnly },
+  { title: 'Network options', options: network },
+  { title: 'Character device options', options: character },
+  { title: 'Boot Image or Kernel specific', options: boot },
+  { title: 'Debug/Expert options', options: expert },
+];
+
+const helpText = (): string =>
+  `${VERSION_TEXT}usage: nandu-system-x86_64 [options]\n\n${formatHelp(HELP_SECTIONS)}\nWhen using -nographic, press 'ctrl-a h' to get some help.\n`;
+
+export const systemCommandLine: CommandLine<SystemSettings> = {
+  sections: [...HELP_SECTIONS, { title: 'Later', options: later }],
+  positional() {
+    throw new Failure('unsupported', 'disk images are not supported yet');
+  },
+};

@@ -1,0 +1,130 @@
+// What the options of nandu-system-x86_64 amount to: the draft that the rows of system-options.ts fill in, and the rules
+// between options that can only be checked when all are known. Nothing is opened here: see system-machine.ts.
+import { Failure } from '../base/failure.ts';
+import type { CharDeclaration, CharTarget } from '../chardev/spec.ts';
+import type { CharBackend } from '../ports/char-backend.ts';
+import type { CpuPropertyOverride, FileSource, IcountOptions, LogItem, RtcOptions } from '../vm/options.ts';
+import { DEFAULT_RAM_BYTES } from '../vm/options.ts';
+
+/** A character back end and the words of the command line it comes from, for its errors. */
+export interface NamedChardev extends CharDeclaration {
+  readonly origin: string | undefined;
+  /** Already open: `spec` is not looked at. */
+  readonly backend?: CharBackend;
+}
+
+export interface SystemSettings {
+  acpi: boolean;
+  hpet: boolean;
+  cpuModel: string;
+  readonly cpuOverrides: CpuPropertyOverride[];
+  cpuCount: number;
+  ramBytes: number;
+  kernel: FileSource | undefined;
+  initrd: FileSource | undefined;
+  append: string | undefined;
+  bios: FileSource | undefined;
+  /** By id, in the order they were declared. */
+  readonly chardevs: Map<string, NamedChardev>;
+  /** Ids of back ends, undefined for `none`. */
+  readonly serials: (string | undefined)[];
+  readonly monitors: string[];
+  monitorGiven: boolean;
+  readonly devices: { readonly text: string; readonly origin: string }[];
+  /** -global: driver, property, value. */
+  readonly globals: { readonly driver: string; readonly property: string; readonly value: string; readonly origin: string }[];
+  nographic: boolean;
+  displayGiven: boolean;
+  defaults: boolean;
+  noReboot: boolean;
+  noShutdown: boolean;
+  startStopped: boolean;
+  name: string | undefined;
+  uuid: string | undefined;
+  pidfile: string | undefined;
+  rtc: RtcOptions;
+  icount: IcountOptions | undefined;
+  translate: boolean;
+  logItems: LogItem[];
+  logFile: string | undefined;
+}
+
+export const initialSettings = (): SystemSettings => ({
+  acpi: true,
+  hpet: true,
+  cpuModel: 'qemu64',
+  cpuOverrides: [],
+  cpuCount: 1,
+  ramBytes: DEFAULT_RAM_BYTES,
+  kernel: undefined,
+  initrd: undefined,
+  append: undefined,
+  bios: undefined,
+  chardevs: new Map(),
+  serials: [],
+  monitors: [],
+  monitorGiven: false,
+  devices: [],
+  globals: [],
+  nographic: false,
+  displayGiven: false,
+  defaults: true,
+  noReboot: false,
+  noShutdown: false,
+  startStopped: false,
+  name: undefined,
+  uuid: undefined,
+  pidfile: undefined,
+  rtc: { base: 'utc', clock: 'host' },
+  icount: undefined,
+  translate: true,
+  logItems: [],
+  logFile: undefined,
+});
+
+const SERIAL_PORTS_MAX = 4;
+
+/** The id of the back end that a -serial or -monitor names; undefined for `none`. Declares it when it is a new one. */
+export function declareTarget(settings: SystemSettings, target: CharTarget, label: string, origin?: string): string | undefined {
+  if (target.kind === 'none') return undefined;
+  if (target.kind === 'chardev') return target.id;
+  settings.chardevs.set(label, { spec: target.spec, mux: target.mux, origin });
+  if (target.monitor) settings.monitors.push(label);
+  return label;
+}
+
+export function addSerial(settings: SystemSettings, target: CharTarget, origin?: string): void {
+  if (settings.serials.length === SERIAL_PORTS_MAX) throw new Failure('limit', 'too many serial ports (maximum is 4)');
+  settings.serials.push(declareTarget(settings, target, `serial${settings.serials.length}`, origin));
+  if (target.kind === 'new' && target.monitor) settings.monitorGiven = true;
+}
+
+const STDIO = { kind: 'stdio', signal: true } as const;
+
+/** Default devices, then the rules between options. */
+export function completeSettings(settings: SystemSettings): void {
+  addDefaults(settings);
+  for (const id of [...settings.serials, ...settings.monitors]) {
+    if (id !== undefined && !settings.chardevs.has(id)) throw new Failure('invalid-argument', `chardev "${id}" not found`);
+  }
+  if (settings.kernel === undefined) {
+    if (settings.append !== undefined) throw new Failure('invalid-argument', '-append only allowed with -kernel option');
+    if (settings.initrd !== undefined) throw new Failure('invalid-argument', '-initrd only allowed with -kernel option');
+    if (settings.bios !== undefined) return;
+    throw new Failure('invalid-argument', 'nothing to boot: give -kernel or -bios (disks are not supported yet)');
+  }
+}
+
+/** -nographic puts the first serial port and the monitor on the terminal, one or both of them unless given otherwise. */
+function addDefaults(settings: SystemSettings): void {
+  if (!settings.nographic || !settings.defaults) return;
+  const serialMissing = settings.serials.length === 0;
+  if (serialMissing && !settings.monitorGiven) {
+    addSerial(settings, { kind: 'new', monitor: true, mux: true, spec: { kind: 'stdio', signal: false } });
+    return;
+  }
+  if (serialMissing) addSerial(settings, { kind: 'new', monitor: false, mux: false, spec: STDIO });
+  if (settings.monitorGiven) return;
+  const target: CharTarget = { kind: 'new', monitor: false, mux: false, spec: STDIO };
+  settings.monitors.push(declareTarget(settings, target, 'compat_monitor0')!);
+}

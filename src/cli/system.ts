@@ -1,0 +1,51 @@
+// The command nandu-system-x86_64: QEMU's command line in front of a machine.
+import { Failure } from '../base/failure.ts';
+import { parseCommandLine } from '../schema/command-line.ts';
+import { systemCommandLine } from './system-options.ts';
+import { completeSettings, initialSettings, type SystemSettings } from './system-settings.ts';
+
+const PROGRAM = 'nandu-system-x86_64';
+
+/** Runs the command and ends the process. */
+export async function main(words: readonly string[] = process.argv.slice(2)): Promise<never> {
+  process.exit(await report(PROGRAM, () => run(words)));
+}
+
+/** An operating error is one line and status 1; anything else is a bug and keeps its stack. */
+export async function report(program: string, action: () => Promise<number>): Promise<number> {
+  try {
+    return await action();
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    process.stderr.write(`${program}: ${error.message.replaceAll('\n', ' ')}\n`);
+    return 1;
+  }
+}
+
+async function run(words: readonly string[]): Promise<number> {
+  const settings = initialSettings();
+  const answer = parseCommandLine(systemCommandLine, words, settings) ?? (await deviceAnswer(settings));
+  if (answer !== undefined) {
+    process.stdout.write(answer);
+    return 0;
+  }
+  return runSettings(PROGRAM, settings);
+}
+
+export async function runSettings(program: string, settings: SystemSettings): Promise<number> {
+  completeSettings(settings);
+  if (settings.serials.every((id) => id === undefined) && settings.monitors.length === 0 && !settings.displayGiven) {
+    process.stderr.write(`${program}: there is no display yet: -nographic or -serial stdio shows the guest's console\n`);
+  }
+  const { runMachine } = await import('./run-machine.ts');
+  return runMachine(program, settings);
+}
+
+/** -device help and -device NAME,help, apart because the catalogue is loaded only for them. */
+async function deviceAnswer({ devices }: SystemSettings): Promise<string | undefined> {
+  const asked = devices.filter(({ text }) => /^(help|\?)$|,(help|\?)(,|$)/.test(text));
+  if (asked.length === 0) return undefined;
+  const { deviceHelp } = await import('./device-options.ts');
+  const { inContext } = await import('../schema/command-line.ts');
+  return asked.map(({ text, origin }) => inContext(origin, () => deviceHelp(text)) ?? '').join('');
+}

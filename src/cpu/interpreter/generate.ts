@@ -1,0 +1,487 @@
+// Generates the interpreter: one WebAssembly function `run`, a loop around one br_table over the IR operations of
+// cpu/ir/op.ts, whose cases are the operations' meanings with operands read through the current record.
+// Built at build time (tools/build-wasm.ts) into dist/wasm/interpreter.wasm. The meanings are shared with the translator.
+import { RECORD } from '../ir/record.ts';
+import type { Lowering, Operand, Width } from '../ir/lowering.ts';
+import { OPS } from '../ir/op.ts';
+import { cpuOffset } from '../x86/state.ts';
+import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
+import { OP, type ValueType } from '../../wasm/opcodes.ts';
+import { JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, TLB_ENTRIES, TLB_ENTRY_BYTES } from '../../memory/memory-map.ts';
+import { EXIT } from '../x86/state.ts';
+
+const CPU = 0;
+const IP = 1;
+const I32_SCRATCH = [2, 3, 4, 5];
+const ENTRY = 6; // address of a TLB or jump-cache entry
+const HOST = 7; // host address of an access
+const I64_SCRATCH = [8, 9, 10, 11];
+const LINEAR = 12;
+const V128_SCRATCH = [13, 14];
+const LOCALS: readonly ValueType[] = [
+  ...Array<ValueType>(8).fill('i32'), ...Array<ValueType>(5).fill('i64'), ...Array<ValueType>(2).fill('v128'),
+];
+
+const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
+const PLAIN_LOAD = {
+  i32: { 1: [OP.i32_load8_u, OP.i32_load8_s], 2: [OP.i32_load16_u, OP.i32_load16_s], 4: [OP.i32_load, OP.i32_load], 8: [0, 0] },
+  i64: { 1: [OP.i64_load8_u, OP.i64_load8_s], 2: [OP.i64_load16_u, OP.i64_load16_s], 4: [OP.i64_load32_u, OP.i64_load32_s], 8: [OP.i64_load, OP.i64_load] },
+} as const;
+const PLAIN_STORE = {
+  i32: { 1: OP.i32_store8, 2: OP.i32_store16, 4: OP.i32_store, 8: 0 },
+  i64: { 1: OP.i64_store8, 2: OP.i64_store16, 4: OP.i64_store32, 8: OP.i64_store },
+} as const;
+
+interface Labels {
+  dispatch: Label;
+  fault: Label;
+  next: Label;
+  jump: Label;
+}
+
+/** Implements the lowering with operands in memory, addressed by the fields of the record at IP. */
+class InterpreterLowering implements Lowering {
+  readonly code: CodeWriter;
+  readonly i32 = I32_SCRATCH;
+  readonly i64 = I64_SCRATCH;
+  readonly v128 = V128_SCRATCH;
+  readonly #functions: ReadonlyMap<string, number>;
+  readonly #labels: Labels;
+
+  constructor(code: CodeWriter, functions: ReadonlyMap<string, number>, labels: Labels) {
+    this.code = code;
+    this.#functions = functions;
+    this.#labels = labels;
+  }
+
+  #field16(offset: number): void {
+    this.code.get(IP);
+    this.code.memory(OP.i32_load16_u, offset);
+  }
+
+  address(operand: Operand): void {
+    this.code.get(CPU);
+    this.#field16(FIELD[operand]);
+    this.code.op(OP.i32_add);
+  }
+
+  get(operand: Operand, width: Width, signed = false): void {
+    this.address(operand);
+    this.code.memory(width === 3 ? OP.i64_load : PLAIN_LOAD.i32[(1 << width) as 1 | 2 | 4][signed ? 1 : 0]);
+  }
+
+  getExtended(operand: Operand, width: Width, signed: boolean): void {
+    this.address(operand);
+    this.code.memory(PLAIN_LOAD.i64[(1 << width) as 1 | 2 | 4 | 8][signed ? 1 : 0]);
+  }
+
+  open(operand: Operand): void {
+    this.address(operand);
+  }
+
+  close(_operand: Operand, width: Width): void {
+    if (width === 2) this.code.op(OP.i64_extend_i32_u);
+    this.code.memory([OP.i32_store8, OP.i32_store16, OP.i64_store, OP.i64_store][width]!);
+  }
+
+  getVector(operand: Operand): void {
+    this.address(operand);
+    this.code.memory(OP.v128_load);
+  }
+
+  closeVector(): void {
+    this.code.memory(OP.v128_store);
+  }
+
+  immediate(width: Width): void {
+    this.code.get(IP);
+    this.code.memory(width === 3 ? OP.i64_load32_s : OP.i32_load, RECORD.IMM);
+  }
+
+  immediate2(): void {
+    this.code.get(IP);
+    this.code.memory(OP.i32_load, RECORD.IMM2);
+  }
+
+  immediate64(): void {
+    this.code.get(IP);
+    this.code.memory(OP.i64_load, RECORD.IMM);
+  }
+
+  fieldC(): void {
+    this.#field16(RECORD.C);
+  }
+
+  segmentBase(): void {
+    this.code.get(CPU);
+    this.#field16(RECORD.C);
+    this.code.i32(~3);
+    this.code.op(OP.i32_and);
+    this.code.op(OP.i32_add);
+    this.code.memory(OP.i64_load);
+  }
+
+  rip(): void {
+    this.state('rip', 3);
+  }
+
+  pc(): void {
+    this.#field16(RECORD.PC);
+  }
+
+  openState(): void {
+    this.code.get(CPU);
+  }
+
+  closeState(field: string, width: Width): void {
+    this.code.memory([OP.i32_store8, OP.i32_store16, OP.i32_store, OP.i64_store][width]!, cpuOffset(field));
+  }
+
+  state(field: string, width: Width): void {
+    this.code.get(CPU);
+    this.code.memory([OP.i32_load8_u, OP.i32_load16_u, OP.i32_load, OP.i64_load][width]!, cpuOffset(field));
+  }
+
+  setFlags(ccOp: number, width: Width, localA: number, localB: number | null): void {
+    const store = width === 3 ? OP.i64_store : OP.i32_store;
+    this.code.get(CPU);
+    this.code.i32(ccOp);
+    this.code.memory(OP.i32_store, cpuOffset('ccOp'));
+    this.code.get(CPU);
+    this.code.get(localA);
+    this.code.memory(store, cpuOffset('ccA'));
+    if (localB === null) return;
+    this.code.get(CPU);
+    this.code.get(localB);
+    this.code.memory(store, cpuOffset('ccB'));
+  }
+
+  /** Pops a linear address into LINEAR; pushes whether the access hits the TLB; leaves its entry in ENTRY. */
+  #probe(table: string, bytes: number): void {
+    const { code } = this;
+    code.set(LINEAR);
+    this.state(table, 2);
+    code.get(LINEAR);
+    code.op(OP.i32_wrap_i64);
+    code.i32(12 - Math.log2(TLB_ENTRY_BYTES));
+    code.op(OP.i32_shr_u);
+    code.i32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES);
+    code.op(OP.i32_and);
+    code.op(OP.i32_add);
+    code.tee(ENTRY);
+    code.memory(OP.i64_load);
+    code.get(LINEAR);
+    if (bytes > 1) {
+      code.i64(bytes - 1);
+      code.op(OP.i64_add);
+    }
+    code.i64(-4096);
+    code.op(OP.i64_and);
+    code.op(OP.i64_eq);
+  }
+
+  #hostAddress(): void {
+    this.code.get(ENTRY);
+    this.code.memory(OP.i32_load, 8);
+    this.code.get(LINEAR);
+    this.code.op(OP.i32_wrap_i64);
+    this.code.op(OP.i32_add);
+  }
+
+  #faultIfRaised(): void {
+    this.state('faultVector', 2);
+    this.code.i32(0);
+    this.code.op(OP.i32_ge_s);
+    this.code.brIf(this.#labels.fault);
+  }
+
+  load(bytes: 1 | 2 | 4 | 8, signed: boolean, to: 'i32' | 'i64', write: boolean): void {
+    const { code } = this;
+    const result = to === 'i32' ? HOST : I64_SCRATCH[3]!;
+    this.#probe(write ? 'tlbWrite' : 'tlbRead', bytes);
+    code.if();
+    this.#hostAddress();
+    code.memory(PLAIN_LOAD[to][bytes][signed ? 1 : 0]);
+    code.set(result);
+    code.else();
+    if (write) {
+      code.get(LINEAR);
+      code.i32(bytes);
+      this.call('prepareWrite');
+      this.#faultIfRaised();
+    }
+    code.get(LINEAR);
+    code.i32(bytes);
+    this.call('readMemory');
+    code.set(I64_SCRATCH[3]!);
+    this.#faultIfRaised();
+    code.get(I64_SCRATCH[3]!);
+    if (to === 'i32') {
+      code.op(OP.i32_wrap_i64);
+      if (signed && bytes === 1) code.op(OP.i32_extend8_s);
+      if (signed && bytes === 2) code.op(OP.i32_extend16_s);
+    } else if (signed && bytes < 8) code.op(bytes === 1 ? OP.i64_extend8_s : bytes === 2 ? OP.i64_extend16_s : OP.i64_extend32_s);
+    code.set(result);
+    code.end();
+    code.get(result);
+  }
+
+  store(bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void {
+    const { code } = this;
+    this.#probe('tlbWrite', bytes);
+    code.if();
+    this.#hostAddress();
+    push();
+    code.memory(PLAIN_STORE[from][bytes]);
+    code.else();
+    code.get(LINEAR);
+    code.i32(bytes);
+    push();
+    if (from === 'i32') code.op(OP.i64_extend_i32_u);
+    this.call('writeMemory');
+    this.#faultIfRaised();
+    code.end();
+  }
+
+  loadVector(): void {
+    const { code } = this;
+    this.#probe('tlbRead', 16);
+    code.if();
+    this.#hostAddress();
+    code.memory(OP.v128_load);
+    code.set(V128_SCRATCH[0]!);
+    code.else();
+    code.get(LINEAR);
+    this.#stateAddress('scratch0');
+    this.call('readMemory128');
+    this.#faultIfRaised();
+    code.get(CPU);
+    code.memory(OP.v128_load, cpuOffset('scratch0'));
+    code.set(V128_SCRATCH[0]!);
+    code.end();
+    code.get(V128_SCRATCH[0]!);
+  }
+
+  storeVector(push: () => void): void {
+    const { code } = this;
+    this.#probe('tlbWrite', 16);
+    code.if();
+    this.#hostAddress();
+    push();
+    code.memory(OP.v128_store);
+    code.else();
+    code.get(CPU);
+    push();
+    code.memory(OP.v128_store, cpuOffset('scratch0'));
+    code.get(LINEAR);
+    this.#stateAddress('scratch0');
+    this.call('writeMemory128');
+    this.#faultIfRaised();
+    code.end();
+  }
+
+  #stateAddress(field: string): void {
+    this.code.get(CPU);
+    this.code.i32(cpuOffset(field));
+    this.code.op(OP.i32_add);
+  }
+
+  callHelper(name: string, mayFault: boolean): void {
+    this.address('d');
+    this.address('a');
+    this.address('b');
+    this.immediate(2);
+    this.call(name);
+    if (mayFault) this.#faultIfRaised();
+  }
+
+  call(name: string): void {
+    const index = this.#functions.get(name);
+    if (index === undefined) throw new Error(`the interpreter does not import ${name}`);
+    this.code.call(index);
+  }
+
+  fault(): void {
+    this.code.br(this.#labels.fault);
+  }
+
+  jump(index: number): void {
+    if (index > 0) {
+      this.code.get(IP);
+      this.code.i32(index * RECORD.BYTES);
+      this.code.op(OP.i32_add);
+      this.code.set(IP);
+    }
+    this.code.br(this.#labels.jump);
+  }
+
+  dispatch(): void {
+    this.countInstructions();
+    this.code.br(this.#labels.dispatch);
+  }
+
+  dispatchUncounted(): void {
+    this.code.br(this.#labels.dispatch);
+  }
+
+  leave(): void {
+    this.countInstructions();
+    this.code.op(OP.return);
+  }
+
+  /** executorBudget -= instructions of the block, which the record that ends it has in D. */
+  countInstructions(): void {
+    this.code.get(CPU);
+    this.code.get(CPU);
+    this.code.memory(OP.i32_load, cpuOffset('executorBudget'));
+    this.#field16(RECORD.D);
+    this.code.op(OP.i32_sub);
+    this.code.memory(OP.i32_store, cpuOffset('executorBudget'));
+  }
+}
+
+const i32 = (...params: ValueType[]): FunctionType => ({ params, results: ['i32'] });
+const none = (...params: ValueType[]): FunctionType => ({ params, results: [] });
+/** Functions of the support module with a signature of their own; the helpers follow. */
+const IMPORTS: Readonly<Record<string, FunctionType>> = {
+  lookup: i32(),
+  followJump: i32('i32'),
+  deliverFault: none(),
+  condition: i32('i32'),
+  readMemory: { params: ['i64', 'i32'], results: ['i64'] },
+  writeMemory: none('i64', 'i32', 'i64'),
+  prepareWrite: none('i64', 'i32'),
+  readMemory128: none('i64', 'i32'),
+  writeMemory128: none('i64', 'i32'),
+};
+
+/** Leaves `run` when the budget is used up. */
+function leaveWithoutBudget(code: CodeWriter): void {
+  code.get(CPU);
+  code.memory(OP.i32_load, cpuOffset('executorBudget'));
+  code.i32(0);
+  code.op(OP.i32_lt_s);
+  code.if();
+  code.get(CPU);
+  code.i32(EXIT.BUDGET);
+  code.memory(OP.i32_store, cpuOffset('exitReason'));
+  code.op(OP.return);
+  code.end();
+}
+
+/** Sets IP to the block at RIP: the jump cache first, then `lookup`; leaves `run` when there is none. */
+function findBlock(code: CodeWriter, lookup: number): void {
+  code.get(CPU);
+  code.memory(OP.i64_load, cpuOffset('rip'));
+  code.tee(LINEAR);
+  code.op(OP.i32_wrap_i64);
+  code.get(LINEAR);
+  code.i64(12);
+  code.op(OP.i64_shr_u);
+  code.op(OP.i32_wrap_i64);
+  code.op(OP.i32_xor);
+  code.i32(JUMP_CACHE_ENTRIES - 1);
+  code.op(OP.i32_and);
+  code.i32(4);
+  code.op(OP.i32_shl);
+  code.get(CPU);
+  code.op(OP.i32_add);
+  code.set(ENTRY);
+  const found = code.block();
+  code.get(ENTRY);
+  code.memory(OP.i32_load, JUMP_CACHE_OFFSET + 8);
+  code.set(IP);
+  code.get(ENTRY);
+  code.memory(OP.i64_load, JUMP_CACHE_OFFSET);
+  code.get(LINEAR);
+  code.op(OP.i64_eq);
+  code.get(ENTRY);
+  code.memory(OP.i32_load, JUMP_CACHE_OFFSET + 12);
+  code.get(CPU);
+  code.memory(OP.i32_load, cpuOffset('modeKey'));
+  code.op(OP.i32_eq);
+  code.op(OP.i32_and);
+  code.brIf(found);
+  code.call(lookup);
+  code.tee(IP);
+  code.brIf(found);
+  code.op(OP.return);
+  code.end();
+}
+
+/** The jump record at IP: moves RIP, counts, and goes to the linked block or has it looked up. */
+function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: number, next: Label): void {
+  lowering.openState();
+  lowering.rip();
+  lowering.immediate(3);
+  code.op(OP.i64_add);
+  lowering.closeState('rip', 3);
+  lowering.countInstructions();
+  leaveWithoutBudget(code);
+  lowering.immediate2();
+  code.tee(ENTRY);
+  code.if();
+  code.get(ENTRY);
+  code.set(IP);
+  code.br(next);
+  code.end();
+  code.get(IP);
+  code.call(followJump);
+  code.tee(IP);
+  code.brIf(next);
+  code.op(OP.return);
+}
+
+export function generateInterpreter(memoryPages: { readonly initial: number; readonly maximum: number }, helpers: readonly string[]): Uint8Array<ArrayBuffer> {
+  const module = new ModuleWriter(memoryPages);
+  const cpu = module.importGlobal('cpu');
+  const functions = new Map<string, number>();
+  for (const [name, type] of Object.entries(IMPORTS)) functions.set(name, module.importFunction('support', name, type));
+  for (const name of helpers) functions.set(name, module.importFunction('support', name, none('i32', 'i32', 'i32', 'i32')));
+
+  const code = new CodeWriter(1 << 18);
+  code.op(OP.global_get);
+  code.u32(cpu);
+  code.set(CPU);
+  const labels: Labels = { dispatch: 0, fault: 0, next: 0, jump: 0 };
+  const lowering = new InterpreterLowering(code, functions, labels);
+  labels.dispatch = code.loop();
+  leaveWithoutBudget(code);
+  findBlock(code, functions.get('lookup')!);
+  labels.fault = code.block();
+  labels.next = code.loop();
+  labels.jump = code.block();
+  const cases = OPS.map(() => code.block()).reverse();
+  code.get(IP);
+  code.memory(OP.i32_load16_u, RECORD.OP);
+  code.brTable(cases, cases[0]!);
+  for (const operation of OPS) {
+    code.end();
+    operation.lower(lowering);
+    code.get(IP);
+    code.i32(RECORD.BYTES);
+    code.op(OP.i32_add);
+    code.set(IP);
+    code.br(labels.next);
+  }
+  code.end(); // jump
+  emitJump(code, lowering, functions.get('followJump')!, labels.next);
+  code.end(); // next
+  code.op(OP.unreachable);
+  code.end(); // fault
+  lowering.openState();
+  lowering.rip();
+  lowering.pc();
+  code.op(OP.i64_extend_i32_u);
+  code.op(OP.i64_add);
+  lowering.closeState('rip', 3);
+  code.call(functions.get('deliverFault')!);
+  lowering.state('exitReason', 2);
+  code.i32(EXIT.SHUTDOWN);
+  code.op(OP.i32_ne);
+  code.brIf(labels.dispatch);
+  code.end(); // dispatch
+  module.addFunction('run', none(), LOCALS, code);
+  return module.encode();
+}
+

@@ -1,0 +1,99 @@
+// Operations that end a block or concern the executor itself. In those that end a block, d counts its instructions.
+import { OP } from '../../wasm/opcodes.ts';
+import './ops-memory.ts'; // operations are numbered in a fixed order
+import type { Lowering } from './lowering.ts';
+import { op } from './op.ts';
+
+function advance(m: Lowering, push: () => void): void {
+  m.openState();
+  m.rip();
+  push();
+  m.code.op(OP.i64_add);
+  m.closeState('rip', 3);
+}
+
+/** The jump record: RIP += imm, on to the block in IMM2 when it is linked. 16- and 32-bit code wraps in JUMP_WRAP. */
+export const JUMP = op('jump', (m) => m.jump(0));
+/** A jump whose RIP is masked to c bits (16 or 32) and that is never linked. */
+export const JUMP_WRAP = op('jump_wrap', (m) => {
+  m.openState();
+  m.rip();
+  m.immediate(3);
+  m.code.op(OP.i64_add);
+  m.code.i64(-1);
+  m.code.i64(64);
+  m.fieldC();
+  m.code.op(OP.i64_extend_i32_u);
+  m.code.op(OP.i64_sub);
+  m.code.op(OP.i64_shr_u);
+  m.code.op(OP.i64_and);
+  m.closeState('rip', 3);
+  m.dispatch();
+});
+/** Continues at the address in a. */
+export const JUMP_INDIRECT = op('jump_indirect', (m) => {
+  m.openState();
+  m.get('a', 3);
+  m.closeState('rip', 3);
+  m.dispatch();
+});
+/** Continues at block RIP + imm, looked up anew: after what may have changed the mode or the mapping. */
+export const CONTINUE = op('continue', (m) => {
+  advance(m, () => m.immediate(3));
+  m.dispatch();
+});
+/** Continues at the RIP that a helper has set. */
+export const DISPATCH = op('dispatch', (m) => m.dispatch());
+/** Ends the slice at block RIP + imm: HLT. */
+export const LEAVE = op('leave', (m) => {
+  advance(m, () => m.immediate(3));
+  m.leave();
+});
+/** First record of a block whose code has been overwritten, and of every instruction in it: look up again from here. */
+export const STALE = op('stale', (m) => {
+  advance(m, () => {
+    m.pc();
+    m.code.op(OP.i64_extend_i32_u);
+  });
+  m.dispatchUncounted();
+});
+/** A string instruction that has not come to its end is executed again. */
+export const REPEAT = op('repeat', (m) => {
+  m.state('repeat', 2);
+  m.code.if();
+  m.openState();
+  m.code.i32(0);
+  m.closeState('repeat', 2);
+  advance(m, () => {
+    m.pc();
+    m.code.op(OP.i64_extend_i32_u);
+  });
+  m.dispatch();
+  m.code.end();
+});
+/** nextRip = block RIP + imm. */
+export const NEXT_RIP = op('next_rip', (m) => {
+  m.openState();
+  m.rip();
+  m.immediate(3);
+  m.code.op(OP.i64_add);
+  m.closeState('nextRip', 3);
+});
+/** Raises vector imm without an error code. */
+export const RAISE = op('raise', (m) => {
+  m.openState();
+  m.immediate(2);
+  m.closeState('faultVector', 2);
+  m.openState();
+  m.code.i32(0);
+  m.closeState('faultHasError', 2);
+  m.fault();
+});
+/** The instruction after STI or MOV SS has been reached: interrupts are no longer held off. */
+export const END_SHADOW = op('end_shadow', (m) => {
+  m.openState();
+  m.state('inhibit', 2);
+  m.code.i32(~1);
+  m.code.op(OP.i32_and);
+  m.closeState('inhibit', 2);
+});

@@ -1,0 +1,43 @@
+// Operations too large for a few WebAssembly instructions: functions of the support module (assembly/), called as
+// name(d, a, b, imm) with the addresses of the operands. The table names them all; each becomes one IR operation.
+import { op } from './op.ts';
+import './ops-control.ts'; // operations are numbered in a fixed order
+
+const FAULTS = true;
+const NO_FAULT = false;
+
+/** Whether the helper may raise a fault. What d, a, b and imm are is said at each function in assembly/. */
+// prettier-ignore
+const table = {
+  // assembly/integer.ts
+  rol: NO_FAULT, ror: NO_FAULT, rcl: NO_FAULT, rcr: NO_FAULT, shld: NO_FAULT, shrd: NO_FAULT, mul: NO_FAULT, imulWide: NO_FAULT,
+  div: FAULTS, idiv: FAULTS, bt: NO_FAULT, bts: NO_FAULT, btr: NO_FAULT, btc: NO_FAULT, bsf: NO_FAULT, bsr: NO_FAULT, tzcnt: NO_FAULT,
+  lzcnt: NO_FAULT, popcnt: NO_FAULT, cmpxchg: NO_FAULT, xadd: NO_FAULT, aaa: NO_FAULT, aas: NO_FAULT, aam: FAULTS, aad: NO_FAULT,
+  daa: NO_FAULT, das: NO_FAULT, readFlagsAh: NO_FAULT, writeFlagsAh: NO_FAULT, cmc: NO_FAULT, clc: NO_FAULT, stc: NO_FAULT,
+  cld: NO_FAULT, std: NO_FAULT, salc: NO_FAULT, bitOffset: NO_FAULT, andn: NO_FAULT, bextr: NO_FAULT, blsi: NO_FAULT, blsmsk: NO_FAULT,
+  blsr: NO_FAULT, bzhi: NO_FAULT, pdep: NO_FAULT, pext: NO_FAULT, mulx: NO_FAULT, rorx: NO_FAULT, sarx: NO_FAULT, shlx: NO_FAULT,
+  shrx: NO_FAULT, adcx: NO_FAULT, adox: NO_FAULT, crc32: NO_FAULT,
+} as const satisfies Record<string, boolean>;
+
+// prettier-ignore
+const system = {
+  loadSegment: FAULTS, farJump: FAULTS, farCall: FAULTS, farReturn: FAULTS, iret: FAULTS, softwareInterrupt: FAULTS, int3: FAULTS,
+  into: FAULTS, int1: FAULTS, stepEntry: FAULTS, lldt: FAULTS, ltr: FAULTS, lar: FAULTS, lsl: FAULTS, verr: FAULTS,
+  verw: FAULTS, arpl: FAULTS, sldt: FAULTS, str: FAULTS, smsw: FAULTS, sgdt: FAULTS, sidt: FAULTS, lgdt: FAULTS, lidt: FAULTS,
+  checkSegment: FAULTS, movToCr: FAULTS, movFromCr: FAULTS, movToDr: FAULTS, movFromDr: FAULTS, clts: FAULTS, lmsw: FAULTS,
+  rdmsr: FAULTS, wrmsr: FAULTS, rdtsc: FAULTS, rdtscp: FAULTS, rdpmc: FAULTS, cpuid: FAULTS, xgetbv: FAULTS, xsetbv: FAULTS,
+  invlpg: FAULTS, invpcid: FAULTS, wbinvd: FAULTS, hlt: FAULTS, cli: FAULTS, sti: FAULTS, readEflags: FAULTS, popf: FAULTS,
+  swapgs: FAULTS, rdfsbase: FAULTS, wrfsbase: FAULTS, rdgsbase: FAULTS, wrgsbase: FAULTS, clac: FAULTS, stac: FAULTS,
+  monitor: FAULTS, mwait: FAULTS, rdpid: FAULTS, rdrand: FAULTS, rdseed: FAULTS, syscall: FAULTS, sysret: FAULTS, sysenter: FAULTS,
+  sysexit: FAULTS, portIn: FAULTS, portOut: FAULTS, enter: FAULTS, pusha: FAULTS, popa: FAULTS, bound: FAULTS, cmpxchg8b: FAULTS,
+  cmpxchg16b: FAULTS, generalProtection: FAULTS, unitUnavailable: FAULTS, movs: FAULTS, cmps: FAULTS, stos: FAULTS, lods: FAULTS, scas: FAULTS, ins: FAULTS, outs: FAULTS,
+} as const satisfies Record<string, boolean>;
+
+export const HELPERS: Readonly<Record<string, boolean>> = { ...table, ...system };
+
+type HelperName = keyof typeof table | keyof typeof system;
+
+/** IR operation numbers of the helpers. */
+export const HELPER = Object.fromEntries(
+  Object.entries(HELPERS).map(([name, mayFault]) => [name, op(name, (m) => m.callHelper(name, mayFault))]),
+) as Readonly<Record<HelperName, number>>;

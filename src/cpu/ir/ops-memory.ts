@@ -1,0 +1,183 @@
+// Operations that access memory. Their address forms: 'b' base + displacement, 'x' base + (index << scale) + displacement,
+// each in 64 bits or wrapped to 32 ('b32', 'x32': flat protected mode). Addresses are linear; a fault leaves the
+// instruction with its state as before.
+import { OP } from '../../wasm/opcodes.ts';
+import type { Lowering, Width } from './lowering.ts';
+import { op } from './op.ts';
+import { pushAddress } from './ops-integer.ts';
+
+export const FORMS = ['b', 'x', 'b32', 'x32'] as const;
+export type Form = (typeof FORMS)[number];
+
+function pushLinear(m: Lowering, form: Form): void {
+  if (form === 'x' || form === 'x32') pushAddress(m);
+  else {
+    m.get('a', 3);
+    m.immediate(3);
+    m.code.op(OP.i64_add);
+  }
+  if (form === 'b32' || form === 'x32') {
+    m.code.op(OP.i32_wrap_i64);
+    m.code.op(OP.i64_extend_i32_u);
+  }
+}
+
+const BYTES = [1, 2, 4, 8] as const;
+type ByForm = Readonly<Record<Form, number>>;
+const byForm = (name: string, lower: (m: Lowering, form: Form) => void): ByForm =>
+  Object.fromEntries(FORMS.map((form) => [form, op(`${name}.${form}`, (m) => lower(m, form))])) as ByForm;
+
+const loadOp = (name: string, from: Width, to: Width, signed: boolean, write = false): ByForm =>
+  byForm(name, (m, form) => {
+    m.open('d');
+    pushLinear(m, form);
+    m.load(BYTES[from], signed, to === 3 ? 'i64' : 'i32', write);
+    m.close('d', to);
+  });
+
+/** Plain loads of the width of their destination. */
+export const LOAD: readonly ByForm[] = ([0, 1, 2, 3] as const).map((w) => loadOp(`load.${8 << w}`, w, w, false));
+/** Loads that will be followed by a store to the same address: they fault as the store would. */
+export const LOAD_MODIFY: readonly ByForm[] = ([0, 1, 2, 3] as const).map((w) => loadOp(`load_modify.${8 << w}`, w, w, false, true));
+/** Widening loads, `${from}${to}` in widths. */
+export const LOAD_ZX: Readonly<Record<string, ByForm>> = {
+  '01': loadOp('load_zx.8.16', 0, 1, false),
+  '02': loadOp('load_zx.8.32', 0, 2, false),
+  '12': loadOp('load_zx.16.32', 1, 2, false),
+};
+export const LOAD_SX: Readonly<Record<string, ByForm>> = {
+  '01': loadOp('load_sx.8.16', 0, 1, true),
+  '02': loadOp('load_sx.8.32', 0, 2, true),
+  '03': loadOp('load_sx.8.64', 0, 3, true),
+  '12': loadOp('load_sx.16.32', 1, 2, true),
+  '13': loadOp('load_sx.16.64', 1, 3, true),
+  '23': loadOp('load_sx.32.64', 2, 3, true),
+};
+/** Stores of operand d. */
+export const STORE: readonly ByForm[] = ([0, 1, 2, 3] as const).map((w) =>
+  byForm(`store.${8 << w}`, (m, form) => {
+    pushLinear(m, form);
+    m.store(BYTES[w], w === 3 ? 'i64' : 'i32', () => m.get('d', w));
+  }),
+);
+/** Stores of the second immediate; forms with an index do not exist. */
+export const STORE_IMMEDIATE: readonly { readonly b: number; readonly b32: number }[] = ([0, 1, 2, 3] as const).map((w) => {
+  const make = (form: 'b' | 'b32'): number =>
+    op(`storei.${8 << w}.${form}`, (m) => {
+      pushLinear(m, form);
+      m.store(BYTES[w], w === 3 ? 'i64' : 'i32', () => {
+        m.immediate2();
+        if (w === 3) m.code.op(OP.i64_extend_i32_s);
+      });
+    });
+  return { b: make('b'), b32: make('b32') };
+});
+
+export const LOAD_VECTOR = byForm('load.v128', (m, form) => {
+  m.open('d');
+  pushLinear(m, form);
+  m.loadVector();
+  m.closeVector('d');
+});
+export const STORE_VECTOR = byForm('store.v128', (m, form) => {
+  pushLinear(m, form);
+  m.storeVector(() => m.getVector('d'));
+});
+/** Raises #GP(0) unless the address is a multiple of 16. */
+export const ALIGN16 = byForm('align16', (m, form) => {
+  pushLinear(m, form);
+  m.code.op(OP.i32_wrap_i64);
+  m.code.i32(15);
+  m.code.op(OP.i32_and);
+  m.code.if();
+  m.callHelper('generalProtection', false);
+  m.fault();
+  m.code.end();
+});
+
+/** Stack of 32 or 64 bits with a flat stack segment. RSP changes only when the access has succeeded. */
+function pushValue(m: Lowering, w: 2 | 3, push: () => void): void {
+  const top = m.i64[1]!;
+  m.state('rsp', 3);
+  m.code.i64(w === 3 ? -8 : -4);
+  m.code.op(OP.i64_add);
+  if (w === 2) {
+    m.code.op(OP.i32_wrap_i64);
+    m.code.op(OP.i64_extend_i32_u);
+  }
+  m.code.tee(top);
+  m.store(BYTES[w], w === 3 ? 'i64' : 'i32', push);
+  m.openState();
+  m.code.get(top);
+  m.closeState('rsp', 3);
+}
+function popValue(m: Lowering, w: 2 | 3): void {
+  m.state('rsp', 3);
+  m.load(BYTES[w], false, w === 3 ? 'i64' : 'i32', false);
+}
+function raiseStack(m: Lowering, w: 2 | 3, pushBytes: () => void): void {
+  m.openState();
+  m.state('rsp', 3);
+  m.code.i64(w === 3 ? 8 : 4);
+  m.code.op(OP.i64_add);
+  pushBytes();
+  if (w === 2) {
+    m.code.op(OP.i32_wrap_i64);
+    m.code.op(OP.i64_extend_i32_u);
+  }
+  m.closeState('rsp', 3);
+}
+const stackOp = (name: string, lower: (m: Lowering, w: 2 | 3) => void): readonly number[] => [
+  -1, -1, op(`${name}.32`, (m) => lower(m, 2)), op(`${name}.64`, (m) => lower(m, 3)),
+];
+export const PUSH = stackOp('push', (m, w) => pushValue(m, w, () => m.get('a', w)));
+export const PUSH_IMMEDIATE = stackOp('pushi', (m, w) => pushValue(m, w, () => m.immediate(w)));
+export const POP = stackOp('pop', (m, w) => {
+  const value = w === 3 ? m.i64[2]! : m.i32[2]!;
+  popValue(m, w);
+  m.code.set(value);
+  raiseStack(m, w, () => {});
+  m.open('d');
+  m.code.get(value);
+  m.close('d', w);
+});
+function pushReturnAddress(m: Lowering, w: 2 | 3): void {
+  pushValue(m, w, () => {
+    m.rip();
+    m.immediate(3);
+    m.code.op(OP.i64_add);
+    if (w === 2) m.code.op(OP.i32_wrap_i64);
+  });
+}
+/** CALL: pushes the address of the next instruction (block RIP + imm); the next record is the jump. */
+export const CALL = stackOp('call', (m, w) => {
+  pushReturnAddress(m, w);
+  m.jump(1);
+});
+/** CALL through a register or temporary a, which is read first. d counts the block's instructions. */
+export const CALL_INDIRECT = stackOp('call_indirect', (m, w) => {
+  const target = m.i64[3]!;
+  m.get('a', w);
+  if (w === 2) m.code.op(OP.i64_extend_i32_u);
+  m.code.set(target);
+  pushReturnAddress(m, w);
+  m.openState();
+  m.code.get(target);
+  m.closeState('rip', 3);
+  m.dispatch();
+});
+/** RET, releasing imm more bytes. */
+export const RETURN = stackOp('ret', (m, w) => {
+  const target = m.i64[3]!;
+  popValue(m, w);
+  if (w === 2) m.code.op(OP.i64_extend_i32_u);
+  m.code.set(target);
+  raiseStack(m, w, () => {
+    m.immediate(3);
+    m.code.op(OP.i64_add);
+  });
+  m.openState();
+  m.code.get(target);
+  m.closeState('rip', 3);
+  m.dispatch();
+});

@@ -1,0 +1,5 @@
+// Every file of instruction rows, imported for its declarations.
+import './arithmetic.ts';
+import './control.ts';
+import './move.ts';
+import './system.ts';

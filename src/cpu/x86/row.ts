@@ -1,0 +1,122 @@
+// How instructions are declared: rows in the notation of the SDM's opcode tables (volume 2, appendix A), and one meaning
+// for all rows of a mnemonic. The decoder, the disassembler, the random-instruction generator and the coverage page read
+// the rows; the meaning is written against the block builder, that is, in IR.
+//
+// An opcode string is: [NP|66|F3|F2] [REX.W|W0] [VEX.] bytes in hex [+r] [/digit | /r | a ModRM byte in hex after '|'].
+// Operand codes are the manual's: E (ModRM r/m), G (ModRM reg), I (immediate), J (relative), M (memory only), R (register
+// only), O (offset), S, C, D (segment, control, debug register), V W U (XMM reg, r/m, register only), P Q N (MMX),
+// Z (register in the opcode's low bits), rAX; widths b w d q v (operand size) y (32 or 64) z (16 or 32) x (128) p (far).
+import { assert } from '../../base/assert.ts';
+import type { BlockBuilder } from './builder.ts';
+
+export interface RowOptions {
+  readonly lock?: boolean; // LOCK is allowed with a memory destination
+  readonly no64?: boolean; // #UD in 64-bit mode
+  readonly only64?: boolean;
+  readonly default64?: boolean; // operand size is 64 in 64-bit mode, 16 with 66
+  readonly force64?: boolean; // operand size is 64 in 64-bit mode whatever the prefixes
+  /** The unit that must be there and switched on: CR0.EM, CR0.TS, CR4.OSFXSR. */
+  readonly unit?: Unit;
+}
+
+export type Unit = 'none' | 'x87' | 'mmx' | 'sse';
+
+export interface OperandCode {
+  readonly code: string;
+  /** 'E', 'G', 'I', ... or 'fixed' for a register named in the row. */
+  readonly kind: string;
+  readonly width: string;
+  /** Encoding number of a fixed register. */
+  readonly register: number;
+}
+
+export interface Row extends RowOptions {
+  readonly unit: Unit;
+  readonly text: string;
+  readonly operands: readonly OperandCode[];
+  readonly prefix: 'any' | 'NP' | '66' | 'F3' | 'F2';
+  readonly w: 'any' | 0 | 1;
+  readonly vex: boolean;
+  readonly map: 0 | 1 | 2 | 3;
+  readonly opcode: number;
+  readonly plusRegister: boolean;
+  /** ModRM.reg that the row demands, or -1. */
+  readonly digit: number;
+  /** The whole ModRM byte that the row demands, or -1. */
+  readonly modrm: number;
+  readonly hasModrm: boolean;
+  /** What the row demands of ModRM.mod: memory, register, or either. */
+  readonly mod: 'any' | 'memory' | 'register';
+}
+
+export interface Instruction {
+  readonly name: string;
+  readonly rows: readonly Row[];
+  readonly meaning: (b: BlockBuilder) => void;
+  readonly feature: string;
+  /** OSZAPC bits that the manual leaves undefined. */
+  readonly undefinedFlags: number;
+}
+
+export interface InstructionOptions {
+  readonly feature?: string; // name in cpu/x86/cpuid.ts; without it the instruction does not exist
+  readonly undefinedFlags?: number;
+}
+
+const FIXED: Readonly<Record<string, readonly [kind: string, width: string, register: number]>> = {
+  rAXb: ['fixed', 'b', 0], rAXv: ['fixed', 'v', 0], rAXz: ['fixed', 'z', 0], AX: ['fixed', 'w', 0], CL: ['fixed', 'b', 1],
+  DX: ['fixed', 'w', 2], '1': ['one', 'b', 0],
+};
+
+function operandCode(code: string): OperandCode {
+  const fixed = FIXED[code];
+  if (fixed !== undefined) return { code, kind: fixed[0], width: fixed[1], register: fixed[2] };
+  assert(/^[A-Z][a-z]*$/.test(code), `operand code ${code}`);
+  return { code, kind: code[0]!, width: code.slice(1), register: -1 };
+}
+
+const MODRM_KINDS = 'EGMRSCDVWUPQN';
+
+export function row(text: string, operands: readonly string[] = [], options: RowOptions = {}): Row {
+  const codes = operands.map(operandCode);
+  const tokens = text.split(' ').filter((token) => token !== '');
+  let prefix: Row['prefix'] = 'any', w: Row['w'] = 'any', vex = false, plusRegister = false, digit = -1, modrm = -1;
+  const bytes: number[] = [];
+  let slashR = false;
+  for (const [index, token] of tokens.entries()) {
+    if (token === 'NP' || ((token === '66' || token === 'F3' || token === 'F2') && index === 0 && tokens.length > 1 && /^(0F|REX|W0|VEX)/.test(tokens[1]!))) prefix = token;
+    else if (token === 'REX.W' || token === 'W1') w = 1;
+    else if (token === 'W0') w = 0;
+    else if (token === 'VEX') vex = true;
+    else if (token === '/r') slashR = true;
+    else if (/^\/[0-7]$/.test(token)) digit = Number(token[1]);
+    else if (/^\|[0-9A-F]{2}$/.test(token)) modrm = Number.parseInt(token.slice(1), 16);
+    else if (token === '+r') plusRegister = true;
+    else {
+      assert(/^[0-9A-F]{2}$/.test(token), `row ${text}`);
+      bytes.push(Number.parseInt(token, 16));
+    }
+  }
+  let map: Row['map'] = 0;
+  if (bytes.length > 1 && bytes.shift() === 0x0f) {
+    const escape: number = bytes.length > 1 ? bytes[0]! : -1;
+    map = escape === 0x38 ? 2 : escape === 0x3a ? 3 : 1;
+    if (map > 1) bytes.shift();
+  }
+  assert(bytes.length === 1, `row ${text} has one opcode byte`);
+  const hasModrm = slashR || digit >= 0 || modrm >= 0 || codes.some(({ kind }) => MODRM_KINDS.includes(kind));
+  const memory = codes.some(({ kind }) => kind === 'M');
+  const register = codes.some(({ kind }) => 'RUN'.includes(kind));
+  assert(!(memory && register), `row ${text}: memory and register`);
+  return {
+    unit: 'none', ...options, text, operands: codes, prefix, w, vex, map, opcode: bytes[0]!, plusRegister, digit, modrm, hasModrm,
+    mod: memory ? 'memory' : register || modrm >= 0 ? 'register' : 'any',
+  };
+}
+
+const declared: Instruction[] = [];
+export const INSTRUCTIONS: readonly Instruction[] = declared;
+
+export function instruction(name: string, rows: readonly Row[], meaning: (b: BlockBuilder) => void, options: InstructionOptions = {}): void {
+  declared.push({ name, rows, meaning, feature: options.feature ?? '', undefinedFlags: options.undefinedFlags ?? 0 });
+}

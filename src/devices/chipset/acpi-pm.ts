@@ -1,0 +1,214 @@
+// ACPI fixed hardware of the PIIX4 (82371AB, function 3): PM1a event and control blocks, the 24-bit PM timer, GPE0, the SMI
+// command port (ACPI specification 6.5, chapter 4.8). No SMM: the commands that firmware's handler would take are done here.
+import type { Claim, SystemBus } from '../../bus/address-space.ts';
+import type { Device, ResetPhase } from '../../bus/device.ts';
+import type { PciBus } from '../../bus/pci-bus.ts';
+import type { PciFunction } from '../../bus/pci-function.ts';
+import { RegisterFile } from '../../bus/register-file.ts';
+import type { Timer, Timers } from '../../ports/clock.ts';
+import type { IrqLine } from '../../ports/irq-line.ts';
+import { u16, u8, words } from '../../state/fields.ts';
+import { defineState } from '../../state/define-state.ts';
+import { Frequency } from '../timer/frequency.ts';
+import { trace } from './trace.ts';
+
+export const ACPI = { PM_BASE: 0x600, GPE0_BASE: 0xafe0, GPE0_BYTES: 4, SMI_COMMAND: 0xb2, ENABLE: 0xf1, DISABLE: 0xf0, SCI_IRQ: 9 } as const;
+const PM1 = { TIMER: 0x0001, GLOBAL: 0x0020, POWER_BUTTON: 0x0100, SLEEP_BUTTON: 0x0200, RTC: 0x0400, WAKE: 0x8000 } as const;
+const STATUS_W1C = PM1.TIMER | PM1.GLOBAL | PM1.POWER_BUTTON | PM1.SLEEP_BUTTON | PM1.RTC | PM1.WAKE;
+const ENABLES = PM1.TIMER | PM1.GLOBAL | PM1.POWER_BUTTON | PM1.SLEEP_BUTTON | PM1.RTC;
+const CONTROL = { SCI_ENABLE: 1, SLEEP_ENABLE: 0x2000, SLEEP_TYPE_SHIFT: 10, WRITABLE: 0x1c07 } as const;
+/** Values of SLP_TYP, as the DSDT's \_S5, \_S3 and \_S4 objects give them. */
+export const SLEEP_TYPE = { S5: 0, S3: 1, S4: 2 } as const;
+
+const pmClock = new Frequency(3_579_545);
+const TIMER_MODULUS = 2 ** 24;
+/** The status bit is set when the highest bit of the timer changes. */
+const TIMER_HALF = 2 ** 23;
+
+/** Configuration registers. */
+const PMBASE = 0x40;
+const PMREGMISC = 0x80;
+
+// QUIRK: the base of the PM block is set and enabled from reset on, as firmware would leave it.
+export const piix4Header = {
+  name: 'piix4-pm', vendorId: 0x8086, deviceId: 0x7113, revision: 3, classCode: 0x06_8000, subsystemVendorId: 0x1af4, subsystemId: 0x1100, interruptPin: 1,
+  initial: { 0x06: 0x80, 0x07: 0x02, 0x3c: ACPI.SCI_IRQ, [PMBASE]: (ACPI.PM_BASE & 0xff) | 1, [PMBASE + 1]: ACPI.PM_BASE >> 8, [PMREGMISC]: 1, 0x90: 0x01, 0x91: 0x07, 0xd2: 0x09 },
+  writable: { [PMBASE]: 0xc0, [PMBASE + 1]: 0xff, [PMREGMISC]: 1, 0x5b: 0x02, 0x90: 0xf0, 0x91: 0xff, 0xd2: 0x0f },
+} as const;
+
+export const acpiPmState = defineState({
+  kind: 'acpi-pm', version: 1,
+  fields: {
+    status: u16(), enable: u16(), control: u16(), smiCommand: u8(), smiStatus: u8(),
+    gpeStatus: u16(), gpeEnable: u16(),
+    timerHalf: words(1), // which half-turn of the timer the status bit is accounted for
+  },
+});
+export type AcpiPmState = ReturnType<typeof acpiPmState.initial>;
+
+export interface AcpiPmWires {
+  readonly timers: Timers;
+  readonly sci: IrqLine;
+  /** The guest enters a sleep state: SLEEP_TYPE.S5 is soft off. */
+  readonly sleep: (type: number) => void;
+}
+
+export class AcpiPm implements Device<AcpiPmState> {
+  readonly schema = acpiPmState;
+  state = acpiPmState.initial();
+  readonly #wires: AcpiPmWires;
+  readonly #overflow: Timer;
+
+  constructor(wires: AcpiPmWires) {
+    this.#wires = wires;
+    this.#overflow = wires.timers.createTimer(() => this.settle());
+  }
+
+  reset(phase: ResetPhase): void {
+    if (phase === 'enter') {
+      this.state = acpiPmState.initial();
+      this.state.timerHalf[0] = this.#half();
+    } else this.settle();
+  }
+
+  settle(): void {
+    this.#accountTimer();
+    const { state } = this;
+    const fixed = (state.status & state.enable & ENABLES) !== 0;
+    const general = (state.gpeStatus & state.gpeEnable) !== 0;
+    this.#wires.sci.set((state.control & CONTROL.SCI_ENABLE) !== 0 && (fixed || general));
+    if ((state.enable & PM1.TIMER) !== 0 && (state.status & PM1.TIMER) === 0) {
+      const ticks = pmClock.ticks(this.#wires.timers.now());
+      this.#overflow.armAt(pmClock.nanoseconds((Math.floor(ticks / TIMER_HALF) + 1) * TIMER_HALF));
+    } else this.#overflow.disarm();
+  }
+
+  #half(): number {
+    return Math.floor(pmClock.ticks(this.#wires.timers.now()) / TIMER_HALF) >>> 0;
+  }
+
+  #accountTimer(): void {
+    const half = this.#half();
+    if (half === this.state.timerHalf[0]) return;
+    this.state.timerHalf[0] = half;
+    this.state.status |= PM1.TIMER;
+  }
+
+  /** The user pressed the power button. */
+  pressPowerButton(): void {
+    this.state.status |= PM1.POWER_BUTTON;
+    this.settle();
+  }
+
+  /** A general-purpose event (hot plug) happened. */
+  raiseGpe(event: number): void {
+    this.state.gpeStatus |= 1 << event;
+    this.settle();
+  }
+
+  readTimer(): number {
+    return pmClock.ticks(this.#wires.timers.now()) % TIMER_MODULUS;
+  }
+
+  readStatus(): number {
+    this.#accountTimer();
+    return this.state.status;
+  }
+
+  clearStatus(ones: number): void {
+    this.#accountTimer();
+    this.state.status &= ~(ones & STATUS_W1C);
+    trace.pmStatus?.({ status: this.state.status, enable: this.state.enable });
+    this.settle();
+  }
+
+  writeControl(value: number): void {
+    trace.pmControl?.({ value });
+    this.state.control = value & CONTROL.WRITABLE;
+    this.settle();
+    if ((value & CONTROL.SLEEP_ENABLE) !== 0) this.#wires.sleep((value >> CONTROL.SLEEP_TYPE_SHIFT) & 7);
+  }
+
+  writeSmiCommand(value: number): void {
+    trace.smiCommand?.({ value });
+    const { state } = this;
+    state.smiCommand = value;
+    if (value === ACPI.ENABLE) state.control |= CONTROL.SCI_ENABLE;
+    else if (value === ACPI.DISABLE) state.control &= ~CONTROL.SCI_ENABLE;
+    this.settle();
+  }
+}
+
+export const pm1Registers = new RegisterFile<AcpiPm>('acpi-pm', 2, [
+  { at: 0, name: 'PM1_STATUS', read: (pm) => pm.readStatus(), write: (pm, value) => pm.clearStatus(value) },
+  { at: 2, name: 'PM1_ENABLE', field: 'enable', writable: ENABLES, after: (pm) => pm.settle() },
+  { at: 4, name: 'PM1_CONTROL', field: 'control', write: (pm, value) => pm.writeControl(value) },
+  { at: 6, name: 'RESERVED', constant: 0 },
+]);
+
+const TIMER_OFFSET = 8;
+const PM_BYTES = 64;
+
+/** The PM block: 16-bit registers and the 32-bit timer. Byte writes change half a register. */
+function readBlock(pm: AcpiPm, at: number, size: number): number {
+  if (at >= TIMER_OFFSET && at < TIMER_OFFSET + 4) return (pm.readTimer() >>> (8 * (at - TIMER_OFFSET))) & (size === 4 ? ~0 : (1 << (8 * size)) - 1);
+  if (at >= TIMER_OFFSET) return 0;
+  const low = pm1Registers.read(pm, at & ~1);
+  if (size === 4) return low | ((at & ~1) + 2 < TIMER_OFFSET ? pm1Registers.read(pm, (at & ~1) + 2) << 16 : 0);
+  return size === 2 ? low : (low >> (8 * (at & 1))) & 0xff;
+}
+
+function writeBlock(pm: AcpiPm, at: number, size: number, value: number): void {
+  if (at >= TIMER_OFFSET) return;
+  const register = at & ~1;
+  if (size === 1) {
+    // The other half of the status register must not be cleared by the write.
+    const kept = register === 0 ? 0 : pm1Registers.read(pm, register) & (0xff << (8 - 8 * (at & 1)));
+    pm1Registers.write(pm, register, kept | (value << (8 * (at & 1))));
+    return;
+  }
+  pm1Registers.write(pm, register, value & 0xffff);
+  if (size === 4 && register + 2 < TIMER_OFFSET) pm1Registers.write(pm, register + 2, value >>> 16);
+}
+
+// prettier-ignore
+export const gpe0Registers = new RegisterFile<AcpiPm>('gpe0', 1, [
+  { at: 0, name: 'GPE0_STATUS_LOW',  read: (pm) => pm.state.gpeStatus & 0xff, write: (pm, value) => { pm.state.gpeStatus &= ~value; pm.settle(); } },
+  { at: 1, name: 'GPE0_STATUS_HIGH', read: (pm) => pm.state.gpeStatus >> 8,   write: (pm, value) => { pm.state.gpeStatus &= ~(value << 8); pm.settle(); } },
+  { at: 2, name: 'GPE0_ENABLE_LOW',  read: (pm) => pm.state.gpeEnable & 0xff, write: (pm, value) => { pm.state.gpeEnable = (pm.state.gpeEnable & 0xff00) | value; pm.settle(); } },
+  { at: 3, name: 'GPE0_ENABLE_HIGH', read: (pm) => pm.state.gpeEnable >> 8,   write: (pm, value) => { pm.state.gpeEnable = (pm.state.gpeEnable & 0xff) | (value << 8); pm.settle(); } },
+]);
+export const smiRegisters = new RegisterFile<AcpiPm>('smi-command', 1, [
+  { at: 0, name: 'APM_CONTROL', field: 'smiCommand', write: (pm, value) => pm.writeSmiCommand(value) },
+  { at: 1, name: 'APM_STATUS', field: 'smiStatus', writable: 0xff },
+]);
+
+export interface AcpiPmParts {
+  readonly pm: AcpiPm;
+  readonly function: PciFunction;
+}
+
+/** Plugs the power management function in at 1.3 and claims its ports; the PM block moves with PMBASE. */
+export function piix4Pm(bus: SystemBus, pci: PciBus, wires: AcpiPmWires): AcpiPmParts {
+  const pm = new AcpiPm(wires);
+  const pciFunction = pci.add(1, 3, piix4Header);
+  const block: Claim = bus.ports.claimUnmapped({
+    base: ACPI.PM_BASE, size: PM_BYTES, name: 'acpi-pm', widthMax: 4, priority: -1, registers: pm1Registers,
+    read: (at, size) => readBlock(pm, at, size), write: (at, size, value) => writeBlock(pm, at, size, value),
+  });
+  pciFunction.onConfig = () => {
+    const base = pciFunction.u16(PMBASE) & 0xffc0;
+    if ((pciFunction.byte(PMREGMISC) & 1) !== 0 && base !== 0) block.map(base);
+    else block.unmap();
+  };
+  pciFunction.settle();
+  bus.claimPorts({
+    base: ACPI.GPE0_BASE, size: ACPI.GPE0_BYTES, name: 'gpe0', registers: gpe0Registers,
+    read: (at) => gpe0Registers.read(pm, at), write: (at, _size, value) => gpe0Registers.write(pm, at, value),
+  });
+  bus.claimPorts({
+    base: ACPI.SMI_COMMAND, size: 2, name: 'smi-command', registers: smiRegisters,
+    read: (at) => smiRegisters.read(pm, at), write: (at, _size, value) => smiRegisters.write(pm, at, value),
+  });
+  return { pm, function: pciFunction };
+}

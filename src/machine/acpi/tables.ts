@@ -1,0 +1,173 @@
+// The static ACPI tables of machine `pc` (ACPI 6.5 chapter 5) and how they are put together in memory:
+// RSDP in the ROM area, everything else in one area. The DSDT's contents are in pc-dsdt.ts.
+import { concatBytes, bytes as byteRun, layout, le16, le32, le64, text, u8 } from '../../struct/layout.ts';
+import { alignUp } from '../guest-ram.ts';
+import { dsdtTerms } from './pc-dsdt.ts';
+import {
+  GPE0_BYTES, GPE0_PORT, HPET_ADDRESS, IO_APIC_ADDRESS, LOCAL_APIC_ADDRESS, PM_CONTROL_PORT, PM_EVENT_PORT, PM_TIMER_PORT,
+  RESET_CONTROL, SCI_LINE, SMI_COMMAND, type AcpiConfig,
+} from './pc-hardware.ts';
+
+const OEM_ID = 'NANDU ';
+const OEM_TABLE_ID = 'NANDUPC ';
+const CREATOR_ID = 'NNDU';
+
+// prettier-ignore
+export const tableHeader = layout('ACPI table header', {
+  signature: text(0, 4), length: le32(4), revision: u8(8), checksum: u8(9), oemId: text(10, 6), oemTableId: text(16, 8),
+  oemRevision: le32(24), creatorId: text(28, 4), creatorRevision: le32(32),
+});
+const CHECKSUM_OFFSET = tableHeader.fields.checksum.offset;
+
+/** What to add so that all bytes sum to zero. */
+export function checksumOf(bytes: Uint8Array): number {
+  return -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
+}
+
+function table(signature: string, revision: number, ...body: readonly (Uint8Array | readonly number[])[]): Uint8Array {
+  const result = concatBytes(new Uint8Array(tableHeader.sizeBytes), ...body);
+  const identity = { oemId: OEM_ID, oemTableId: OEM_TABLE_ID, oemRevision: 1, creatorId: CREATOR_ID, creatorRevision: 1 };
+  tableHeader.write(result, { signature, length: result.length, revision, ...identity });
+  result[CHECKSUM_OFFSET] = checksumOf(result);
+  return result;
+}
+
+// prettier-ignore
+const rsdpLayout = layout('RSDP', {
+  signature: text(0, 8), checksum: u8(8), oemId: text(9, 6), revision: u8(15), rsdtAddress: le32(16), length: le32(20),
+  xsdtAddress: le64(24), extendedChecksum: u8(32),
+}, 36);
+
+export function encodeRsdp(rsdtAddress: number, xsdtAddress: number): Uint8Array {
+  const FIRST_CHECKSUM_BYTES = 20;
+  const signature = 'RSD PTR ';
+  const addresses = { rsdtAddress, xsdtAddress: BigInt(xsdtAddress), length: rsdpLayout.sizeBytes };
+  const rsdp = rsdpLayout.encode({ signature, oemId: OEM_ID, revision: 2, ...addresses });
+  rsdpLayout.write(rsdp, { checksum: checksumOf(rsdp.subarray(0, FIRST_CHECKSUM_BYTES)) });
+  rsdpLayout.write(rsdp, { extendedChecksum: checksumOf(rsdp) });
+  return rsdp;
+}
+
+const facsLayout = layout('FACS', { signature: text(0, 4), length: le32(4), version: u8(32) }, 64);
+const encodeFacs = (): Uint8Array => facsLayout.encode({ signature: 'FACS', length: facsLayout.sizeBytes, version: 2 });
+
+const gasLayout = layout('generic address', { space: u8(0), bitWidth: u8(1), bitOffset: u8(2), accessSize: u8(3), address: le64(4) });
+const ACCESS_SIZE: Record<number, number> = { 1: 1, 2: 2, 4: 3, 8: 4 };
+const portAddress = (port: number, sizeBytes: number, accessBytes: number): Uint8Array =>
+  gasLayout.encode({ space: 1, bitWidth: sizeBytes * 8, accessSize: ACCESS_SIZE[accessBytes] ?? 0, address: BigInt(port) });
+
+/** FADT flags, by bit (table 5.10). */
+// prettier-ignore
+const FADT_FLAG = {
+  WBINVD: 1 << 0, PROC_C1: 1 << 2, NO_FIXED_SLEEP_BUTTON: 1 << 5, RTC_S4: 1 << 7, RESET_REG_SUP: 1 << 10, USE_PLATFORM_CLOCK: 1 << 15,
+} as const;
+const BOOT_ARCH = { LEGACY_DEVICES: 1, KEYBOARD_8042: 2 } as const;
+
+/** Offsets are those of the specification: the table header counts. */
+// prettier-ignore
+const fadtLayout = layout('FADT', {
+  firmwareCtrl: le32(36), dsdt: le32(40), preferredPmProfile: u8(45), sciInt: le16(46), smiCmd: le32(48), acpiEnable: u8(52),
+  acpiDisable: u8(53), pm1aEvtBlk: le32(56), pm1aCntBlk: le32(64), pmTmrBlk: le32(76), gpe0Blk: le32(80), pm1EvtLen: u8(88),
+  pm1CntLen: u8(89), pmTmrLen: u8(91), gpe0BlkLen: u8(92), pLvl2Lat: le16(96), pLvl3Lat: le16(98), century: u8(108),
+  iapcBootArch: le16(109), flags: le32(112), resetReg: byteRun(116, 12), resetValue: u8(128), xDsdt: le64(140),
+  xPm1aEvtBlk: byteRun(148, 12), xPm1aCntBlk: byteRun(172, 12), xPmTmrBlk: byteRun(208, 12), xGpe0Blk: byteRun(220, 12),
+}, 244);
+
+const NO_C_STATE = { C2: 0xfff, C3: 0xfff };
+
+function encodeFadt(facsAddress: number, dsdtAddress: number): Uint8Array {
+  const { NO_FIXED_SLEEP_BUTTON, PROC_C1, RESET_REG_SUP, RTC_S4, USE_PLATFORM_CLOCK, WBINVD } = FADT_FLAG;
+  const body = fadtLayout.encode({
+    firmwareCtrl: facsAddress,
+    dsdt: dsdtAddress,
+    preferredPmProfile: 1, // desktop
+    sciInt: SCI_LINE,
+    smiCmd: SMI_COMMAND.PORT,
+    acpiEnable: SMI_COMMAND.ACPI_ENABLE,
+    acpiDisable: SMI_COMMAND.ACPI_DISABLE,
+    pm1aEvtBlk: PM_EVENT_PORT,
+    pm1aCntBlk: PM_CONTROL_PORT,
+    pmTmrBlk: PM_TIMER_PORT,
+    gpe0Blk: GPE0_PORT,
+    pm1EvtLen: 4,
+    pm1CntLen: 2,
+    pmTmrLen: 4,
+    gpe0BlkLen: GPE0_BYTES,
+    pLvl2Lat: NO_C_STATE.C2,
+    pLvl3Lat: NO_C_STATE.C3,
+    century: 0x32, // CMOS index
+    iapcBootArch: BOOT_ARCH.LEGACY_DEVICES | BOOT_ARCH.KEYBOARD_8042,
+    flags: WBINVD | PROC_C1 | NO_FIXED_SLEEP_BUTTON | RTC_S4 | RESET_REG_SUP | USE_PLATFORM_CLOCK,
+    resetReg: portAddress(RESET_CONTROL.PORT, 1, 1),
+    resetValue: RESET_CONTROL.VALUE,
+    xDsdt: BigInt(dsdtAddress),
+    xPm1aEvtBlk: portAddress(PM_EVENT_PORT, 4, 2),
+    xPm1aCntBlk: portAddress(PM_CONTROL_PORT, 2, 2),
+    xPmTmrBlk: portAddress(PM_TIMER_PORT, 4, 4),
+    xGpe0Blk: portAddress(GPE0_PORT, GPE0_BYTES, 1),
+  });
+  return table('FACP', 3, body.subarray(tableHeader.sizeBytes));
+}
+
+const madtCpu = layout('MADT local APIC', { type: u8(0), length: u8(1), processorUid: u8(2), apicId: u8(3), flags: le32(4) });
+const madtIoApic = layout('MADT I/O APIC', { type: u8(0), length: u8(1), id: u8(2), address: le32(4), gsiBase: le32(8) });
+const madtOverride = layout('MADT override', { type: u8(0), length: u8(1), bus: u8(2), source: u8(3), gsi: le32(4), flags: le16(8) });
+const madtNmi = layout('MADT local APIC NMI', { type: u8(0), length: u8(1), processorUid: u8(2), flags: le16(3), lint: u8(5) });
+
+const LEVEL_ACTIVE_HIGH = 0b1101;
+const ALL_PROCESSORS = 0xff;
+
+function encodeMadt(cpuCount: number): Uint8Array {
+  const PCAT_COMPAT = 1;
+  const head = layout('MADT', { localApicAddress: le32(0), flags: le32(4) });
+  const cpus = Array.from({ length: cpuCount }, (_, n) => madtCpu.encode({ type: 0, length: 8, processorUid: n, apicId: n, flags: 1 }));
+  const ioApic = madtIoApic.encode({ type: 1, length: 12, id: 0, address: IO_APIC_ADDRESS, gsiBase: 0 });
+  const timer = madtOverride.encode({ type: 2, length: 10, source: 0, gsi: 2 });
+  const level = [5, SCI_LINE, 10, 11].map((line) =>
+    madtOverride.encode({ type: 2, length: 10, source: line, gsi: line, flags: LEVEL_ACTIVE_HIGH }),
+  );
+  const nmi = madtNmi.encode({ type: 4, length: 6, processorUid: ALL_PROCESSORS, lint: 1 });
+  return table('APIC', 1, head.encode({ localApicAddress: LOCAL_APIC_ADDRESS, flags: PCAT_COMPAT }), ...cpus, ioApic, timer, ...level, nmi);
+}
+
+function encodeHpet(): Uint8Array {
+  /** The capability register's low half: Intel, 64-bit counter, legacy replacement, three timers, revision 1. */
+  const EVENT_TIMER_BLOCK_ID = 0x8086a201;
+  const MIN_TICK = 0;
+  const address = gasLayout.encode({ space: 0, address: BigInt(HPET_ADDRESS) });
+  const body = layout('HPET', { id: le32(0), address: byteRun(4, 12), number: u8(16), minTick: le16(17), protection: u8(19) });
+  return table('HPET', 1, body.encode({ id: EVENT_TIMER_BLOCK_ID, address, minTick: MIN_TICK }));
+}
+
+const le32Bytes = (value: number): number[] => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
+
+export interface AcpiTables {
+  /** Everything but the RSDP, to be placed at the address that was given. */
+  readonly bytes: Uint8Array;
+  readonly rsdp: Uint8Array;
+  /** Where each table lies, by signature, as guest-physical address. */
+  readonly addresses: Readonly<Record<string, number>>;
+}
+
+/** The tables as they lie from `address` (64-byte aligned) on. */
+export function buildAcpiTables(config: AcpiConfig, address: number): AcpiTables {
+  const parts: Uint8Array[] = [];
+  const addresses: Record<string, number> = {};
+  let cursor = address;
+  const place = (signature: string, bytes: Uint8Array): number => {
+    const at = cursor;
+    addresses[signature] = at;
+    const padded = new Uint8Array(alignUp(bytes.length, 64)); // FACS wants 64-byte alignment; so all get it
+    padded.set(bytes);
+    parts.push(padded);
+    cursor += padded.length;
+    return at;
+  };
+  const facs = place('FACS', encodeFacs());
+  const dsdt = place('DSDT', table('DSDT', 2, ...dsdtTerms(config)));
+  const listed = [place('FACP', encodeFadt(facs, dsdt)), place('APIC', encodeMadt(config.cpuCount))];
+  if (config.hpet) listed.push(place('HPET', encodeHpet()));
+  const rsdt = place('RSDT', table('RSDT', 1, ...listed.map(le32Bytes)));
+  const xsdt = place('XSDT', table('XSDT', 1, ...listed.map((at) => [...le32Bytes(at), 0, 0, 0, 0])));
+  return { bytes: concatBytes(...parts), rsdp: encodeRsdp(rsdt, xsdt), addresses };
+}

@@ -1,0 +1,66 @@
+// What a direct boot needs in memory in place of firmware: ACPI and SMBIOS tables, the BIOS data area, the memory map.
+// With a ROM (`-bios`) the ROM makes its own and this is not called.
+import { layout, le16, u8 } from '../struct/layout.ts';
+import { buildAcpiTables } from './acpi/tables.ts';
+import type { AcpiConfig } from './acpi/pc-hardware.ts';
+import { EBDA_ADDRESS, memoryMap, ROM_AREA_ADDRESS, type MemoryMap } from './e820.ts';
+import { alignUp, type RamWriter } from './guest-ram.ts';
+import { buildSmbios, type SmbiosConfig } from './smbios.ts';
+
+export interface FirmwareConfig {
+  readonly ramBytes: number;
+  readonly cpuCount: number;
+  readonly hpet: boolean;
+  /** How many of COM1 and COM2 exist. */
+  readonly serialPorts: number;
+  readonly identity: Pick<SmbiosConfig, 'uuid' | 'manufacturer' | 'product' | 'version' | 'serial'>;
+}
+
+export interface FirmwareTables {
+  readonly memory: MemoryMap;
+  readonly rsdpAddress: number;
+  readonly smbiosAddress: number;
+  /** ACPI tables by signature. */
+  readonly acpiAddresses: Readonly<Record<string, number>>;
+}
+
+const SMBIOS_OFFSET = 0x40;
+const COM_PORTS = [0x3f8, 0x2f8];
+
+/** What systems still read of the BIOS data area at 0x400: serial ports, EBDA segment, memory below 640 KiB. */
+const biosDataArea = layout('BIOS data area', { com1: le16(0), com2: le16(2), ebdaSegment: le16(0xe), baseMemoryKib: le16(0x13) }, 0x100);
+const BIOS_DATA_AREA_ADDRESS = 0x400;
+const ebda = layout('EBDA', { sizeKib: u8(0) });
+
+function placeBiosData(ram: RamWriter, serialPorts: number): void {
+  const [com1 = 0, com2 = 0] = COM_PORTS.slice(0, serialPorts);
+  const values = { com1, com2, ebdaSegment: EBDA_ADDRESS / 16, baseMemoryKib: EBDA_ADDRESS / 1024 };
+  ram(BIOS_DATA_AREA_ADDRESS, biosDataArea.encode(values));
+  ram(EBDA_ADDRESS, ebda.encode({ sizeKib: 1 }));
+}
+
+function placeAcpi(ram: RamWriter, config: FirmwareConfig): Pick<FirmwareTables, 'memory' | 'rsdpAddress' | 'acpiAddresses'> {
+  const acpiConfig = (map: MemoryMap): AcpiConfig => ({ ...config, pciWindows: [map.pciHole] });
+  // The size does not depend on the address, so a first build at 0 tells how much to reserve.
+  const probe = buildAcpiTables(acpiConfig(memoryMap(config.ramBytes, 0)), 0);
+  const memory = memoryMap(config.ramBytes, probe.bytes.length);
+  const tables = buildAcpiTables(acpiConfig(memory), memory.tableAddress);
+  ram(memory.tableAddress, tables.bytes);
+  ram(ROM_AREA_ADDRESS, tables.rsdp);
+  return { memory, rsdpAddress: ROM_AREA_ADDRESS, acpiAddresses: tables.addresses };
+}
+
+/** Writes all tables; the memory map it returns has their areas reserved. */
+export function placeFirmwareTables(ram: RamWriter, config: FirmwareConfig): FirmwareTables {
+  const acpi = placeAcpi(ram, config);
+  const { ramBytes, lowRamBytes } = acpi.memory;
+  const smbiosAddress = ROM_AREA_ADDRESS + SMBIOS_OFFSET;
+  const smbiosConfig = { ...config.identity, cpuCount: config.cpuCount, ramBytes, lowRamBytes };
+  const entryBytes = buildSmbios(smbiosConfig, 0).entryPoint.length;
+  const tableAddress = alignUp(smbiosAddress + entryBytes, 16);
+  const smbios = buildSmbios(smbiosConfig, tableAddress);
+  ram(smbiosAddress, smbios.entryPoint);
+  ram(tableAddress, smbios.table);
+  placeBiosData(ram, config.serialPorts);
+  return { ...acpi, smbiosAddress };
+}

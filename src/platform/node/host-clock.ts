@@ -1,0 +1,16 @@
+// The host's monotonic clock.
+
+/** Nanoseconds since an arbitrary moment. A double holds them exactly for 104 days of up-time, then to the nearest 2 ns. */
+export const hostClockNs = (): number => {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1e9 + nanoseconds;
+};
+
+/** The wall clock, in milliseconds since 1970 UTC. */
+export const wallClockMs = (): number => Date.now();
+
+/** What the wall clock shows here, as if it were UTC: for a guest that keeps its clock in local time. */
+export function localTimeMs(): number {
+  const now = new Date();
+  return now.getTime() - now.getTimezoneOffset() * 60_000;
+}

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { defineEvents, enableEvents, setTraceSink, textSink } from './event.ts';
+
+const trace = defineEvents('sample', { access: 'at {at:hex} value {value} by {who:str}', plain: 'nothing to say' });
+
+test('an event that is off is undefined', () => {
+  assert.equal(trace.access, undefined);
+});
+
+test('an enabled event writes its text, and a pattern turns it off again', () => {
+  const lines: string[] = [];
+  const former = setTraceSink(textSink((line) => lines.push(line)));
+  assert.equal(enableEvents('sample.*'), 2);
+  trace.access?.({ at: 0x3f8, value: 7, who: 'cpu' });
+  trace.plain?.({});
+  assert.equal(enableEvents('sample.*', false), 2);
+  trace.access?.({ at: 1, value: 1, who: 'cpu' });
+  setTraceSink(former);
+  assert.deepEqual(lines, ['sample.access at 0x3f8 value 7 by cpu\n', 'sample.plain nothing to say\n']);
+});
+
+test('a pattern that matches nothing says so', () => {
+  assert.equal(enableEvents('sample.acc'), 0);
+});
