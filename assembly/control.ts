@@ -2,8 +2,8 @@
 // imm is the register number; the source is in slot a, the destination slot is d. Outside 64-bit mode operands are 32 bits.
 import { cpu, taskPriorityRead, taskPriorityWrite } from './host';
 import {
-  CPUID_FEATURE0, CPUID_FEATURE1, CPUID_FEATURE2, CPUID_FEATURE3, CPUID_FEATURE7, CR0, CR2, CR3, CR4, CS_ACCESS, DR0, DR6, DR7, EFER, RAX,
-  RCX, RDX, XCR0,
+  CPUID_FEATURE0, CPUID_FEATURE1, CPUID_FEATURE2, CPUID_FEATURE3, CPUID_FEATURE7, CR0, CR2, CR3, CR4, CS_ACCESS, DR0, DR6, DR7, EFER,
+  RAX, RCX, RDX, XCR0,
 } from './generated/layout';
 import { DR6_BD, DR7_GD, raiseDebug } from './debug';
 import { VECTOR_UD, faulted, raise, raiseGp } from './faults';
@@ -11,9 +11,9 @@ import { readMemory } from './memory';
 import { updateMode } from './mode';
 import { loadPdptes } from './paging';
 import {
-  ACCESS_LONG, CR0_AM, CR0_CD, CR0_EM, CR0_ET, CR0_MP, CR0_NE, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR0_WP, CR4_DE, CR4_FSGSBASE, CR4_OSFXSR,
-  CR4_OSXMMEXCPT, CR4_OSXSAVE, CR4_PAE, CR4_PCE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP, CR4_TSD, CR4_UMIP, CR4_VME, EFER_LMA,
-  EFER_LME, PHYSICAL_ADDRESS_BITS, canonical, code64, controlBit4, cpl, get32, get64, longMode, set64,
+  ACCESS_LONG, CR0_AM, CR0_CD, CR0_EM, CR0_ET, CR0_MP, CR0_NE, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR0_WP, CR4_DE, CR4_FSGSBASE,
+  CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_OSXSAVE, CR4_PAE, CR4_PCE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP, CR4_TSD, CR4_UMIP,
+  CR4_VME, EFER_LMA, EFER_LME, PHYSICAL_ADDRESS_BITS, canonical, code64, controlBit4, cpl, get32, get64, longMode, set64,
 } from './registers';
 import { flushNotGlobal, flushPage, flushTlb } from './tlb';
 

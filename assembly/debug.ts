@@ -2,7 +2,7 @@
 // and the single-step trap. Hits of data breakpoints wait in pendingDebug until the instruction is over.
 // Not here: MOV to and from DRn (control.ts).
 import { cpu } from './host';
-import { CR4, CS_BASE, DR0, DR6, DR7, EFLAGS, PENDING_DEBUG, PENDING_STEP, STEP_ARMED } from './generated/layout';
+import { CS_BASE, DR0, DR6, DR7, EFLAGS, PENDING_DEBUG, PENDING_STEP, STEP_ARMED } from './generated/layout';
 import { VECTOR_DB, raise } from './faults';
 import { CR4_DE, FLAG_RF, FLAG_TF, code64, controlBit4, get32, get64, set32, set64 } from './registers';
 

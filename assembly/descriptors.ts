@@ -4,8 +4,9 @@ import { GDTR_BASE, GDTR_LIMIT } from './generated/layout';
 import { VECTOR_GP, VECTOR_NP, VECTOR_SS, faulted, raiseError } from './faults';
 import { readSystem, writeSystem } from './memory';
 import {
-  ACCESS_ACCESSED, ACCESS_BIG, ACCESS_CODE, ACCESS_EXPAND_DOWN, ACCESS_GRANULAR, ACCESS_LONG, ACCESS_PRESENT, ACCESS_S, ACCESS_WRITABLE,
-  SEGMENT_CS, SEGMENT_LDTR, SEGMENT_SS, canonical, get32, get64, longMode, segmentAccess, segmentBase, segmentLimit, setSegment,
+  ACCESS_ACCESSED, ACCESS_BIG, ACCESS_CODE, ACCESS_EXPAND_DOWN, ACCESS_GRANULAR, ACCESS_LONG, ACCESS_PRESENT, ACCESS_S,
+  ACCESS_WRITABLE, SEGMENT_CS, SEGMENT_LDTR, SEGMENT_SS, canonical, get32, get64, longMode, segmentAccess, segmentBase, segmentLimit,
+  setSegment,
 } from './registers';
 
 /** The last descriptor read, and where it lies. */

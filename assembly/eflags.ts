@@ -1,10 +1,7 @@
 // EFLAGS as a whole: assembling it from the lazy triple and the rest, and who may change which bit (Intel SDM 2, POPF and IRET).
-import { CR4, EFLAGS } from './generated/layout';
+import { EFLAGS } from './generated/layout';
 import { readFlags, writeFlags } from './flags';
-import {
-  FLAGS_ARITHMETIC, FLAG_AC, FLAG_DF, FLAG_ID, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VIF, FLAG_VIP, FLAG_VM, cpl, get32,
-  iopl, protectedMode, set32,
-} from './registers';
+import { FLAGS_ARITHMETIC, FLAG_AC, FLAG_DF, FLAG_ID, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_TF, cpl, get32, iopl, set32 } from './registers';
 
 /** The architectural EFLAGS. */
 export function allFlags(): u32 { return get32(EFLAGS) | readFlags(); }

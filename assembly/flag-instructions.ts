@@ -4,7 +4,7 @@ import { requireRing0 } from './control';
 import { allFlags, loadFlags, writableFlags } from './eflags';
 import { VECTOR_UD, raise, raiseGp } from './faults';
 import { updateMode } from './mode';
-import { CR4_SMAP, FLAG_AC, FLAG_IF, FLAG_RF, FLAG_TF, FLAG_VM, cpl, get32, iopl, set32, virtual86 } from './registers';
+import { FLAG_AC, FLAG_IF, FLAG_RF, FLAG_TF, FLAG_VM, cpl, get32, iopl, set32, virtual86 } from './registers';
 
 const INHIBIT_NEXT: u32 = 1;
 

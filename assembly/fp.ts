@@ -5,4 +5,6 @@ export * from './sse-float-dot';
 export { fpCheck } from './x87-stack';
 export * from './x87-transfer';
 export * from './x87-arithmetic';
-export * from './x87-control';
+export { emms, fdecstp, fincstp, fldcw, fnclex, fninit, fnstcw, fnstsw, fpRecord, mmxEnter, mmxWritten } from './x87-control';
+export * from './x87-environment';
+export * from './xsave';

@@ -1,26 +1,26 @@
 // Delivery of exceptions and interrupts (Intel SDM 3A chapter 6): real mode vectors, protected-mode gates, long-mode gates,
 // double and triple faults. Not here: the way back (iret.ts), task gates' switch (task-switch.ts).
-import { cpu, traceInterrupt } from './host';
+import { traceInterrupt } from './host';
 import {
-  COUNT_FAULT, COUNT_INTERRUPT, CPL, DR7, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, HALTED,
+  COUNT_FAULT, COUNT_INTERRUPT, DR7, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, HALTED,
   IDTR_BASE, IDTR_LIMIT, INHIBIT, NEXT_RIP, RIP, RSP, TRACE_INTERRUPTS,
 } from './generated/layout';
+import { DR7_GD, disarmStep } from './debug';
 import {
   checkStack, checkTarget, commitCode, commitStackSegment, dplOf, fail, fetchCode, finishCode, isConforming, setNullStack, stackAccess,
   stackBase, stackLimit, targetAccess, targetIsLong,
 } from './descriptors';
-import { DR7_GD, disarmStep, raiseDebug } from './debug';
 import { allFlags, clearFlags } from './eflags';
 import {
   VECTOR_BP, VECTOR_DB, VECTOR_DF, VECTOR_GP, VECTOR_NMI, VECTOR_NP, VECTOR_OF, VECTOR_PF, VECTOR_TS, clearFault, faulted, raiseError,
   raiseGp,
 } from './faults';
-import { readMemory, readSystem } from './memory';
+import { readSystem } from './memory';
 import { updateMode } from './mode';
 import {
-  FLAG_AC, FLAG_IF, FLAG_NT, FLAG_OF, FLAG_RF, FLAG_TF, FLAG_VM, SEGMENT_CS, SEGMENT_DS, SEGMENT_ES, SEGMENT_FS, SEGMENT_GS, SEGMENT_SS,
-  SEGMENT_TR, count, cpl, get32, get64, iopl, longMode, protectedMode, segmentAccess, segmentBase, segmentLimit, segmentSelector, set32,
-  set64, setSegment, virtual86,
+  FLAG_AC, FLAG_IF, FLAG_NT, FLAG_OF, FLAG_RF, FLAG_TF, FLAG_VM, SEGMENT_CS, SEGMENT_DS, SEGMENT_ES, SEGMENT_FS, SEGMENT_GS,
+  SEGMENT_SS, SEGMENT_TR, count, cpl, get32, get64, iopl, longMode, protectedMode, segmentAccess, segmentBase, segmentLimit,
+  segmentSelector, set32, set64, setSegment, virtual86,
 } from './registers';
 import { setRealSegment } from './segments';
 import { commitStack, openLongStack, openNewStack, openStack, push, stackPointer } from './stack';

@@ -1,19 +1,18 @@
 // IRET in all its forms (Intel SDM 2): real mode, virtual-8086, back to virtual-8086, nested task, same and outer
 // privilege, long mode. imm is the operand size.
-import { INHIBIT, NEXT_RIP, RIP, RSP } from './generated/layout';
+import { EFLAGS, INHIBIT, NEXT_RIP, RIP, RSP } from './generated/layout';
 import {
-  checkStack, checkTarget, commitCode, commitStackSegment, dplOf, fail, fetchCode, finishCode, isConforming, isNull, setNullStack, stackAccess,
-  targetAccess, targetIsLong,
+  checkStack, checkTarget, commitCode, commitStackSegment, dplOf, fail, fetchCode, finishCode, isConforming, isNull, setNullStack,
+  stackAccess, targetAccess, targetIsLong,
 } from './descriptors';
 import { loadFlags, writableFlags } from './eflags';
 import { VECTOR_GP, faulted, raiseGp } from './faults';
 import { updateMode } from './mode';
 import {
-  ACCESS_BIG, EFER_LMA, FLAG_AC, FLAG_DF, FLAG_ID, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VIF, FLAG_VIP, FLAG_VM, SEGMENT_CS,
+  ACCESS_BIG, FLAG_AC, FLAG_DF, FLAG_ID, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VIF, FLAG_VIP, FLAG_VM, SEGMENT_CS,
   SEGMENT_DS, SEGMENT_ES, SEGMENT_FS, SEGMENT_GS, SEGMENT_SS, code64, cpl, get32, get64, iopl, longMode, protectedMode, set32, set64,
   virtual86,
 } from './registers';
-import { EFLAGS } from './generated/layout';
 import { dropInnerSegment, setRealSegment } from './segments';
 import { commitStack, openStack, pop } from './stack';
 import { returnFromTask } from './task-switch';

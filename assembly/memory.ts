@@ -1,7 +1,7 @@
 // Accesses to guest memory by linear address: the slow path of the inlined TLB check, and all accesses of helpers.
 // An access that raises a fault returns 0 or does nothing; the caller tests faulted(). Both pages of an access that
 // straddles are checked before anything is written. Not here: segmentation (segment-check.ts).
-import { PHYS_CODE, PHYS_READABLE, PHYS_WRITABLE, MMU_INDEX_SUPERVISOR, TLB_KIND_READ, TLB_KIND_WRITE } from './generated/layout';
+import { MMU_INDEX_SUPERVISOR, PHYS_CODE, PHYS_READABLE, PHYS_WRITABLE, TLB_KIND_READ, TLB_KIND_WRITE } from './generated/layout';
 import { codeWritten } from './blocks';
 import { dataWatched, noteAccess, pageWatched } from './debug';
 import { faulted } from './faults';

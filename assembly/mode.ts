@@ -1,18 +1,17 @@
 // What is derived from the architectural mode: CPL, the MODE bits of modeKey and the TLBs in use. Called after every
 // change of CR0, CR4, EFER, XCR0, a segment register or a system flag.
-import { cpu } from './host';
 import {
-  CPL, CR0, CR4, CS_ACCESS, CS_BASE, CS_LIMIT, EFLAGS, MMU_INDEX_SUPERVISOR, MMU_INDEX_SUPERVISOR_AC, MMU_INDEX_USER, MODE_AVX, MODE_BITS,
-  MODE_FLAT, MODE_FPU, MODE_KEY, MODE_PROTECTED, MODE_SSE, MODE_STACK32, MODE_STEP, MODE_USER, MODE_VM86, SS_ACCESS, TLB_EXECUTE,
-  STEP_ARMED, TLB_KIND_EXECUTE, TLB_KIND_READ, TLB_KIND_WRITE, TLB_READ, TLB_WRITE, XCR0,
+  CPL, CR0, CR4, CS_ACCESS, CS_BASE, CS_LIMIT, EFLAGS, MMU_INDEX_SUPERVISOR, MMU_INDEX_SUPERVISOR_AC, MMU_INDEX_USER, MODE_AVX,
+  MODE_BITS, MODE_FLAT, MODE_FPU, MODE_KEY, MODE_PROTECTED, MODE_SSE, MODE_STACK32, MODE_STEP, MODE_USER, MODE_VM86, SS_ACCESS,
+  STEP_ARMED, TLB_EXECUTE, TLB_KIND_EXECUTE, TLB_KIND_READ, TLB_KIND_WRITE, TLB_READ, TLB_WRITE, XCR0,
 } from './generated/layout';
+import { updateDebug } from './debug';
 import {
   ACCESS_BIG, ACCESS_CODE, ACCESS_EXPAND_DOWN, ACCESS_LONG, ACCESS_PRESENT, ACCESS_WRITABLE, CR0_EM, CR0_PE, CR0_TS, CR4_OSFXSR,
-  CR4_OSXSAVE, CR4_SMAP, FLAG_AC, FLAG_TF, FLAG_VM, SEGMENT_DS, SEGMENT_ES, SEGMENT_SS, get32, get64, longMode, segmentAccess, segmentBase,
-  segmentLimit, set32,
+  CR4_OSXSAVE, CR4_SMAP, FLAG_AC, FLAG_TF, FLAG_VM, SEGMENT_DS, SEGMENT_ES, SEGMENT_SS, get32, get64, longMode, segmentAccess,
+  segmentBase, segmentLimit, set32,
 } from './registers';
 import { tlbTable } from './tlb';
-import { updateDebug } from './debug';
 
 const CODE_16: u32 = 0;
 const CODE_32: u32 = 1;

@@ -1,16 +1,17 @@
 // The page walk (Intel SDM 3A chapter 4): every paging mode up to four levels, rights, accessed and dirty bits, #PF; and
 // the translation of instruction addresses. Not here: caching of the result (tlb.ts), data accesses (memory.ts).
+import { cpu } from './host';
 import {
   A20_MASK, COUNT_PAGE_WALK, CPUID_FEATURE5, CR0, CR3, CR4, EFER, MMU_INDEX_SUPERVISOR, MMU_INDEX_USER, PDPTE0, PHYS_READABLE,
   TLB_KIND_EXECUTE, TLB_KIND_WRITE,
 } from './generated/layout';
-import { cpu } from './host';
 import { PF_FETCH, PF_PRESENT, PF_RESERVED, PF_USER, PF_WRITE, raiseGp, raisePageFault } from './faults';
-import {
-  CR0_PG, CR0_WP, CR4_PAE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_LMA, EFER_NXE, PHYSICAL_ADDRESS_BITS, canonical, count, get32, get64,
-} from './registers';
 import { mmuIndex } from './mode';
 import { pageEntry, readPhysical, writePhysical } from './physical';
+import {
+  CR0_PG, CR0_WP, CR4_PAE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_LMA, EFER_NXE, PHYSICAL_ADDRESS_BITS, canonical, count, get32,
+  get64,
+} from './registers';
 import { tlbEntry, tlbFill, tlbHits, tlbPhysical, tlbTable } from './tlb';
 
 const ENTRY_PRESENT: u64 = 1;

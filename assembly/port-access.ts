@@ -5,7 +5,10 @@ import { COUNT_PORT } from './generated/layout';
 import { notePort } from './debug';
 import { faulted, raiseGp } from './faults';
 import { readSystem } from './memory';
-import { ACCESS_PRESENT, SEGMENT_TR, count, cpl, iopl, mergeSize, protectedMode, segmentAccess, segmentBase, segmentLimit, sizeMask, virtual86 } from './registers';
+import {
+  ACCESS_PRESENT, SEGMENT_TR, count, cpl, iopl, mergeSize, protectedMode, segmentAccess, segmentBase, segmentLimit, sizeMask,
+  virtual86,
+} from './registers';
 
 const TSS_BITMAP_BASE: u32 = 0x66;
 const TSS_BYTES_MIN: u32 = 0x67;

@@ -2,7 +2,9 @@
 import { MSR_KERNEL_GS_BASE } from './generated/layout';
 import { requireRing0 } from './control';
 import { VECTOR_UD, raise, raiseGp } from './faults';
-import { CR4_FSGSBASE, SEGMENT_FS, SEGMENT_GS, canonical, code64, controlBit4, get64, segmentBase, set64, setSegmentBase, sizeMask } from './registers';
+import {
+  CR4_FSGSBASE, SEGMENT_FS, SEGMENT_GS, canonical, code64, controlBit4, get64, segmentBase, set64, setSegmentBase, sizeMask,
+} from './registers';
 
 export function swapgs(d: usize, a: usize, b: usize, imm: i32): void {
   if (!code64()) return raise(VECTOR_UD);

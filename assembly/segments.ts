@@ -1,18 +1,17 @@
 // Loading segment registers, LDTR and TR, and storing the descriptor-table registers (Intel SDM 2, MOV Sreg, LLDT, LTR, SGDT).
 // Not here: CS (transfers.ts), limit checks (segment-check.ts).
 import { CR0, CR4, GDTR_BASE, GDTR_LIMIT, IDTR_BASE, IDTR_LIMIT, INHIBIT } from './generated/layout';
-import {
-  accessOf, baseOf, descriptorAddress, descriptorBits, dplOf, fail, fetchDescriptor, fetchUpper, isCode, isConforming, isNull, isWritableData,
-  limitOf, markAccessed,
-} from './descriptors';
 import { disarmStep } from './debug';
+import {
+  accessOf, baseOf, descriptorAddress, descriptorBits, dplOf, fail, fetchDescriptor, fetchUpper, isCode, isConforming, isNull,
+  isWritableData, limitOf, markAccessed,
+} from './descriptors';
 import { VECTOR_GP, VECTOR_NP, VECTOR_SS, VECTOR_UD, faulted, raise, raiseError, raiseGp } from './faults';
 import { prepareWrite, readMemory, writeMemory, writeSystem } from './memory';
 import { updateMode } from './mode';
 import {
-  ACCESS_PRESENT, ACCESS_S, ACCESS_WRITABLE, CR4_UMIP, SEGMENT_CS, SEGMENT_DS, SEGMENT_FS, SEGMENT_LDTR, SEGMENT_SS, SEGMENT_TR, canonical,
-  code64, cpl, get32, get64, longMode, mergeSize, protectedMode, segmentAccess, segmentLimit, segmentSelector, set32, set64, setSegment,
-  virtual86,
+  ACCESS_PRESENT, ACCESS_S, ACCESS_WRITABLE, CR4_UMIP, SEGMENT_CS, SEGMENT_DS, SEGMENT_LDTR, SEGMENT_SS, SEGMENT_TR, canonical, code64,
+  cpl, get32, get64, longMode, protectedMode, segmentAccess, segmentLimit, segmentSelector, set32, set64, setSegment, virtual86,
 } from './registers';
 
 const TYPE_LDT: u32 = 2;

@@ -62,12 +62,20 @@ function tiny(bits: i32, minimum: i32): bool {
   return result;
 }
 
+/** FSCALE can leave even the adjusted range. */
+function beyondAdjustment(kind: u32): void {
+  flags |= PE;
+  rKind = kind;
+  roundedUp = u32(kind == INFINITE);
+}
+
 function underflow(bits: i32, minimum: i32): void {
   const isTiny = tiny(bits, minimum);
   if (isTiny && (unmasked & UE)) {
     flags |= UE;
     if (roundSignificand(bits)) flags |= PE;
     rExponent += EXPONENT_ADJUST;
+    if (x87Rules && rExponent < minimum) beyondAdjustment(ZERO);
     return;
   }
   if (isTiny && flushToZero) {
@@ -86,6 +94,7 @@ function overflow(bits: i32, maximum: i32): void {
   flags |= OE;
   if (unmasked & OE) {
     rExponent -= EXPONENT_ADJUST;
+    if (x87Rules && rExponent > maximum) beyondAdjustment(INFINITE);
     return;
   }
   flags |= PE;

@@ -1,13 +1,11 @@
 // String instructions, one call for a run of elements. imm: size (1, 2, 4, 8) | rep << 4 (0 none, 1 REP or REPE, 2 REPNE)
 // | segment << 8 | address size (2, 4, 8) << 12. Registers tell after each element how far the instruction got, so a fault in
 // the middle is precise; a call that stops before the count is used up leaves `repeat` set and is made again.
-import {
-  CC_A, CC_B, CC_OP, EFLAGS, KIND_SUB, RAX, RCX, RDI, RDX, REPEAT, RSI,
-} from './generated/layout';
+import { CC_A, CC_B, CC_OP, EFLAGS, KIND_SUB, RAX, RCX, RDI, RDX, REPEAT, RSI } from './generated/layout';
 import { clearFault, faulted } from './faults';
 import { hostForRead, hostForWrite, prepareWrite, readMemory, writeMemory } from './memory';
-import { inPort, outPort, portsAllowed } from './port-access';
 import { loadHost, storeHost } from './physical';
+import { inPort, outPort, portsAllowed } from './port-access';
 import { FLAG_DF, SEGMENT_ES, get32, get64, mergeSize, set32, set64, sizeMask } from './registers';
 import { linearAddress } from './segment-check';
 

@@ -1,15 +1,15 @@
 // SYSCALL, SYSRET, SYSENTER and SYSEXIT (Intel SDM 2): transfers whose segments are constants, not descriptors.
 import {
-  CS_SELECTOR, EFER, EFLAGS, MSR_CSTAR, MSR_LSTAR, MSR_SFMASK, MSR_STAR, MSR_SYSENTER_CS, MSR_SYSENTER_EIP, MSR_SYSENTER_ESP, NEXT_RIP,
-  R11, RCX, RDX, RIP, RSP, VENDOR0,
+  EFER, EFLAGS, MSR_CSTAR, MSR_LSTAR, MSR_SFMASK, MSR_STAR, MSR_SYSENTER_CS, MSR_SYSENTER_EIP, MSR_SYSENTER_ESP, NEXT_RIP, R11, RCX,
+  RDX, RIP, RSP, VENDOR0,
 } from './generated/layout';
 import { disarmStep } from './debug';
 import { allFlags, clearFlags, loadFlags } from './eflags';
 import { VECTOR_UD, raise, raiseGp } from './faults';
 import { updateMode } from './mode';
 import {
-  ACCESS_BIG, ACCESS_GRANULAR, ACCESS_LONG, EFER_SCE, FLAG_IF, FLAG_RF, FLAG_TF, FLAG_VM, SEGMENT_CS, SEGMENT_SS, canonical, code64, cpl,
-  get32, get64, longMode, protectedMode, set64, setSegment, virtual86,
+  ACCESS_BIG, ACCESS_GRANULAR, ACCESS_LONG, EFER_SCE, FLAG_IF, FLAG_RF, FLAG_TF, FLAG_VM, SEGMENT_CS, SEGMENT_SS, canonical, code64,
+  cpl, get32, get64, longMode, protectedMode, set64, setSegment, virtual86,
 } from './registers';
 
 const CODE_ACCESS: u32 = 0x9b | ACCESS_GRANULAR;

@@ -2,24 +2,20 @@
 // Not there in long mode. Its checks come before it where the switch can still be refused; after the new TSS is loaded
 // faults belong to the new task.
 import { cpu } from './host';
-import {
-  CR0, CR3, CR4, DR7, EFLAGS, LDTR_SELECTOR, RAX, RIP, SS_ACCESS, TR_BASE,
-} from './generated/layout';
-import {
-  accessOf, baseOf, checkStack, commitCode, commitStackSegment, descriptorAddress, descriptorBits, dplOf, fail, fetchCode, fetchDescriptor,
-  finishCode, isConforming, isNull, limitOf, targetAccess, checkTarget,
-} from './descriptors';
+import { CR0, CR3, DR7, EFLAGS, MMU_INDEX_SUPERVISOR, RAX, RIP, SS_ACCESS } from './generated/layout';
 import { DR6_BT, raiseDebug } from './debug';
+import {
+  accessOf, baseOf, checkStack, checkTarget, commitCode, commitStackSegment, descriptorAddress, descriptorBits, dplOf, fail, fetchCode,
+  fetchDescriptor, finishCode, isConforming, isNull, limitOf, targetAccess,
+} from './descriptors';
 import { allFlags, loadFlags } from './eflags';
 import { VECTOR_GP, VECTOR_NP, VECTOR_TS, faulted, raiseError } from './faults';
 import { prepareWriteAs, readSystem, writeSystem } from './memory';
-import { MMU_INDEX_SUPERVISOR } from './generated/layout';
 import { updateMode } from './mode';
 import { loadPdptes } from './paging';
 import {
-  ACCESS_PRESENT, CR0_PG, CR0_TS, CR4_PAE, FLAGS_ARITHMETIC, FLAG_NT, FLAG_VM, SEGMENT_CS, SEGMENT_DS, SEGMENT_ES, SEGMENT_FS, SEGMENT_GS,
-  SEGMENT_LDTR, SEGMENT_SS, SEGMENT_TR, controlBit4, get32, get64, segmentAccess, segmentBase, segmentLimit, segmentSelector, set32, set64,
-  setSegment, setSegmentAccess,
+  ACCESS_PRESENT, CR0_PG, CR0_TS, CR4_PAE, FLAG_NT, FLAG_VM, SEGMENT_CS, SEGMENT_DS, SEGMENT_ES, SEGMENT_FS, SEGMENT_GS, SEGMENT_SS,
+  SEGMENT_TR, controlBit4, get32, get64, segmentAccess, segmentBase, segmentSelector, set32, set64, setSegment,
 } from './registers';
 import { loadDataSegment, loadLdt, setRealSegment } from './segments';
 import { commitStack, openStack, push } from './stack';

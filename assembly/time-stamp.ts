@@ -2,7 +2,7 @@
 import { guestNanoseconds } from './host';
 import { MSR_TSC_ADJUST, MSR_TSC_AUX, MSR_TSC_OFFSET, RAX, RCX, RDX, TSC_KHZ } from './generated/layout';
 import { raiseGp } from './faults';
-import { CR4_PCE, CR4_TSD, controlBit4, cpl, get32, get64, set64 } from './registers';
+import { CR4_TSD, controlBit4, cpl, get32, get64, set64 } from './registers';
 
 export function tscKhz(): u32 { return get32(TSC_KHZ) ? get32(TSC_KHZ) : 1000000; }
 export function readTsc(): u64 { return <u64>(guestNanoseconds() * (<f64>tscKhz() / 1000000)) + get64(MSR_TSC_OFFSET); }

@@ -2,19 +2,19 @@
 // Not here: interrupts (interrupts.ts), SYSCALL and SYSENTER (system-calls.ts), the task switch (task-switch.ts).
 import { NEXT_RIP, RIP, RSP } from './generated/layout';
 import {
-  accessOf, checkStack, checkTarget, commitCode, commitStackSegment, descriptorBits, dplOf, fail, fetchCode, fetchDescriptor, fetchUpper,
-  finishCode, isConforming, isNull, setNullStack, stackAccess, stackBase, stackLimit, takeCode, targetAccess, targetIsLong,
+  accessOf, checkStack, checkTarget, commitCode, commitStackSegment, descriptorBits, dplOf, fail, fetchCode, fetchDescriptor,
+  fetchUpper, finishCode, isConforming, isNull, setNullStack, takeCode, targetAccess, targetIsLong,
 } from './descriptors';
 import { VECTOR_GP, VECTOR_NP, faulted, raiseError, raiseGp } from './faults';
 import { longStackPointerForCall, openInnerStackForCall } from './interrupts';
 import { commitReturn } from './iret';
 import { updateMode } from './mode';
 import {
-  ACCESS_PRESENT, ACCESS_S, SEGMENT_CS, SEGMENT_SS, code64, cpl, get64, longMode, protectedMode, segmentLimit, segmentSelector, set64,
+  ACCESS_PRESENT, ACCESS_S, SEGMENT_CS, SEGMENT_SS, cpl, get64, longMode, protectedMode, segmentLimit, segmentSelector, set64,
   sizeMask, virtual86,
 } from './registers';
 import { setRealSegment } from './segments';
-import { commitStack, openLongStack, openStack, pop, push, skip, stackPointer } from './stack';
+import { commitStack, openLongStack, openStack, pop, push, skip } from './stack';
 import { SWITCH_CALL, SWITCH_JUMP, isTss, switchTask } from './task-switch';
 
 const GATE_CALL_16: u32 = 4;

@@ -4,7 +4,7 @@ import { writeFlags } from './flags';
 import {
   DE, FINITE, IE, INFINITE, QUIET, QUIET_BITS, SIGNALING, TOP_BIT, UNSUPPORTED, ZE, ZERO, aExponent, aInteger, aKind, aSign, aSignificand, b32,
   b64, bExponent, bInteger, bKind, bSign, bSignificand, denormal, flags, invalid, precision, propagate, propagateOne, rExponent, rKind,
-  rSignificand, resultFromA, rounding, setResult, swapOperands, unmasked,
+  rSignificand, resultFromA, roundedUp, rounding, setResult, swapOperands, unmasked,
 } from './softfloat';
 import { EQUAL, GREATER, LESS, add, compare, divide, multiply, squareRoot } from './softfloat-arithmetic';
 import { pack80, packedHigh, roundToIntegral, toInteger } from './softfloat-round';
@@ -89,15 +89,14 @@ function conditionsOf(order: u32): u32 {
 
 /** Compares ST(0), A, with B; `ready` is false when an operand is an empty register. */
 function compareOperands(ready: bool, signaling: bool, pops: u32): void {
-  if (!ready) {
-    if (!stackUnderflow()) return;
-    setConditions(C0 | C2 | C3);
-  } else {
-    const order = compare(signaling);
-    if (!commitRegister()) return;
-    setConditions(conditionsOf(order));
+  let conditions: u32 = C0 | C2 | C3, completes: bool;
+  if (!ready) completes = stackUnderflow();
+  else {
+    conditions = conditionsOf(compare(signaling));
+    completes = commitRegister();
   }
-  popTimes(pops);
+  setConditions(conditions);
+  if (completes) popTimes(pops);
 }
 
 function compareWithStack(i: u32, signaling: bool, pops: u32): void {
@@ -145,17 +144,18 @@ export function fcomI32(d: usize, a: usize, b: usize, imm: i32): void {
 /** Compares into EFLAGS: ZF, PF, CF as UCOMISD. */
 function compareIntoFlags(i: u32, signaling: bool, pops: u32): void {
   beginX87();
-  let conditions: u32 = C0 | C2 | C3;
-  if (isEmpty(0) || isEmpty(i)) {
-    if (!stackUnderflow()) return;
-  } else {
+  let conditions: u32 = C0 | C2 | C3, completes: bool;
+  if (isEmpty(0) || isEmpty(i)) completes = stackUnderflow();
+  else {
     aFromStack(0);
     bFromStack(i);
     conditions = conditionsOf(compare(signaling));
-    if (!commitRegister()) return;
+    const status = statusWord();
+    completes = commitRegister();
+    setStatusWord(statusWord() | (status & C1)); // unlike FCOM
   }
   writeFlags(((conditions >> 8) & 1) | ((conditions >> 8) & 4) | ((conditions >> 8) & 0x40));
-  popTimes(pops);
+  if (completes) popTimes(pops);
 }
 
 // imm: i | pops << 3.
@@ -217,7 +217,9 @@ export function fsqrt(d: usize, a: usize, b: usize, imm: i32): void {
 export function frndint(d: usize, a: usize, b: usize, imm: i32): void {
   if (!unary()) return;
   roundToIntegral(rounding, true);
+  const up = roundedUp;
   const significand = pack80(64);
+  roundedUp = up;
   if (commitRegister()) setRegister(0, significand, packedHigh);
 }
 

@@ -66,4 +66,8 @@ export function mmxEnter(d: usize, a: usize, b: usize, imm: i32): void {
 
 /** After an MMX instruction wrote the low 64 bits of the x87 register d: its sign and exponent become all ones. */
 export function mmxWritten(d: usize, a: usize, b: usize, imm: i32): void { store<u64>(d, 0xffff, 8); }
-export function emms(d: usize, a: usize, b: usize, imm: i32): void { store<u8>(cpu + FTW_EMPTY, 0xff); }
+
+export function emms(d: usize, a: usize, b: usize, imm: i32): void {
+  setTop(0);
+  store<u8>(cpu + FTW_EMPTY, 0xff);
+}

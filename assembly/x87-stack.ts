@@ -74,9 +74,16 @@ export function lowerTop(): void { setTop(top() - 1); }
 
 /** Adds the operation's flags to the status word; C1 says whether the result was rounded up. */
 export function commitStatus(): void {
+  if (flags & unmasked & PRECOMPUTATION) keepFlags(PRECOMPUTATION | STACK_FAULT);
   let status = (statusWord() & ~C1) | flags | (roundedUp << 9);
   if (flags & unmasked) status |= ERROR_SUMMARY | BUSY;
   setStatusWord(status);
+}
+
+/** Forgets flags that an exception handled before hides, and that anything was rounded. */
+function keepFlags(kept: u32): void {
+  flags &= kept;
+  if ((flags & STACK_FAULT) == 0) roundedUp = 0;
 }
 
 /** Commits the flags of a register operation; false when the result must not be stored. */
@@ -86,7 +93,11 @@ export function commitRegister(): bool {
 }
 
 /** Whether an operation that stores to memory does so: only an inexact result survives an unmasked exception. */
-export function storesToMemory(): bool { return (flags & unmasked & ~PE) == 0; }
+export function storesToMemory(): bool {
+  if ((flags & unmasked & ~PE) == 0) return true;
+  keepFlags(~PE);
+  return false;
+}
 
 /** A stack fault, committed at once; C1 tells overflow from underflow. True when the default NaN is to be stored. */
 export function stackFault(overflow: bool): bool {

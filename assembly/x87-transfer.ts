@@ -10,7 +10,7 @@ import {
 } from './softfloat';
 import { pack32, pack64, pack80, packedHigh, toInteger } from './softfloat-round';
 import {
-  C1, NAN_HIGH, aFromStack, beginX87, canPush, commitRegister, commitStatus, highOf, isEmpty, pop, popTimes, push, setDefaultNan,
+  C1, NAN_HIGH, aFromStack, beginX87, canPush, commitStatus, highOf, isEmpty, pop, popTimes, push, setDefaultNan,
   setEmpty, setRegister, setStatusWord, significandOf, st, stackUnderflow, statusWord, storesToMemory,
 } from './x87-stack';
 
@@ -31,7 +31,9 @@ function pushConverted(): void {
     resultFromA();
   }
   const significand = pack80(64);
-  if (commitRegister()) push(significand, packedHigh);
+  commitStatus();
+  // An unmasked denormal is reported, but loaded.
+  if ((flags & unmasked & IE) == 0) push(significand, packedHigh);
 }
 
 export function fld32(d: usize, a: usize, b: usize, imm: i32): void {
@@ -68,7 +70,7 @@ export function fld80(d: usize, a: usize, b: usize, imm: i32): void { pushRaw(lo
 /** imm: i of ST(i). */
 export function fldSti(d: usize, a: usize, b: usize, imm: i32): void {
   beginX87();
-  if (isEmpty(7) && isEmpty(imm)) {
+  if (isEmpty(imm)) {
     if (stackUnderflow()) push(QUIET_BITS, NAN_HIGH);
     return;
   }
@@ -77,7 +79,7 @@ export function fldSti(d: usize, a: usize, b: usize, imm: i32): void {
 
 /** Packed decimal: 18 digits, the sign in bit 79. Invalid digits count as they add up. */
 export function fbld(d: usize, a: usize, b: usize, imm: i32): void {
-  const low = load<u64>(a), high = load<u16>(a, 8);
+  const low = load<u64>(a), high: u32 = load<u16>(a, 8);
   let value: i64 = 0;
   for (let n = 4; n >= 0; n -= 4) value = value * 10 + ((high >> n) & 15);
   for (let n = 60; n >= 0; n -= 4) value = value * 10 + i64((low >> n) & 15);
@@ -274,4 +276,8 @@ export function fcmov(d: usize, a: usize, b: usize, imm: i32): void {
 
 /** Pops without any check, for forms that pop after something else. */
 export function fpop(d: usize, a: usize, b: usize, imm: i32): void { popTimes(imm ? imm : 1); }
-export function ffree(d: usize, a: usize, b: usize, imm: i32): void { setEmpty(imm); }
+
+export function ffree(d: usize, a: usize, b: usize, imm: i32): void {
+  clearC1();
+  setEmpty(imm);
+}

@@ -36,12 +36,14 @@ const banned = (applies: Rule['applies'], pattern: RegExp, problem: string): Rul
 
 const inSrc = (path: string): boolean => path.startsWith('src/');
 
+const CONSOLE_CALL = /(?<![.\w])console\s*\.\s*(log|error|warn|info|debug|table)\b/;
+
 const bannedRules: readonly Rule[] = [
   banned(() => true, /\b(class|interface|type|function|const)\s+\w*(Manager|Helper|Utils?)\b/, 'name it after what it does'),
   banned((path) => !path.startsWith('assembly/'), /\bexport\s+default\b/, 'no default exports: export it by name'),
   banned((path) => !path.startsWith('assembly/'), /^\s*(export\s+)?(declare\s+)?(const\s+)?enum\s+\w/, 'no enum: a const object'),
-  banned((path) => !path.startsWith('assembly/'), /^\s*(export\s+)?(declare\s+)?namespace\s+\w/, 'no namespace: a module'),
-  banned((path) => inSrc(path) && !/^src\/(cli|web)\//.test(path), /\bconsole\s*\./, 'no console here: a trace event or a Failure'),
+  banned((path) => !/^assembly|\.d\.ts$/.test(path), /^\s*(export\s+)?(declare\s+)?namespace\s+\w/, 'no namespace: a module'),
+  banned((path) => inSrc(path) && !/^src\/(cli|web)\//.test(path), CONSOLE_CALL, 'no console here: a trace event or a Failure'),
   banned((path) => inSrc(path) && !knowsHost(path), /(?<![.\w])Date\b/, 'no wall clock here: the Clock port'),
   banned((path) => inSrc(path) && !knowsHost(path), /\bMath\.random\b/, 'no host randomness here: the Entropy port'),
   banned((path) => inSrc(path) && !knowsHost(path), /(?<![.\w])performance\s*\./, 'no host clock here: the Clock port'),
@@ -57,11 +59,14 @@ const layers: Rule = {
       const target = importTarget(text, code[index]!);
       if (target === undefined) return [];
       if (!target.startsWith('.')) return foreignImport(path, target, index + 1);
-      const [, to] = posix.join(posix.dirname(path), target).split('/');
-      const problem = layerViolation(path.split('/')[1]!, to!);
+      const [top, to] = posix.join(posix.dirname(path), target).split('/');
+      const problem = top === 'src' ? layerViolation(path.split('/')[1]!, to!) : outsideViolation(path, top!);
       return problem === undefined ? [] : [{ line: index + 1, problem }];
     }),
 };
+
+const outsideViolation = (path: string, top: string): string | undefined =>
+  isTest(path) && top === 'test' ? undefined : `nothing in src/ imports from ${top}/, except tests from test/`;
 
 const IMPORT = /\b(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/;
 
@@ -72,18 +77,25 @@ function importTarget(text: string, code: string): string | undefined {
 }
 
 function foreignImport(path: string, target: string, line: number): { line: number; problem: string }[] {
-  if (!target.startsWith('node:')) return isTest(path) ? [] : [{ line, problem: `no package ${target} here: see the table of dependencies` }];
+  const isNode = target.startsWith('node:');
+  if (!isNode && !isTest(path)) return [{ line, problem: `no package ${target} here: see the table of dependencies` }];
   return mayUseNode(path) ? [] : [{ line, problem: `no ${target} here: only platform/node and cli/ know Node` }];
 }
 
 const header: Rule = {
   applies: isSource,
-  check: ({ lines }) => (/^(\/\/|\/\*)/.test(lines[0] ?? '') ? [] : [{ line: 1, problem: 'no header: what the file is, what it is not, which specification' }]),
+  check({ lines }) {
+    if (/^(\/\/|\/\*)/.test(lines[0] ?? '')) return [];
+    return [{ line: 1, problem: 'no header: what the file is, what it is not, which specification' }];
+  },
 };
 
 const fileLength: Rule = {
   applies: isSource,
-  check: ({ lines }) => (lines.length <= FILE_LINES_MAX ? [] : [{ line: FILE_LINES_MAX, problem: `more than ${FILE_LINES_MAX} lines: split it by topic` }]),
+  check({ lines }) {
+    if (lines.length <= FILE_LINES_MAX) return [];
+    return [{ line: FILE_LINES_MAX, problem: `more than ${FILE_LINES_MAX} lines: split it by topic` }];
+  },
 };
 
 const lineLength: Rule = {

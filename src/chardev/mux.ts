@@ -55,7 +55,9 @@ export class CharMux {
 
   /** One more front end's back end. The first one attached has the focus. */
   attach(): CharBackend {
-    if (this.#ports.length === FRONT_ENDS_MAX) throw new Failure('limit', `too many uses of multiplexed chardev (maximum is ${FRONT_ENDS_MAX})`);
+    if (this.#ports.length === FRONT_ENDS_MAX) {
+      throw new Failure('limit', `too many uses of multiplexed chardev (maximum is ${FRONT_ENDS_MAX})`);
+    }
     const port: Port = { queue: new ByteQueue(QUEUE_BYTES), frontEnd: undefined, blocked: false };
     this.#ports.push(port);
     return {

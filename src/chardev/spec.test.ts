@@ -3,7 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseChardev, parseCharTarget } from './spec.ts';
 
-const unix = (path: string, server: boolean, wait: boolean): object => ({ kind: 'socket', address: { family: 'unix', path }, server, wait });
+const unix = (path: string, server: boolean, wait: boolean): object => ({
+  kind: 'socket',
+  address: { family: 'unix', path },
+  server,
+  wait,
+});
 const tcp = (host: string, port: number, server: boolean, wait: boolean): object => ({
   kind: 'socket',
   address: { family: 'tcp', host, port },

@@ -16,7 +16,8 @@ const ERROR_CHARACTERS_MAX = 4000;
 
 /** Resolves with the collected standard output. */
 export async function runChild(command: string, words: readonly string[], options: ChildOptions): Promise<string> {
-  const child = spawn(command, words, { cwd: options.cwd, stdio: ['ignore', 'pipe', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C' } });
+  const env = { ...process.env, LC_ALL: 'C' };
+  const child = spawn(command, words, { cwd: options.cwd, stdio: ['ignore', 'pipe', 'pipe', 'pipe'], env });
   const output: Uint8Array[] = [];
   let errors = '';
   let silent = false;

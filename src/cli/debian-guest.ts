@@ -1,6 +1,8 @@
 // Assembles a small Linux guest from Debian's (or Ubuntu's) packages without installing anything: the distribution's own
 // kernel and an initial file system with busybox. Needs apt-get and dpkg-deb, no root.
+import { spawnSync } from 'node:child_process';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { Failure } from '../base/failure.ts';
@@ -32,6 +34,14 @@ const KERNEL_PACKAGES: Readonly<Record<GuestArchitecture, readonly string[]>> = 
   i386: ['linux-image-686-pae', 'linux-image-686'],
 };
 
+/** Where guests are kept between starts. */
+export const cacheFolder = (architecture: GuestArchitecture): string =>
+  join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nandu', `guest-${architecture}`);
+
+/** Whether the programs are there that `prepareDebianGuest` runs. */
+export const hasDebianTools = (): boolean =>
+  ['apt-get', 'apt-cache', 'dpkg-deb'].every((command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0);
+
 const SILENCE_MS_MAX = 60_000;
 
 /** Mounts what a shell expects, greets, and powers off when the shell ends. */
@@ -54,7 +64,11 @@ poweroff -f
 `;
 
 /** Makes vmlinuz and initrd.gz in `folder`, which may hold what an earlier call has downloaded. */
-export async function prepareDebianGuest(architecture: GuestArchitecture, folder: string, options: PrepareOptions = {}): Promise<GuestFiles> {
+export async function prepareDebianGuest(
+  architecture: GuestArchitecture,
+  folder: string,
+  options: PrepareOptions = {},
+): Promise<GuestFiles> {
   const { init = SHELL_INIT } = options;
   await mkdir(folder, { recursive: true });
   const kernel = join(folder, 'vmlinuz');

@@ -52,7 +52,8 @@ interface ParsedDevice {
 }
 
 const withId = (declaration: DeviceDeclaration) => ({ ...declaration.properties, driver: { type: str }, id: { type: identifier } });
-const unknownOf = (declaration: DeviceDeclaration) => (name: string): Failure => invalid(`Property '${declaration.name}.${name}' not found`);
+const unknownOf = (declaration: DeviceDeclaration) => (name: string): Failure =>
+  invalid(`Property '${declaration.name}.${name}' not found`);
 
 function fromText(text: string): ParsedDevice {
   const driver = parseKeyValue(text, 'driver').find(({ name }) => name === 'driver')?.value ?? '';

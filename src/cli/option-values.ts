@@ -1,10 +1,12 @@
 // The arguments of nandu-system-x86_64's options that have a syntax or rules of their own. See system-options.ts.
 import { Failure } from '../base/failure.ts';
+import { CPU_MODELS, cpuFeatures, FEATURES } from '../cpu/x86/cpuid.ts';
 import { GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
+import { inContext } from '../schema/command-line.ts';
 import { parseKeyValue } from '../schema/key-value.ts';
 import { bool, choice, propertiesFromText, size, str, type Properties } from '../schema/property.ts';
 import { formatSize } from '../schema/size.ts';
-import { DEFAULT_RAM_BYTES, type IcountOptions, type LogItem, type RtcOptions } from '../vm/options.ts';
+import { DEFAULT_RAM_BYTES, type CpuPropertyOverride, type IcountOptions, type LogItem, type RtcOptions } from '../vm/options.ts';
 import type { SystemSettings } from './system-settings.ts';
 
 const invalid = (message: string): Failure => new Failure('invalid-argument', message);
@@ -87,30 +89,33 @@ export function applyAccel(settings: SystemSettings, text: string): string | voi
 
 // -cpu
 
-const CPU_MODELS: Readonly<Record<string, string>> = {
-  max: 'Enables all features that nandu has',
-  qemu64: 'QEMU Virtual CPU version 2.5+',
-};
 const CPU_ALIASES: Readonly<Record<string, string>> = { 'qemu64-v1': 'qemu64' };
 
 export function applyCpu(settings: SystemSettings, text: string): string | void {
-  if (isHelp(text)) {
-    return `Available CPUs:\n${Object.entries(CPU_MODELS).map(([name, help]) => `x86 ${name.padEnd(20)}  ${help}\n`).join('')}`;
-  }
-  const [model = '', ...overrides] = text.split(',');
-  const known = CPU_ALIASES[model] ?? model;
-  if (!Object.hasOwn(CPU_MODELS, known)) throw invalid(`unable to find CPU model '${model}'`);
-  settings.cpuModel = known;
-  settings.cpuOverrides.splice(0, Infinity, ...overrides.map(parseOverride));
+  if (isHelp(text)) return cpuHelp();
+  const [name = '', ...words] = text.split(',');
+  const model = CPU_ALIASES[name] ?? name;
+  cpuFeatures(model); // it throws when there is no such model
+  settings.cpuModel = model;
+  settings.cpuOverrides.splice(0, Infinity, ...words.map((word) => parseOverride(model, word)));
 }
 
-function parseOverride(text: string): { name: string; value: boolean | string } {
-  if (text.startsWith('+')) return { name: text.slice(1), value: true };
-  if (text.startsWith('-')) return { name: text.slice(1), value: false };
-  const equals = text.indexOf('=');
-  if (equals < 0) return { name: text, value: true };
-  const value = text.slice(equals + 1);
-  return { name: text.slice(0, equals), value: value === 'on' ? true : value === 'off' ? false : value };
+function cpuHelp(): string {
+  const models = [...CPU_MODELS].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const flags = Object.keys(FEATURES).sort().join(' ').match(/.{1,74}(?= |$)/g)!;
+  const lines = models.map((model) => `x86 ${model.name.padEnd(20)}  ${model.description}`);
+  return ['Available CPUs:', ...lines, '', 'Recognized CPUID flags:', ...flags.map((line) => `  ${line.trim()}`), ''].join('\n');
+}
+
+/** `+nx` and `-nx`, or `nx` and `nx=on`: the error names what was to be set. */
+function parseOverride(model: string, word: string): CpuPropertyOverride {
+  const sign = word[0] === '+' || word[0] === '-' ? word[0] : undefined;
+  const [name = '', value = 'on'] = sign === undefined ? word.split('=') : [word.slice(1), sign === '+' ? 'on' : 'off'];
+  const check = (): CpuPropertyOverride => {
+    cpuFeatures(model, { [name]: true });
+    return { name, value: bool.fromText(name, value) };
+  };
+  return sign === undefined ? inContext(`can't apply global ${model}-x86_64-cpu.${name}=${value}`, check) : check();
 }
 
 // -smp
@@ -139,8 +144,8 @@ export function parseSmp(text: string): number {
 
 // -m
 
-const RAM_BYTES_MIN = 1024 * 1024;
-const RAM_GRANULE_BYTES = 8192;
+const RAM_BYTES_MIN = 2 * 1024 * 1024;
+const RAM_GRANULE_BYTES = 64 * 1024; // a page of WebAssembly memory
 
 export function parseMemory(text: string): number {
   const memory = { size: { type: size('m') }, slots: { type: str }, maxmem: { type: size('m') } } as const;
@@ -160,13 +165,14 @@ export function parseGlobal(text: string): SystemSettings['globals'][number] {
   const origin = `-global ${text}`;
   const short = /^(?<driver>[^.=,]+)\.(?<property>[^=]+)=(?<value>.*)$/.exec(text)?.groups;
   if (short !== undefined) return { driver: short['driver']!, property: short['property']!, value: short['value']!, origin };
-  const { driver, property, value } = propertiesFromText({ driver: { type: str }, property: { type: str }, value: { type: str } } as const, text);
+  const declared = { driver: { type: str }, property: { type: str }, value: { type: str } } as const;
+  const { driver, property, value } = propertiesFromText(declared, text);
   if (driver === undefined || property === undefined || value === undefined) throw invalid(`Invalid parameter '${text}'`);
   return { driver, property, value, origin };
 }
 
 export function checkBoot(text: string): void {
-  const declared = { order: { type: str }, once: { type: str }, menu: { type: bool }, strict: { type: bool } } as const satisfies Properties;
+  const declared = { order: { type: str }, once: { type: str }, menu: { type: bool }, strict: { type: bool } } as const;
   const unknown = (name: string): Failure => invalid(`Parameter 'boot.${name}' is unexpected`);
   const { order = '', once = '', menu = false } = propertiesFromText(declared, text, { impliedName: 'order', unknown });
   if (menu) throw unsupported('a boot menu is not supported yet');
@@ -274,9 +280,11 @@ const LOG_ITEMS: Readonly<Record<LogItem, string>> = {
   cpu_reset: 'show the CPU state before CPU resets',
   guest_errors: 'show what the guest does wrong (a register that is not there, say)',
 };
+// prettier-ignore
 const LOG_ITEMS_LATER = new Set(['out_asm', 'op', 'op_opt', 'op_ind', 'cpu', 'fpu', 'mmu', 'pcall', 'unimp', 'page', 'nochain', 'plugin', 'strace', 'tid']);
 
-const LOG_HELP = `Log items (comma separated):\n${Object.entries(LOG_ITEMS).map(([name, help]) => `${name.padEnd(15)} ${help}\n`).join('')}`;
+const logItemLines = Object.entries(LOG_ITEMS).map(([name, help]) => `${name.padEnd(15)} ${help}\n`);
+const LOG_HELP = `Log items (comma separated):\n${logItemLines.join('')}`;
 
 const isLogItem = (text: string): text is LogItem => Object.hasOwn(LOG_ITEMS, text);
 

@@ -5,7 +5,7 @@ import { openMachine, type OpenedMachine } from './system-machine.ts';
 import type { SystemSettings } from './system-settings.ts';
 import type { MonitorTarget, RunState } from '../qmp/human-commands.ts';
 import { HumanMonitor } from '../qmp/human-monitor.ts';
-import type { Machine } from '../vm/machine.ts';
+import type { Machine } from '../platform/node/machine.ts';
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;
 
@@ -27,7 +27,7 @@ export async function runMachine(program: string, settings: SystemSettings): Pro
 }
 
 async function runOpened(opened: OpenedMachine, ending: Ending): Promise<number> {
-  const { Machine } = await import('../vm/machine.ts');
+  const { Machine } = await import('../platform/node/machine.ts');
   const machine = await Machine.create(opened.options);
   ending.onAsked = () => void machine.stop();
   const target = monitorTarget(machine, opened, ending);

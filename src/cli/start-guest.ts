@@ -1,12 +1,12 @@
-// Boots Linux to a shell prompt, wherever a kernel can be had: `npm start`, and `nandu run` without a kernel. In this order: what an earlier start has
-// cached, Debian's kernel through apt-get, a kernel of this host with its busybox, and last a small guest of our own.
+// Boots Linux to a shell prompt, wherever a kernel can be had: `npm start`, and `nandu run` without a kernel. In this order:
+// what an earlier start has cached, Debian's kernel through apt-get, a kernel of this host with its busybox, and last a small
+// guest of our own.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../base/failure.ts';
 import { isSystemError, systemErrorText } from '../platform/node/system-error.ts';
 import type { FileSource } from '../vm/options.ts';
-import { buildInitrd, prepareDebianGuest, SHELL_INIT, type Progress } from './debian-guest.ts';
+import { buildInitrd, cacheFolder, prepareDebianGuest, SHELL_INIT, type Progress } from './debian-guest.ts';
 import { PromptedInput } from './prompted-input.ts';
 import { runSettings } from './system.ts';
 import { addSerial, initialSettings, type SystemSettings } from './system-settings.ts';
@@ -18,21 +18,21 @@ const PROMPT = /nandu:[^\n]*[#$] (\x1b\[6n)?$/;
 
 interface Guest {
   readonly from: string;
-  readonly kernel: FileSource;
-  readonly initrd?: FileSource;
+  /** Absent for the built-in guest. */
+  readonly linux?: { readonly kernel: FileSource; readonly initrd: FileSource };
 }
+
+const BUILTIN: Guest = { from: 'the small guest that is built into nandu' };
 
 const say = (text: string): void => void process.stderr.write(`${PROGRAM}: ${text}\n`);
 
-const cacheFolder = (): string => join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nandu', 'guest-amd64');
-
 async function cachedOrDownloaded(): Promise<Guest> {
-  const folder = cacheFolder();
+  const folder = cacheFolder('amd64');
   const cached = existsSync(join(folder, 'vmlinuz')) && existsSync(join(folder, 'busybox'));
   if (!cached) say(`downloading a Linux kernel with apt-get into ${folder} (once, nothing is installed)`);
   try {
-    const files = await prepareDebianGuest('amd64', folder, { onProgress: showProgress });
-    return { from: cached ? `the kernel in ${folder}` : 'the kernel that was just downloaded', ...files };
+    const linux = await prepareDebianGuest('amd64', folder, { onProgress: showProgress });
+    return { from: cached ? `the kernel in ${folder}` : 'the kernel that was just downloaded', linux };
   } finally {
     endProgress();
   }
@@ -60,17 +60,12 @@ function hostKernel(): Guest {
       const path = join('/boot', name);
       const kernel = { name: path, bytes: readFileSync(path) };
       if (busybox === undefined) throw new Failure('not-found', `${path} is there, but no busybox for a user space`);
-      return { from: path, kernel, initrd: { name: 'initrd', bytes: buildInitrd(readFileSync(busybox), SHELL_INIT) } };
+      return { from: path, linux: { kernel, initrd: { name: 'initrd', bytes: buildInitrd(readFileSync(busybox), SHELL_INIT) } } };
     } catch (error) {
       if (error instanceof Failure) throw error; // else not readable: the next one
     }
   }
   throw new Failure('not-found', 'there is no readable /boot/vmlinuz-*');
-}
-
-async function builtIn(): Promise<Guest> {
-  const { builtinGuest } = await import('../machine/boot/builtin-guest.ts');
-  return { from: 'the small guest that is built into nandu', kernel: { name: 'built-in guest', bytes: builtinGuest() } };
 }
 
 async function findGuest(): Promise<Guest> {
@@ -82,7 +77,7 @@ async function findGuest(): Promise<Guest> {
       say(systemErrorText(error));
     }
   }
-  return builtIn();
+  return BUILTIN;
 }
 
 export interface StartOptions {
@@ -92,17 +87,23 @@ export interface StartOptions {
 }
 
 export async function startGuest({ builtin, ramBytes = RAM_BYTES }: StartOptions): Promise<number> {
-  const { from, kernel, initrd } = await (builtin ? builtIn() : findGuest());
-  const settings: SystemSettings = { ...initialSettings(), kernel, initrd, ramBytes, nographic: true, noReboot: true };
+  const { from, linux } = builtin ? BUILTIN : await findGuest();
+  const settings: SystemSettings = { ...initialSettings(), ramBytes, nographic: true, noReboot: true };
+  if (linux === undefined) settings.builtinGuest = true;
+  else setUpLinux(settings, linux);
+  say(`booting ${from}; Ctrl-A x leaves, Ctrl-A h helps`);
+  return runSettings(PROGRAM, settings);
+}
+
+function setUpLinux(settings: SystemSettings, { kernel, initrd }: NonNullable<Guest['linux']>): void {
   const { columns = 80, rows = 24 } = process.stdout;
+  settings.kernel = kernel;
+  settings.initrd = initrd;
   // Words that the kernel does not know become the environment of the first program.
   settings.append = `console=ttyS0 TERM=${process.env['TERM'] ?? 'dumb'} COLUMNS=${columns} LINES=${rows}`;
-  say(`booting ${from}; Ctrl-A x leaves, Ctrl-A h helps`);
-  if (!process.stdin.isTTY && initrd !== undefined) {
-    const spec = { kind: 'stdio', signal: true } as const;
-    addSerial(settings, { kind: 'new', monitor: false, mux: false, spec });
-    settings.chardevs.set('serial0', { spec, mux: false, origin: undefined, backend: new PromptedInput(PROMPT) });
-    settings.defaults = false;
-  }
-  return runSettings(PROGRAM, settings);
+  if (process.stdin.isTTY) return;
+  const spec = { kind: 'stdio', signal: true } as const;
+  settings.defaults = false;
+  addSerial(settings, { kind: 'new', monitor: false, mux: false, spec });
+  settings.chardevs.set('serial0', { spec, mux: false, origin: undefined, backend: new PromptedInput(PROMPT) });
 }

@@ -1,13 +1,14 @@
 // Turns settings into the options of a machine: opens the files and character back ends they name. Whatever was opened is
 // closed again by `close`, also when a later step fails.
-import { closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { Failure } from '../base/failure.ts';
 import { CharMux } from '../chardev/mux.ts';
 import { readGuestFile, type GuestFileRole } from '../platform/node/guest-file.ts';
+import { LogWriter } from '../platform/node/log-writer.ts';
 import { openChardev } from '../platform/node/open-chardev.ts';
 import { systemErrorText } from '../platform/node/system-error.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
-import type { DeviceOptions, FileSource, MachineOptions } from '../vm/options.ts';
+import type { DeviceOptions, FileSource, MachineOptions, ModuleFile } from '../vm/options.ts';
 import type { NamedChardev, SystemSettings } from './system-settings.ts';
 
 export interface OpenedMachine {
@@ -23,6 +24,9 @@ export interface Surroundings {
   /** A line for the user on standard error. */
   inform(text: string): void;
 }
+
+type NamedBytes = Exclude<FileSource, string>;
+type BootFiles = Pick<MachineOptions, 'modules'> & { readonly [K in GuestFileRole]?: NamedBytes };
 
 /** The open back ends, and who uses them. */
 class Chardevs {
@@ -76,7 +80,8 @@ export async function openMachine(settings: SystemSettings, surroundings: Surrou
     const files = await readFiles(settings);
     const log = openLog(settings, closers);
     await chardevs.open();
-    const serials = settings.serials.map((id) => (id === undefined ? undefined : chardevs.use(id, 'isa-serial.chardev')));
+    const ports = settings.serials.length > 0 ? settings.serials : [undefined]; // none at all would be the library's console
+    const serials = ports.map((id) => (id === undefined ? undefined : chardevs.use(id, 'isa-serial.chardev')));
     const monitors = settings.monitors.map((id) => chardevs.use(id, 'monitor.chardev'));
     const devices = await readDevices(settings, chardevs);
     return { options: { ...plainOptions(settings), ...files, log, serials, devices }, monitors, close };
@@ -94,6 +99,7 @@ function plainOptions(settings: SystemSettings): MachineOptions {
     cpu: { model: settings.cpuModel, overrides: settings.cpuOverrides },
     cpuCount: settings.cpuCount,
     ramBytes: settings.ramBytes,
+    builtinGuest: settings.builtinGuest,
     noReboot: settings.noReboot,
     noShutdown: settings.noShutdown,
     startStopped: settings.startStopped,
@@ -105,14 +111,29 @@ function plainOptions(settings: SystemSettings): MachineOptions {
   };
 }
 
-async function readFiles(settings: SystemSettings): Promise<Partial<Record<GuestFileRole, FileSource>>> {
-  const files: Partial<Record<GuestFileRole, FileSource>> = {};
-  for (const role of ['kernel', 'initrd', 'bios'] as const) {
-    const source = settings[role];
-    if (source !== undefined) files[role] = typeof source === 'string' ? await readGuestFile(role, source) : source;
-  }
-  return files;
+async function readFiles(settings: SystemSettings): Promise<BootFiles> {
+  const { kernel, initrd, bios } = settings;
+  const files: { -readonly [K in keyof BootFiles]: BootFiles[K] } = {};
+  if (bios !== undefined) files.bios = await readSource('bios', bios);
+  if (kernel === undefined) return files;
+  files.kernel = await readSource('kernel', kernel);
+  if (initrd === undefined) return files;
+  const modules = typeof initrd === 'string' ? await readModules(files.kernel, initrd) : undefined;
+  return modules === undefined ? { ...files, initrd: await readSource('initrd', initrd) } : { ...files, modules };
 }
+
+/** A Multiboot kernel takes `-initrd` for a list of files with arguments; undefined for any other kernel. */
+async function readModules(kernel: NamedBytes, list: string): Promise<ModuleFile[] | undefined> {
+  const { detectKernel } = await import('../machine/boot/detect.ts');
+  if (detectKernel(kernel.bytes, kernel.name) !== 'multiboot') return undefined;
+  const { parseModuleList } = await import('../machine/boot/multiboot.ts');
+  return Promise.all(
+    parseModuleList(list).map(async ({ name, commandLine }) => ({ commandLine, ...(await readGuestFile('initrd', name)) })),
+  );
+}
+
+const readSource = async (role: GuestFileRole, source: FileSource): Promise<NamedBytes> =>
+  typeof source === 'string' ? readGuestFile(role, source) : source;
 
 /** Devices are looked up only when there are any, so that the usual start does not load the catalogue. */
 async function readDevices(settings: SystemSettings, chardevs: Chardevs): Promise<DeviceOptions[]> {
@@ -131,12 +152,23 @@ function writePidfile(path: string): () => void {
 }
 
 function openLog({ logItems, logFile }: SystemSettings, closers: (() => void)[]): NonNullable<MachineOptions['log']> {
-  if (logFile === undefined) return { items: logItems, write: (text) => writeSync(process.stderr.fd, text) };
+  if (logItems.length === 0 && logFile === undefined) return { items: [] };
+  const descriptor = logFile === undefined ? process.stderr.fd : openLogFile(logFile);
+  const log = new LogWriter(descriptor);
+  const flush = (): void => log.flush();
+  process.on('exit', flush);
+  closers.push(() => {
+    process.off('exit', flush);
+    flush();
+    if (logFile !== undefined) closeSync(descriptor);
+  });
+  return { items: logItems, write: (text) => log.write(text) };
+}
+
+function openLogFile(path: string): number {
   try {
-    const descriptor = openSync(logFile, 'w', 0o666);
-    closers.push(() => closeSync(descriptor));
-    return { items: logItems, write: (text) => writeSync(descriptor, text) };
+    return openSync(path, 'w', 0o666);
   } catch (error) {
-    throw new Failure('io', `Error opening logfile ${logFile}: ${systemErrorText(error)}`, { cause: error });
+    throw new Failure('io', `Error opening logfile ${path}: ${systemErrorText(error)}`, { cause: error });
   }
 }

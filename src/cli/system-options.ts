@@ -176,7 +176,11 @@ const HELP_SECTIONS: readonly OptionSection<SystemSettings>[] = [
 ];
 
 const helpText = (): string =>
-  `${VERSION_TEXT}usage: nandu-system-x86_64 [options]\n\n${formatHelp(HELP_SECTIONS)}\nWhen using -nographic, press 'ctrl-a h' to get some help.\n`;
+  [
+    `${VERSION_TEXT}usage: nandu-system-x86_64 [options]\n`,
+    formatHelp(HELP_SECTIONS),
+    "When using -nographic, press 'ctrl-a h' to get some help.\n",
+  ].join('\n');
 
 export const systemCommandLine: CommandLine<SystemSettings> = {
   sections: [...HELP_SECTIONS, { title: 'Later', options: later }],

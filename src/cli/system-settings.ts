@@ -23,6 +23,7 @@ export interface SystemSettings {
   kernel: FileSource | undefined;
   initrd: FileSource | undefined;
   append: string | undefined;
+  builtinGuest: boolean;
   bios: FileSource | undefined;
   /** By id, in the order they were declared. */
   readonly chardevs: Map<string, NamedChardev>;
@@ -59,6 +60,7 @@ export const initialSettings = (): SystemSettings => ({
   kernel: undefined,
   initrd: undefined,
   append: undefined,
+  builtinGuest: false,
   bios: undefined,
   chardevs: new Map(),
   serials: [],
@@ -100,6 +102,7 @@ export function addSerial(settings: SystemSettings, target: CharTarget, origin?:
 }
 
 const STDIO = { kind: 'stdio', signal: true } as const;
+const NOWHERE = { kind: 'null' } as const;
 
 /** Default devices, then the rules between options. */
 export function completeSettings(settings: SystemSettings): void {
@@ -110,21 +113,23 @@ export function completeSettings(settings: SystemSettings): void {
   if (settings.kernel === undefined) {
     if (settings.append !== undefined) throw new Failure('invalid-argument', '-append only allowed with -kernel option');
     if (settings.initrd !== undefined) throw new Failure('invalid-argument', '-initrd only allowed with -kernel option');
-    if (settings.bios !== undefined) return;
+    if (settings.bios !== undefined || settings.builtinGuest) return;
     throw new Failure('invalid-argument', 'nothing to boot: give -kernel or -bios (disks are not supported yet)');
   }
 }
 
-/** -nographic puts the first serial port and the monitor on the terminal, one or both of them unless given otherwise. */
+/**
+ * -nographic puts the first serial port and the monitor on the terminal, one or both of them unless given otherwise.
+ * Without it they would be windows of a display: the port is there, but leads nowhere.
+ */
 function addDefaults(settings: SystemSettings): void {
-  if (!settings.nographic || !settings.defaults) return;
+  if (!settings.defaults) return;
   const serialMissing = settings.serials.length === 0;
-  if (serialMissing && !settings.monitorGiven) {
+  if (serialMissing && settings.nographic && !settings.monitorGiven) {
     addSerial(settings, { kind: 'new', monitor: true, mux: true, spec: { kind: 'stdio', signal: false } });
     return;
   }
-  if (serialMissing) addSerial(settings, { kind: 'new', monitor: false, mux: false, spec: STDIO });
-  if (settings.monitorGiven) return;
-  const target: CharTarget = { kind: 'new', monitor: false, mux: false, spec: STDIO };
-  settings.monitors.push(declareTarget(settings, target, 'compat_monitor0')!);
+  const target = { kind: 'new', monitor: false, mux: false, spec: settings.nographic ? STDIO : NOWHERE } as const;
+  if (serialMissing) addSerial(settings, target);
+  if (!settings.monitorGiven && settings.nographic) settings.monitors.push(declareTarget(settings, target, 'compat_monitor0')!);
 }

@@ -34,12 +34,16 @@ async function run(words: readonly string[]): Promise<number> {
 
 export async function runSettings(program: string, settings: SystemSettings): Promise<number> {
   completeSettings(settings);
-  if (settings.serials.every((id) => id === undefined) && settings.monitors.length === 0 && !settings.displayGiven) {
+  if (isInvisible(settings)) {
     process.stderr.write(`${program}: there is no display yet: -nographic or -serial stdio shows the guest's console\n`);
   }
   const { runMachine } = await import('./run-machine.ts');
   return runMachine(program, settings);
 }
+
+/** Nothing of the guest will be seen, and the user has not asked for that. */
+const isInvisible = ({ displayGiven, chardevs }: SystemSettings): boolean =>
+  !displayGiven && [...chardevs.values()].every(({ spec }) => spec.kind === 'null');
 
 /** -device help and -device NAME,help, apart because the catalogue is loaded only for them. */
 async function deviceAnswer({ devices }: SystemSettings): Promise<string | undefined> {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { RECORD, SLOT, compareWithProcessor, loadBench, oracleMissing } from '../../test/oracle/fp-bench.ts';
 import type { FpOp, Support } from '../../test/oracle/fp-bench.ts';
-import { putDouble, putSingle, randomMxcsr, randomSource } from '../../test/oracle/fp-operands.ts';
+import { putDouble, putExtended, putSingle, randomControlWord, randomMxcsr, randomSource } from '../../test/oracle/fp-operands.ts';
 import type { Random } from '../../test/oracle/fp-operands.ts';
 
 const CASES = Number(process.env['NANDU_FP_CASES'] ?? 100_000);
@@ -128,5 +128,156 @@ describe('SSE floating point equals the processor', { skip }, () => {
         raw(`roundpd ${imm}`, [0x66, 0x0f, 0x3a, 0x09, 0xc1, imm], [X0, X1, 0, imm]),
       ]),
     ], doubles);
+  });
+});
+
+/** The whole stack random, sometimes empty in places, exceptions pending or not; memory in the format of `put`. */
+function stacks(put: Put): (record: DataView, at: number, op: number, r: Random) => void {
+  return (record, at, _op, r) => {
+    record.setUint32(at + RECORD.MXCSR, 0x1f80, true);
+    record.setUint32(at + RECORD.RFLAGS, 0x202, true);
+    const control = randomControlWord(r);
+    record.setUint16(at + RECORD.FCW, control, true);
+    // No exception is pending and unmasked: the instruction would not begin.
+    record.setUint16(at + RECORD.FSW, (r.below(8) << 11) | (r.u32() & 0x4700) | (r.u32() & control & 0x3f), true);
+    record.setUint16(at + RECORD.FTW, r.below(4) === 0 ? r.below(256) : [0xff, 0x7f, 0x3f][r.below(3)]!, true);
+    if (r.below(2) === 0) rotateTags(record, at);
+    for (let n = 0; n < 8; n++) putExtended(record, at + RECORD.ST + 16 * n, r);
+    if (r.below(4) === 0) copyRelated(record, at, r);
+    for (let n = 0; n < 64; n += 16) put(record, at + RECORD.MEMORY + n, r);
+  };
+}
+
+/** Leaves two to four registers at the top in use. */
+function rotateTags(record: DataView, at: number): void {
+  const top = (record.getUint16(at + RECORD.FSW, true) >> 11) & 7;
+  const used = 0x07 << top;
+  record.setUint16(at + RECORD.FTW, (used | (used >> 8)) & 0xff, true);
+}
+
+/** ST(1) becomes ST(0), perhaps with another sign, exponent or last bits. */
+function copyRelated(record: DataView, at: number, r: Random): void {
+  for (let n = 0; n < 10; n++) record.setUint8(at + RECORD.ST + 16 + n, record.getUint8(at + RECORD.ST + n));
+  if (r.below(2) === 0) record.setUint8(at + RECORD.ST + 16 + 9, record.getUint8(at + RECORD.ST + 9) ^ 0x80);
+  if (r.below(2) === 0) record.setUint8(at + RECORD.ST + 16, record.getUint8(at + RECORD.ST) ^ r.below(16));
+  if (r.below(4) === 0) record.setUint8(at + RECORD.ST + 16 + 8, record.getUint8(at + RECORD.ST + 8) ^ r.below(4));
+}
+
+const putInteger: Put = (view, at, r) => {
+  view.setUint32(at, r.below(3) === 0 ? r.below(5) - 2 : r.u32(), true);
+  view.setUint32(at + 4, r.below(3) === 0 ? r.below(3) - 1 : r.u32(), true);
+};
+
+const [M, B] = [SLOT.memory, SLOT.tmp0];
+const mem = (opcode: number, reg: number): number[] => [opcode, (reg << 3) | 7];
+const OPERATIONS = [0, 1, 4, 5, 6, 7];
+
+function arithmeticStack(): FpOp[] {
+  return OPERATIONS.flatMap((op) => {
+    const reversed = op >= 4 ? op ^ 1 : op; // the encodings with ST(i) as the destination exchange the two directions
+    return [0, 1, 2].flatMap((i) => [
+      raw(`farithSt0Sti ${op} ${i}`, [0xd8, 0xc0 | (op << 3) | i], [0, 0, 0, op | (i << 3)]),
+      raw(`farithStiSt0 ${op} ${i}`, [0xdc, 0xc0 | (reversed << 3) | i], [0, 0, 0, op | (i << 3)]),
+      raw(`farithStiSt0 ${op} ${i} pop`, [0xde, 0xc0 | (reversed << 3) | i], [0, 0, 0, op | (i << 3) | (1 << 6)]),
+    ]);
+  });
+}
+
+describe('x87 equals the processor', { skip }, () => {
+  test('arithmetic between registers', () => check(arithmeticStack(), stacks(putSingle)));
+
+  test('arithmetic and comparison with memory', () => {
+    const family = (suffix: string, opcode: number): FpOp[] => [
+      ...OPERATIONS.map((op) => raw(`farith${suffix} ${op}`, mem(opcode, op), [0, M, 0, op])),
+      raw(`fcom${suffix}`, mem(opcode, 2), [0, M, 0, 0]),
+      raw(`fcom${suffix} pop`, mem(opcode, 3), [0, M, 0, 1]),
+    ];
+    check(family('F32', 0xd8), stacks(putSingle));
+    check(family('F64', 0xdc), stacks(putDouble));
+    check([...family('I16', 0xde), ...family('I32', 0xda)], stacks(putInteger));
+  });
+
+  test('comparison', () => {
+    // prettier-ignore
+    check([
+      raw('fcomSti', [0xd8, 0xd1], [0, 0, 0, 1]), raw('fcomSti pop', [0xd8, 0xd9], [0, 0, 0, 1 | 8]),
+      raw('fcomSti pops', [0xde, 0xd9], [0, 0, 0, 1 | 16]), raw('fucomSti', [0xdd, 0xe1], [0, 0, 0, 1]),
+      raw('fucomSti pop', [0xdd, 0xe9], [0, 0, 0, 1 | 8]), raw('fucomSti pops', [0xda, 0xe9], [0, 0, 0, 1 | 16]),
+      raw('fcomi', [0xdb, 0xf1], [0, 0, 0, 1], { flags: true }), raw('fcomi pop', [0xdf, 0xf1], [0, 0, 0, 1 | 8], { flags: true }),
+      raw('fucomi', [0xdb, 0xe9], [0, 0, 0, 1], { flags: true }), raw('fucomi pop', [0xdf, 0xe9], [0, 0, 0, 1 | 8], { flags: true }),
+      raw('ftst', [0xd9, 0xe4], [0, 0, 0, 0]), raw('fxam', [0xd9, 0xe5], [0, 0, 0, 0]),
+    ], stacks(putSingle));
+  });
+
+  test('loads', () => {
+    check([raw('fld32', mem(0xd9, 0), [0, M, 0, 0])], stacks(putSingle));
+    check([raw('fld64', mem(0xdd, 0), [0, M, 0, 0])], stacks(putDouble));
+    // prettier-ignore
+    check([
+      raw('fld80', mem(0xdb, 5), [0, M, 0, 0]), raw('fldSti', [0xd9, 0xc1], [0, 0, 0, 1]), raw('fldSti', [0xd9, 0xc7], [0, 0, 0, 7]),
+      raw('fld1', [0xd9, 0xe8], [0, 0, 0, 0]), raw('fldl2t', [0xd9, 0xe9], [0, 0, 0, 0]), raw('fldl2e', [0xd9, 0xea], [0, 0, 0, 0]),
+      raw('fldpi', [0xd9, 0xeb], [0, 0, 0, 0]), raw('fldlg2', [0xd9, 0xec], [0, 0, 0, 0]), raw('fldln2', [0xd9, 0xed], [0, 0, 0, 0]),
+      raw('fldz', [0xd9, 0xee], [0, 0, 0, 0]),
+    ], stacks(putExtended));
+    // prettier-ignore
+    check([
+      raw('fild16', mem(0xdf, 0), [0, M, 0, 0]), raw('fild32', mem(0xdb, 0), [0, M, 0, 0]), raw('fild64', mem(0xdf, 5), [0, M, 0, 0]),
+    ], stacks(putInteger));
+  });
+
+  test('stores', () => {
+    // prettier-ignore
+    check([
+      raw('fst32', mem(0xd9, 2), [0, 0, B, 0]), raw('fst32 pop', mem(0xd9, 3), [0, 0, B, 1]),
+      raw('fst64', mem(0xdd, 2), [0, 0, B, 0]), raw('fst64 pop', mem(0xdd, 3), [0, 0, B, 1]),
+      raw('fst80 pop', mem(0xdb, 7), [0, 0, B, 1]), raw('fstSti', [0xdd, 0xd2], [0, 0, 0, 2]), raw('fstSti pop', [0xdd, 0xda], [0, 0, 0, 2 | 8]),
+      raw('fist16', mem(0xdf, 2), [0, 0, B, 0]), raw('fist16 pop', mem(0xdf, 3), [0, 0, B, 1]),
+      raw('fist32', mem(0xdb, 2), [0, 0, B, 0]), raw('fist32 pop', mem(0xdb, 3), [0, 0, B, 1]), raw('fist64 pop', mem(0xdf, 7), [0, 0, B, 1]),
+      raw('fisttp16', mem(0xdf, 1), [0, 0, B, 0]), raw('fisttp32', mem(0xdb, 1), [0, 0, B, 0]), raw('fisttp64', mem(0xdd, 1), [0, 0, B, 0]),
+      raw('fbstp', mem(0xdf, 6), [0, 0, B, 0]),
+    ], stacks(putExtended));
+  });
+
+  test('one operand', () => {
+    // prettier-ignore
+    check([
+      raw('fsqrt', [0xd9, 0xfa], [0, 0, 0, 0]), raw('frndint', [0xd9, 0xfc], [0, 0, 0, 0]), raw('fabs', [0xd9, 0xe1], [0, 0, 0, 0]),
+      raw('fchs', [0xd9, 0xe0], [0, 0, 0, 0]), raw('fxtract', [0xd9, 0xf4], [0, 0, 0, 0]), raw('fxch', [0xd9, 0xc9], [0, 0, 0, 1]),
+      raw('fscale', [0xd9, 0xfd], [0, 0, 0, 0]), raw('ffree', [0xdd, 0xc1], [0, 0, 0, 1]), raw('fincstp', [0xd9, 0xf7], [0, 0, 0, 0]),
+      raw('fdecstp', [0xd9, 0xf6], [0, 0, 0, 0]), raw('emms', [0x0f, 0x77], [0, 0, 0, 0]), raw('fninit', [0xdb, 0xe3], [0, 0, 0, 0]),
+      raw('fnclex', [0xdb, 0xe2], [0, 0, 0, 0]), raw('fldcw', mem(0xd9, 5), [0, M, 0, 0]), raw('fnstcw', mem(0xd9, 7), [M, 0, 0, 0]),
+      raw('fnstsw', mem(0xdd, 7), [M, 0, 0, 0]),
+    ], stacks(putInteger));
+  });
+
+  test('environment', () => {
+    // prettier-ignore
+    check([
+      raw('fnstenv', mem(0xd9, 6), [0, 0, B, 4 | 0x100], { memoryBytes: 12 }), raw('fnstenv 16', [0x66, ...mem(0xd9, 6)], [0, 0, B, 2 | 0x100], { memoryBytes: 6 }),
+      raw('fldenv', mem(0xd9, 4), [0, 0, B, 4 | 0x100]), raw('fldenv 16', [0x66, ...mem(0xd9, 4)], [0, 0, B, 2 | 0x100]),
+    ], stacks(putInteger));
+  });
+
+  test('a state saved, lost and restored is the same', () => {
+    const lose = (s: Support): void => {
+      s['fninit']!(0, 0, 0, 0);
+      for (let n = 0; n < 8; n++) s['fldpi']!(0, 0, 0, 0);
+      s['addps']!(X0, X1, X1, 0);
+    };
+    const kept = (save: string, restore: string): FpOp => ({
+      name: save,
+      code: [0x90],
+      run: (s) => {
+        s[save]!(0, 0, SLOT.tmp1, save === 'fnsave' ? 4 | 0x100 : 1);
+        lose(s);
+        s[restore]!(0, 0, SLOT.tmp1, save === 'fnsave' ? 4 | 0x100 : 1);
+      },
+    });
+    const fill = stacks(putSingle);
+    const ops = [kept('fxsave', 'fxrstor'), kept('fnsave', 'frstor'), kept('xsave', 'xrstor'), kept('xsaveopt', 'xrstor'), kept('xsavec', 'xrstor'), kept('xsaves', 'xrstors')];
+    check(ops, (record, at, op, r) => {
+      fill(record, at, op, r);
+      record.setUint32(at + RECORD.RAX, 7, true);
+    });
   });
 });

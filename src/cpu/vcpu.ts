@@ -71,6 +71,8 @@ export class Vcpu {
   /** Instructions retired since reset. */
   instructions = 0;
   #sliceBudget = 0;
+  /** Called with the RIP of every block executed, for `-d exec`; the executor then runs one block at a time. */
+  traceBlocks: ((rip: bigint) => void) | null = null;
   readonly #at = {
     request: cpuOffset('request'), budget: cpuOffset('executorBudget'), skipped: cpuOffset('budgetSkipped'), exitReason: cpuOffset('exitReason'),
     exitDetail: cpuOffset('exitDetail'), eflags: cpuOffset('eflags'), inhibit: cpuOffset('inhibit'), halted: cpuOffset('halted'),
@@ -129,6 +131,10 @@ export class Vcpu {
   set32(field: string, value: number): void {
     this.#view.setUint32(cpuOffset(field), value, true);
   }
+  /** The upper half of a 64-bit field. */
+  get32High(field: string): number {
+    return this.#view.getUint32(cpuOffset(field) + 4, true);
+  }
   get64(field: string): bigint {
     return this.#view.getBigUint64(cpuOffset(field), true);
   }
@@ -140,6 +146,10 @@ export class Vcpu {
     this.set32(`${name}Access`, segment.access);
     this.set32(`${name}Limit`, segment.limit);
     this.set64(`${name}Base`, segment.base);
+  }
+
+  set traceInterrupts(on: boolean) {
+    this.set32('traceInterrupts', on ? 1 : 0);
   }
 
   #word(offset: number): number {
@@ -194,7 +204,8 @@ export class Vcpu {
       if (this.#word(this.#at.request) & (REQUEST.EXIT | REQUEST.RESET)) return 'request';
       if (this.halted) return 'halt';
       const before = this.instructions;
-      const end = this.#runBlocks(inhibited ? 0 : left);
+      this.traceBlocks?.(this.get64('rip'));
+      const end = this.#runBlocks(inhibited || this.traceBlocks !== null ? 0 : left);
       left -= this.instructions - before;
       if (end === 'shutdown') return end;
       if (end === 'halt' && !this.wakeable) return end;

@@ -1,8 +1,10 @@
-// What a direct boot needs in memory in place of firmware: ACPI and SMBIOS tables, the BIOS data area, the memory map.
+// What a direct boot needs in memory in place of firmware: ACPI and SMBIOS tables, the BIOS data area, interrupt
+// vectors, the memory map. What firmware does to devices is in boot/power-on.ts.
 // With a ROM (`-bios`) the ROM makes its own and this is not called.
 import { layout, le16, u8 } from '../struct/layout.ts';
 import { buildAcpiTables } from './acpi/tables.ts';
 import type { AcpiConfig } from './acpi/pc-hardware.ts';
+import { placeInterruptVectors } from './boot/power-on.ts';
 import { EBDA_ADDRESS, memoryMap, ROM_AREA_ADDRESS, type MemoryMap } from './e820.ts';
 import { alignUp, type RamWriter } from './guest-ram.ts';
 import { buildSmbios, type SmbiosConfig } from './smbios.ts';
@@ -62,5 +64,6 @@ export function placeFirmwareTables(ram: RamWriter, config: FirmwareConfig): Fir
   ram(smbiosAddress, smbios.entryPoint);
   ram(tableAddress, smbios.table);
   placeBiosData(ram, config.serialPorts);
+  placeInterruptVectors(ram);
   return { ...acpi, smbiosAddress };
 }

@@ -2,7 +2,8 @@
 // Strings of a structure follow it; fields hold their 1-based numbers.
 import { Failure } from '../base/failure.ts';
 import { assert } from '../base/assert.ts';
-import { bytes as byteRun, concatBytes, cString, layout, le16, le32, le64, text, u8, type Decoded, type Fields, type Layout } from '../struct/layout.ts';
+import { bytes as byteRun, concatBytes, cString, layout, le16, le32, le64, text, u8 } from '../struct/layout.ts';
+import type { Decoded, Fields, Layout } from '../struct/layout.ts';
 
 export interface SmbiosConfig {
   /** `-uuid`; all zero when absent. */
@@ -73,7 +74,9 @@ const mappedAddress = layout('type 19', {
 const bootInformation = layout('type 32', { ...header, status: u8(0xa) });
 const endOfTable = layout('type 127', header);
 
-function structure<F extends Fields>(shape: Layout<F>, values: Partial<Decoded<F>> & { type: number; handle: number }, strings: readonly string[] = []): Uint8Array {
+type Values<F extends Fields> = Partial<Decoded<F>> & { readonly type: number; readonly handle: number };
+
+function structure<F extends Fields>(shape: Layout<F>, values: Values<F>, strings: readonly string[] = []): Uint8Array {
   const formatted = shape.encode({ ...values, length: shape.sizeBytes } as Partial<Decoded<F>>);
   return concatBytes(formatted, ...strings.map((value) => cString(value)), strings.length === 0 ? [0, 0] : [0]);
 }
@@ -102,9 +105,12 @@ function identity(config: SmbiosConfig): Uint8Array[] {
       type: 0, handle: 0, vendor: 1, version: 2, startSegment: 0xf000, releaseDate: 3, characteristics: NOT_SUPPORTED,
       extension2: VIRTUAL_MACHINE, ecMajor: 0xff, ecMinor: 0xff,
     }, ['nandu', '1.0', '01/01/2025']),
-    structure(system, { type: 1, handle: 0x100, manufacturer: 1, product: 2, version: 3, serial: serialIndex, uuid, wakeUpType: 6 }, strings),
+    structure(system, {
+      type: 1, handle: 0x100, manufacturer: 1, product: 2, version: 3, serial: serialIndex, uuid, wakeUpType: 6,
+    }, strings),
     structure(chassis, {
-      type: 3, handle: 0x300, manufacturer: 1, chassisType: 1, version: 2, bootUpState: 3, powerState: 3, thermalState: 3, security: UNKNOWN,
+      type: 3, handle: 0x300, manufacturer: 1, chassisType: 1, version: 2, bootUpState: 3, powerState: 3, thermalState: 3,
+      security: UNKNOWN,
     }, [manufacturer, version]),
   ];
 }
@@ -128,18 +134,24 @@ function memory({ ramBytes, lowRamBytes }: SmbiosConfig): Uint8Array[] {
   const sizeMib = Math.floor(ramBytes / MIB);
   const large = sizeMib >= EXTENDED_SIZE;
   const hugeArray = ramBytes / KIB >= EXTENDED_CAPACITY;
-  const regions = [{ start: 0, end: lowRamBytes }, { start: FOUR_GIB, end: FOUR_GIB + ramBytes - lowRamBytes }].filter(({ start, end }) => end > start);
+  const low = { start: 0, end: lowRamBytes };
+  const high = { start: FOUR_GIB, end: FOUR_GIB + ramBytes - lowRamBytes };
+  const regions = [low, high].filter(({ start, end }) => end > start);
   return [
     structure(memoryArray, {
-      type: 16, handle: ARRAY_HANDLE, location: 1, use: SYSTEM_BOARD_MEMORY, errorCorrection: 6, errorHandle: NO_ERROR_HANDLE, deviceCount: 1,
+      type: 16, handle: ARRAY_HANDLE, location: 1, use: SYSTEM_BOARD_MEMORY, errorCorrection: 6, errorHandle: NO_ERROR_HANDLE,
+      deviceCount: 1,
       capacityKib: hugeArray ? EXTENDED_CAPACITY : ramBytes / KIB, extendedCapacity: hugeArray ? BigInt(ramBytes) : 0n,
     }),
     structure(memoryDevice, {
       type: 17, handle: 0x1100, arrayHandle: ARRAY_HANDLE, errorHandle: NO_ERROR_HANDLE, totalWidth: NONE16, dataWidth: NONE16,
-      sizeMib: large ? EXTENDED_SIZE : sizeMib, extendedSizeMib: large ? sizeMib : 0, formFactor: 9, locator: 1, memoryType: 7, typeDetail: UNKNOWN,
+      sizeMib: large ? EXTENDED_SIZE : sizeMib, extendedSizeMib: large ? sizeMib : 0, formFactor: 9, locator: 1, memoryType: 7,
+      typeDetail: UNKNOWN,
     }, ['DIMM 0']),
     ...regions.map(({ start, end }, n) =>
-      structure(mappedAddress, { type: 19, handle: 0x1300 + n, startKib: start / KIB, endKib: end / KIB - 1, arrayHandle: ARRAY_HANDLE, width: 1 }),
+      structure(mappedAddress, {
+        type: 19, handle: 0x1300 + n, startKib: start / KIB, endKib: end / KIB - 1, arrayHandle: ARRAY_HANDLE, width: 1,
+      }),
     ),
   ];
 }
@@ -160,7 +172,8 @@ export function buildSmbios(config: SmbiosConfig, tableAddress: number): SmbiosT
   const table = concatBytes(...structures);
   assert(table.length < 0x10000, 'SMBIOS table too long');
   const entry = entryPoint.encode({
-    anchor: '_SM_', length: entryPoint.sizeBytes, majorVersion: 2, minorVersion: 8, intermediateAnchor: '_DMI_', tableAddress, bcdRevision: 0x28,
+    anchor: '_SM_', length: entryPoint.sizeBytes, majorVersion: 2, minorVersion: 8, intermediateAnchor: '_DMI_', tableAddress,
+    bcdRevision: 0x28,
     maxStructureBytes: Math.max(...structures.map((part) => part.length)), tableBytes: table.length, structureCount: structures.length,
   });
   const INTERMEDIATE = 0x10;

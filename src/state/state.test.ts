@@ -66,3 +66,10 @@ test('a stream restores all devices, and refuses missing, unknown and repeated s
     assert.throws(() => restoreAll(target, encodeSections(wrong)), refused('corrupt'));
   }
 });
+
+test('a state larger than the first buffer of the writer is written whole', () => {
+  const large = defineState({ kind: 'large', version: 1, fields: { pad: bytes(254), number: u32(0x0102_0304), more: bytes(5000) } });
+  const encoded = large.encode(large.initial());
+  assert.equal(encoded.length, 254 + 4 + 5000);
+  assert.equal(large.decode(encoded).number, 0x0102_0304);
+});

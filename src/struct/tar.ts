@@ -5,12 +5,20 @@ const BLOCK_BYTES = 512;
 const REGULAR = new Set(['0', '\0']);
 const GNU_LONG_NAME = 'L';
 
+interface Member {
+  readonly path: string;
+  readonly kept: boolean;
+  readonly parts: Uint8Array[];
+  dataLeft: number;
+  paddingLeft: number;
+}
+
 export class TarReader {
   readonly #wanted: (path: string) => boolean;
   #pending: Uint8Array = new Uint8Array(0);
   #longName: string | undefined;
   /** The rest of the current member: its data, then padding. */
-  #current: { readonly path: string; readonly kept: boolean; readonly parts: Uint8Array[]; dataLeft: number; paddingLeft: number } | undefined;
+  #current: Member | undefined;
   readonly files = new Map<string, Uint8Array>();
 
   constructor(wanted: (path: string) => boolean) {

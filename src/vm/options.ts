@@ -5,6 +5,13 @@ import type { CharBackend } from '../ports/char-backend.ts';
 /** A file of the guest: a path for the host to read, or its contents with the name that errors show. */
 export type FileSource = string | { readonly name: string; readonly bytes: Uint8Array };
 
+/** A file that a Multiboot kernel gets beside it, with the words that follow its name in `-initrd "file words"`. */
+export interface ModuleFile {
+  readonly name: string;
+  readonly commandLine: string;
+  readonly bytes: Uint8Array;
+}
+
 /** `nx`, `-nx` and `family=6` after a CPU model, in the order they were given: the later one wins. */
 export interface CpuPropertyOverride {
   readonly name: string;
@@ -61,6 +68,10 @@ export interface MachineOptions {
   readonly ramBytes?: number;
   readonly kernel?: FileSource;
   readonly initrd?: FileSource;
+  /** In the place of `initrd` for a Multiboot kernel, which takes any number of files. */
+  readonly modules?: readonly ModuleFile[];
+  /** Boots the small guest that is part of nandu instead of a kernel. */
+  readonly builtinGuest?: boolean;
   /** The kernel's command line. */
   readonly append?: string;
   /** A ROM image that ends at 4 GiB. */
@@ -97,6 +108,8 @@ export function withDefaults(options: MachineOptions): CompleteMachineOptions {
     ramBytes: DEFAULT_RAM_BYTES,
     serials: [],
     devices: [],
+    modules: [],
+    builtinGuest: false,
     noReboot: false,
     noShutdown: false,
     startStopped: false,

@@ -34,7 +34,7 @@ function operandBytesOf(row: Row, bits: Bits, has66: boolean, rexW: boolean): 2 
   if (bits !== 64) return (bits === 32) === has66 ? 2 : 4;
   if (rexW || row.force64 === true) return 8;
   if (row.default64 === true) return has66 ? 2 : 8;
-  return has66 && row.prefix !== '66' ? 2 : has66 ? 2 : 4;
+  return has66 ? 2 : 4;
 }
 
 function littleEndian(value: bigint, bytes: number): number[] {
@@ -175,7 +175,9 @@ export function encodeRow(row: Row, rng: Prng, context: EncodeContext, choices: 
   if (!row.hasModrm && !row.plusRegister) rexB = rng.chance(5);
 
   const bytes = [...(choices.lock === true ? [0xf0] : []), ...legacy, ...(choices.extraPrefixes ?? [])];
-  if (row.vex) bytes.push(...vexBytes(row, reg > 7, rexX, rexB, rexW, rng.below(bits === 64 ? 16 : 8), 0));
+  const usesVvvv = row.operands.some(({ kind }) => kind === 'B' || kind === 'H');
+  const vvvv = usesVvvv || rng.chance(5) ? rng.below(bits === 64 ? 16 : 8) : 0; // without an operand, other than 1111 is #UD
+  if (row.vex) bytes.push(...vexBytes(row, reg > 7, rexX, rexB, rexW, vvvv, 0));
   else {
     const rex = 0x40 | (rexW ? 8 : 0) | (reg > 7 ? 4 : 0) | (rexX ? 2 : 0) | (rexB ? 1 : 0);
     if (bits === 64 && (rex !== 0x40 || rng.chance(15))) bytes.push(rex);

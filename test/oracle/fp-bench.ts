@@ -20,8 +20,12 @@ export const SLOT = {
   xmm: (n: number): number => VCPU_AREA + cpuOffset(`ymm${n}`),
   fpr: (n: number): number => VCPU_AREA + cpuOffset(`fpr${n}`),
   rax: VCPU_AREA + cpuOffset('rax'),
+  /** Holds the linear address of `memory`. */
   tmp0: VCPU_AREA + cpuOffset('tmp0'),
   memory: 60 * 1024 * 1024,
+  /** Holds the linear address of `image`, a place for state images. */
+  tmp1: VCPU_AREA + cpuOffset('tmp1'),
+  image: 60 * 1024 * 1024 + 4096,
 } as const;
 
 export type Helper = (d: number, a: number, b: number, imm: number) => void;
@@ -35,6 +39,8 @@ export interface FpOp {
   readonly flags?: boolean;
   /** Bits of the x87 status word that are compared. */
   readonly statusMask?: number;
+  /** How much of the memory operand is compared. */
+  readonly memoryBytes?: number;
   /** How far apart, in units of the last place, an x87 result may be. */
   readonly ulps?: number;
 }
@@ -88,7 +94,7 @@ function runOracle(ops: readonly FpOp[], records: Uint8Array): Uint8Array {
 
 const FIELDS = Object.fromEntries(
   // prettier-ignore
-  ['mxcsr', 'fcw', 'fsw', 'ftwEmpty', 'rax', 'ccA', 'ccB', 'ccOp', 'cr0', 'cr4', 'faultVector', 'ferr', 'fip', 'fdp', 'fop'].map((name) =>
+  ['mxcsr', 'fcw', 'fsw', 'ftwEmpty', 'rax', 'ccA', 'ccB', 'ccOp', 'cr0', 'cr4', 'faultVector', 'ferr', 'fip', 'fdp', 'fop', 'rdx', 'xcr0', 'modeKey'].map((name) =>
     [name, VCPU_AREA + cpuOffset(name)]),
 );
 
@@ -102,7 +108,10 @@ function loadState(view: DataView, bytes: Uint8Array, records: Uint8Array, recor
   view.setUint32(FIELDS['ccA']!, record.getUint32(at + RECORD.RFLAGS, true), true);
   view.setUint32(FIELDS['faultVector']!, FAULT_NONE, true);
   view.setUint32(FIELDS['cr0']!, 0x31, true);
-  view.setUint32(FIELDS['cr4']!, 0x600, true);
+  view.setUint32(FIELDS['cr4']!, 0x40600, true);
+  view.setUint32(FIELDS['xcr0']!, 7, true);
+  view.setUint32(FIELDS['rdx']!, 0, true);
+  view.setUint32(FIELDS['modeKey']!, 2, true); // 64-bit code
   const top = (fsw >> 11) & 7;
   for (let n = 0; n < 8; n++) {
     const target = SLOT.fpr((top + n) & 7);
@@ -110,6 +119,10 @@ function loadState(view: DataView, bytes: Uint8Array, records: Uint8Array, recor
   }
   for (let n = 0; n < 3; n++) bytes.set(records.subarray(at + RECORD.XMM + 16 * n, at + RECORD.XMM + 16 * n + 16), SLOT.xmm(n));
   bytes.set(records.subarray(at + RECORD.MEMORY, at + RECORD.MEMORY + MEMORY_BYTES), SLOT.memory);
+  view.setUint32(SLOT.tmp0, SLOT.memory, true);
+  view.setUint32(SLOT.tmp0 + 4, 0, true);
+  view.setUint32(SLOT.tmp1, SLOT.image, true);
+  view.setUint32(SLOT.tmp1 + 4, 0, true);
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).reverse().toString('hex');
@@ -143,7 +156,7 @@ function differences(op: FpOp, view: DataView, bytes: Uint8Array, wanted: Uint8A
   for (let n = 0; n < 8; n++) block(`st${n}`, SLOT.fpr((top + n) & 7), at + RECORD.ST + 16 * n, 10, op.ulps);
   for (let n = 0; n < 3; n++) block(`xmm${n}`, SLOT.xmm(n), at + RECORD.XMM + 16 * n, 16);
   block('rax', FIELDS['rax']!, at + RECORD.RAX, 8);
-  block('memory', SLOT.memory, at + RECORD.MEMORY, MEMORY_BYTES);
+  block('memory', SLOT.memory, at + RECORD.MEMORY, op.memoryBytes ?? MEMORY_BYTES);
   if (op.flags) {
     const flags = view.getUint32(FIELDS['ccA']!, true); // a helper that writes flags leaves them materialised there
     number('eflags', flags & ARITHMETIC_FLAGS, record.getUint32(at + RECORD.RFLAGS, true) & ARITHMETIC_FLAGS);

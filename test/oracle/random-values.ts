@@ -1,6 +1,6 @@
 // Random operands: values at which processors and emulators go wrong (bounds, powers of two, denormals, NaNs) mixed with
 // plain random ones.
-import { Prng } from './prng.ts';
+import type { Prng } from './prng.ts';
 
 const SPECIAL_INTEGERS: readonly bigint[] = [
   0n, 1n, 2n, 3n, 7n, 8n, 15n, 16n, 31n, 32n, 33n, 63n, 64n, 0x7fn, 0x80n, 0xffn, 0x100n, 0x7fffn, 0x8000n, 0xffffn, 0x10000n,
@@ -82,7 +82,7 @@ function randomExtended(rng: Prng): readonly [signExponent: number, significand:
 }
 
 /** Eight bytes as some instruction may want them: integers, or one double, two singles, four halves. */
-export function randomLane(rng: Prng): bigint {
+function randomLane(rng: Prng): bigint {
   switch (rng.below(5)) {
     case 0:
     case 1:
@@ -96,17 +96,26 @@ export function randomLane(rng: Prng): bigint {
   }
 }
 
-/** `bytes` bytes (a multiple of 8) of lanes. */
-export function randomLanes(rng: Prng, bytes: number): Uint8Array {
-  const view = new DataView(new ArrayBuffer(bytes));
-  for (let at = 0; at < bytes; at += 8) view.setBigUint64(at, randomLane(rng), true);
+/** A stock of lanes: slices of it at random places are much cheaper than fresh lanes. */
+export type LaneStock = Uint8Array;
+const STOCK_BYTES = 1 << 16;
+
+export function makeLaneStock(rng: Prng): LaneStock {
+  const view = new DataView(new ArrayBuffer(STOCK_BYTES));
+  for (let at = 0; at < STOCK_BYTES; at += 8) view.setBigUint64(at, randomLane(rng), true);
   return new Uint8Array(view.buffer);
+}
+
+/** `bytes` bytes of lanes. */
+export function takeLanes(rng: Prng, stock: LaneStock, bytes: number): Uint8Array {
+  const start = 8 * rng.below((STOCK_BYTES - bytes) / 8);
+  return stock.slice(start, start + bytes);
 }
 
 const EXCEPTION_MASKS = 0x3f;
 
 /** An image whose status word agrees with itself: ES and B set exactly when an unmasked exception is pending. */
-export function randomFxsave(rng: Prng): Uint8Array {
+export function randomFxsave(rng: Prng, stock: LaneStock): Uint8Array {
   const image = new Uint8Array(512);
   const view = new DataView(image.buffer);
   const masks = rng.chance(85) ? EXCEPTION_MASKS : rng.below(64);
@@ -126,6 +135,6 @@ export function randomFxsave(rng: Prng): Uint8Array {
     view.setBigUint64(32 + 16 * n, significand, true);
     view.setUint16(40 + 16 * n, signExponent, true);
   }
-  image.set(randomLanes(rng, 256), 160);
+  image.set(takeLanes(rng, stock, 256), 160);
   return image;
 }

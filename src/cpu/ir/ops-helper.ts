@@ -33,9 +33,16 @@ const system = {
   cmpxchg16b: FAULTS, generalProtection: FAULTS, unitUnavailable: FAULTS, movs: FAULTS, cmps: FAULTS, stos: FAULTS, lods: FAULTS, scas: FAULTS, ins: FAULTS, outs: FAULTS,
 } as const satisfies Record<string, boolean>;
 
-export const HELPERS: Readonly<Record<string, boolean>> = { ...table, ...system };
+// assembly/x87-*.ts, sse-float.ts, xsave.ts: control and state
+// prettier-ignore
+const fpuState = {
+  fninit: NO_FAULT, fnclex: NO_FAULT, fldcw: NO_FAULT, fnstsw: NO_FAULT, fpCheck: FAULTS, fnstenv: FAULTS, fldenv: FAULTS, fnsave: FAULTS,
+  frstor: FAULTS, fxsave: FAULTS, fxrstor: FAULTS, xsave: FAULTS, xrstor: FAULTS, xsaveopt: FAULTS, xsavec: FAULTS, ldmxcsr: FAULTS,
+} as const satisfies Record<string, boolean>;
 
-type HelperName = keyof typeof table | keyof typeof system;
+export const HELPERS: Readonly<Record<string, boolean>> = { ...table, ...system, ...fpuState };
+
+type HelperName = keyof typeof table | keyof typeof system | keyof typeof fpuState;
 
 /** IR operation numbers of the helpers. */
 export const HELPER = Object.fromEntries(

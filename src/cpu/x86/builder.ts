@@ -9,8 +9,8 @@ import * as control from '../ir/ops-control.ts';
 import { HELPER } from '../ir/ops-helper.ts';
 import * as integer from '../ir/ops-integer.ts';
 import * as memory from '../ir/ops-memory.ts';
-import { SEGMENT, type Decoder } from './decoder.ts';
-import { cpuOffset, MODE } from './state.ts';
+import type { Decoder } from './decoder.ts';
+import { cpuOffset, MODE, SEGMENT } from './state.ts';
 
 export type Slot = number;
 export const ZERO: Slot = cpuOffset('zero');
@@ -128,6 +128,10 @@ export class BlockBuilder {
 
   get opWidth(): Width {
     return this.insn.operandWidth as Width;
+  }
+
+  get protectedMode(): boolean {
+    return (this.insn.mode & MODE.PROTECTED) !== 0;
   }
 
   get flat(): boolean {

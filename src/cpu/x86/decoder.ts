@@ -6,9 +6,6 @@ import type { OperandCode } from './row.ts';
 import { MODE } from './state.ts';
 import './isa/all.ts';
 
-/** Segment register numbers, as in SEGMENT_REGISTERS. */
-export const SEGMENT = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5 } as const;
-
 /** Where instruction bytes come from: `hostByte(offset)` of the block, and whether the page may be left. */
 export interface CodeSource {
   /** The byte `offset` bytes from the start of the block, or -1 when it lies in a page that cannot be read now. */

@@ -19,7 +19,8 @@ export interface RowOptions {
   readonly unit?: Unit;
 }
 
-export type Unit = 'none' | 'x87' | 'mmx' | 'sse';
+/** 'wait' is FWAIT: only CR0.MP and CR0.TS together keep it from running, which its helper checks. */
+export type Unit = 'none' | 'x87' | 'mmx' | 'sse' | 'wait';
 
 export interface OperandCode {
   readonly code: string;

@@ -33,6 +33,9 @@ export const GENERAL_REGISTERS = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi
 /** Segment registers in encoding order, then the two system segments. */
 export const SEGMENT_REGISTERS = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'] as const;
 
+/** Numbers of the segment registers in SEGMENT_REGISTERS. */
+export const SEGMENT = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5 } as const;
+
 saved('u64', ...GENERAL_REGISTERS);
 derived('u64', 'zero'); // always 0: the absent base or index of an address
 derived('u64', 'tmp0', 'tmp1', 'tmp2', 'tmp3', 'tmp4', 'tmp5', 'tmp6', 'tmp7'); // IR temporaries

@@ -62,6 +62,7 @@ export class AcpiPm implements Device<AcpiPmState> {
   constructor(wires: AcpiPmWires) {
     this.#wires = wires;
     this.#overflow = wires.timers.createTimer(() => this.settle());
+    this.state.timerHalf[0] = this.#half();
   }
 
   reset(phase: ResetPhase): void {

@@ -20,7 +20,8 @@ export function namePath(path: string): AmlNode {
   const segments = path.slice(prefix.length).split('.').filter((segment) => segment !== '');
   for (const segment of segments) assert(/^[A-Z_][A-Z0-9_]{0,3}$/.test(segment), `bad ACPI name ${path}`);
   const names = segments.map((segment) => cString(segment.padEnd(4, '_')).subarray(0, 4));
-  const lead = names.length === 0 ? [OP.ZERO] : names.length === 1 ? [] : names.length === 2 ? [OP.DUAL_NAME] : [OP.MULTI_NAME, names.length];
+  const leads = [[OP.ZERO], [], [OP.DUAL_NAME]];
+  const lead = leads[names.length] ?? [OP.MULTI_NAME, names.length];
   return concatBytes(cString(prefix).subarray(0, prefix.length), lead, ...names);
 }
 

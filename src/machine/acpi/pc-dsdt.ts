@@ -19,7 +19,13 @@ const LINK_LINES = [5, 10, 11];
 
 const ALL = 0xf; // _STA: present, enabled, shown, working
 const isaDevice = (path: string, id: string, uid: number, ...resources: readonly Uint8Array[]): AmlNode =>
-  device(path, name('_HID', eisaId(id)), name('_UID', integer(uid)), name('_STA', integer(ALL)), name('_CRS', resource.resourceTemplate(...resources)));
+  device(
+    path,
+    name('_HID', eisaId(id)),
+    name('_UID', integer(uid)),
+    name('_STA', integer(ALL)),
+    name('_CRS', resource.resourceTemplate(...resources)),
+  );
 
 const COM_PORTS = [
   { base: 0x3f8, line: 4 },
@@ -80,6 +86,9 @@ function hostBridge(config: AcpiConfig): AmlNode {
   );
 }
 
+/** PRRI: the line in a buffer with one extended interrupt descriptor. */
+const lineField = (source: AmlNode): AmlNode => createDwordField(source, resource.INTERRUPT_NUMBER_OFFSET, 'PRRI');
+
 /** A link device (6.2.13): the guest reads and sets which line a PIRQ drives. */
 function linkDevice(index: number): AmlNode {
   const route = namePath(`\\_SB.PCI0.ISA.${PIRQ_FIELDS[index]!}`);
@@ -92,7 +101,7 @@ function linkDevice(index: number): AmlNode {
     method('_STA', {}, ifThen(and(route, disabled), returnValue(integer(0x9))), returnValue(integer(0xb))),
     method('_DIS', {}, or(route, disabled, route)),
     method('_CRS', { serialized: true }, returnValue(call('IQCR', route))),
-    method('_SRS', { args: 1, serialized: true }, createDwordField(arg(0), resource.INTERRUPT_NUMBER_OFFSET, 'PRRI'), store(namePath('PRRI'), route)),
+    method('_SRS', { args: 1, serialized: true }, lineField(arg(0)), store(namePath('PRRI'), route)),
   );
 }
 
@@ -102,7 +111,7 @@ function currentLine(): AmlNode {
     'IQCR',
     { args: 1, serialized: true },
     name('PRR0', resource.resourceTemplate(resource.extendedInterrupt(0))),
-    createDwordField(namePath('PRR0'), resource.INTERRUPT_NUMBER_OFFSET, 'PRRI'),
+    lineField(namePath('PRR0')),
     ifThen(equal(and(arg(0), integer(PIRQ_DISABLED)), integer(0)), store(and(arg(0), integer(0xf)), namePath('PRRI'))),
     returnValue(namePath('PRR0')),
   );

@@ -21,7 +21,10 @@ export function ioPorts(base: number, sizeBytes: number): Uint8Array {
   return ioLayout.encode({ tag: SMALL.IO, decode16: 1, min: base, max: base, alignment: 1, sizeBytes });
 }
 
-const memory32Layout = layout('Memory32Fixed descriptor', { tag: u8(0), length: le16(1), writable: u8(3), base: le32(4), sizeBytes: le32(8) });
+// prettier-ignore
+const memory32Layout = layout('Memory32Fixed descriptor', {
+  tag: u8(0), length: le16(1), writable: u8(3), base: le32(4), sizeBytes: le32(8),
+});
 
 export function memory32Fixed(base: number, sizeBytes: number): Uint8Array {
   const length = memory32Layout.sizeBytes - LARGE_HEADER_BYTES;

@@ -32,13 +32,13 @@ export const bootParams = layout('boot_params', {
   e820Table: byteRun(0x2d0, E820_ENTRIES_MAX * E820_ENTRY_BYTES),
 }, 4096);
 
-const HDRS = 0x53726448;
-const BOOT_FLAG = 0xaa55;
-const LOADED_HIGH = 1;
-const XLF_KERNEL_64 = 1;
+export const HDRS = 0x53726448;
+export const BOOT_FLAG = 0xaa55;
+export const LOADED_HIGH = 1;
+export const XLF_KERNEL_64 = 1;
 const VIDEO_MODE_NORMAL = 0xffff;
 const LOADER_UNDEFINED = 0xff; // no identifier is assigned to this loader
-const ENTRY64_OFFSET = 0x200;
+export const ENTRY64_OFFSET = 0x200;
 const SECTOR_BYTES = 512;
 const SETUP_SECTS_DEFAULT = 4;
 const VERSION_MIN = 0x202; // the first with a 32-bit command line pointer
@@ -75,7 +75,8 @@ export function parseLinuxImage(file: Uint8Array): LinuxImage {
   const setupBytes = ((header.setupSects === 0 ? SETUP_SECTS_DEFAULT : header.setupSects) + 1) * SECTOR_BYTES;
   if (header.bootFlag !== BOOT_FLAG || setupBytes > file.length) throw invalidHeader();
   if (header.version < VERSION_MIN || (header.loadflags & LOADED_HIGH) === 0) {
-    throw new Failure('unsupported', `kernel boot protocol ${header.version >> 8}.${header.version & 0xff} is too old (need a bzImage of 2.02)`);
+    const version = `${header.version >> 8}.${header.version & 0xff}`;
+    throw new Failure('unsupported', `kernel boot protocol ${version} is too old (need a bzImage of 2.2)`);
   }
   const codeBytes = header.version >= 0x204 ? header.syssize * 16 : file.length - setupBytes;
   if (codeBytes === 0) throw invalidHeader();

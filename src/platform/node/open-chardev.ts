@@ -19,9 +19,7 @@ export async function openChardev(spec: CharSpec, onWaiting: (where: string) => 
     case 'file':
       return openFileBackend(spec.path, spec.append);
     case 'stdio':
-      if (stdioInUse) throw new Failure('invalid-argument', 'cannot use stdio by multiple character devices');
-      stdioInUse = true;
-      return new StdioBackend(spec);
+      return openStdio(spec.signal);
     case 'socket': {
       const { address, server, wait } = spec;
       if (!server) return connectSocketBackend(address);
@@ -29,4 +27,19 @@ export async function openChardev(spec: CharSpec, onWaiting: (where: string) => 
       return listenSocketBackend(address, wait, () => onWaiting(`${where},server=on`));
     }
   }
+}
+
+function openStdio(signal: boolean): CharBackend {
+  if (stdioInUse) throw new Failure('invalid-argument', 'cannot use stdio by multiple character devices');
+  stdioInUse = true;
+  const backend = new StdioBackend({ signal });
+  return {
+    connect: (frontEnd) => backend.connect(frontEnd),
+    write: (bytes) => backend.write(bytes),
+    acceptInput: () => backend.acceptInput(),
+    async close() {
+      stdioInUse = false;
+      await backend.close();
+    },
+  };
 }

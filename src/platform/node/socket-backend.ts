@@ -1,7 +1,8 @@
 // The character back end of a stream socket, TCP or Unix, as server or client. One peer at a time: further ones wait
 // until it has gone. Without a peer, what the guest writes is lost, as on a cable that is not plugged in.
-import { lstatSync, unlinkSync } from 'node:fs';
+import { existsSync, lstatSync, unlinkSync } from 'node:fs';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { Failure } from '../../base/failure.ts';
 import { InputQueue } from '../../chardev/input-queue.ts';
 import type { SocketAddress } from '../../chardev/spec.ts';
@@ -126,11 +127,15 @@ async function listen(server: Server, address: SocketAddress): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('listening', resolve).once('error', (error) => {
       const what = address.family === 'unix' ? `Failed to bind socket to ${address.path}` : 'Failed to find an available port';
-      reject(new Failure('io', `${what}: ${systemErrorText(error)}`, { cause: error }));
+      reject(new Failure('io', `${what}: ${bindErrorText(address, error)}`, { cause: error }));
     });
     server.listen(where);
   });
 }
+
+/** The library turns a folder that is not there into "permission denied". */
+const bindErrorText = (address: SocketAddress, error: Error): string =>
+  address.family === 'unix' && !existsSync(dirname(address.path)) ? 'No such file or directory' : systemErrorText(error);
 
 /** A server that was killed leaves its socket behind. Anything else of that name is not ours to remove. */
 function removeStaleSocket(path: string): void {

@@ -2,8 +2,8 @@
 import * as integer from '../../ir/ops-integer.ts';
 import type { Width } from '../../ir/lowering.ts';
 import { register, ZERO, type BlockBuilder } from '../builder.ts';
-import { SEGMENT } from '../decoder.ts';
 import { instruction, row } from '../row.ts';
+import { SEGMENT } from '../state.ts';
 
 const RAX = register(0), RCX = register(1), RDX = register(2);
 /** Near branches take 64-bit operands in 64-bit mode whatever the prefixes say (as Intel processors do). */

@@ -2,9 +2,8 @@
 import * as integer from '../../ir/ops-integer.ts';
 import type { Width } from '../../ir/lowering.ts';
 import { register, ZERO, type BlockBuilder } from '../builder.ts';
-import { SEGMENT } from '../decoder.ts';
 import { instruction, row } from '../row.ts';
-import { cpuOffset } from '../state.ts';
+import { cpuOffset, SEGMENT } from '../state.ts';
 
 const RAX = register(0), RDX = register(2), RSP = register(4), RBP = register(5);
 

@@ -1,0 +1,54 @@
+// The host side of a machine on Node: files, clocks, the event loop, and waiting with better than a millisecond's
+// precision. Node's timers have whole milliseconds, so the last part of a wait is slept with Atomics.wait.
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { MachinePlatform } from '../../ports/platform.ts';
+import { hostClockNs, localTimeMs, wallClockMs } from './host-clock.ts';
+
+const NS_PER_MS = 1e6;
+/** A wait shorter than this blocks the loop; the rest of a longer one does. */
+const BLOCKING_WAIT_MS_MAX = 1.5;
+const neverNotified = new Int32Array(new SharedArrayBuffer(4));
+
+let randomWords = new Uint32Array(0);
+let randomUsed = 0;
+function randomU32(): number {
+  if (randomUsed === randomWords.length) {
+    randomWords = new Uint32Array(new Uint8Array(randomBytes(1024)).buffer);
+    randomUsed = 0;
+  }
+  return randomWords[randomUsed++]!;
+}
+
+function sleep(ns: number, callback: () => void): { cancel(): void } {
+  const end = hostClockNs() + ns;
+  let timeout: NodeJS.Timeout | undefined;
+  let immediate: NodeJS.Immediate | undefined;
+  const finish = (): void => {
+    const leftMs = (end - hostClockNs()) / NS_PER_MS;
+    if (leftMs > 0) Atomics.wait(neverNotified, 0, 0, Math.min(leftMs, BLOCKING_WAIT_MS_MAX));
+    callback();
+  };
+  const ms = ns / NS_PER_MS;
+  if (ms > BLOCKING_WAIT_MS_MAX) timeout = setTimeout(finish, Math.min(2 ** 31 - 1, Math.floor(ms - 1)));
+  else immediate = setImmediate(finish);
+  return {
+    cancel() {
+      clearTimeout(timeout);
+      clearImmediate(immediate);
+    },
+  };
+}
+
+export const nodePlatform: MachinePlatform = {
+  hostNs: hostClockNs,
+  wallClock: { nowMs: wallClockMs },
+  localClock: { nowMs: localTimeMs },
+  // dist/src/platform/node -> dist/wasm
+  readModule: async (name) => new Uint8Array(await readFile(join(import.meta.dirname, '..', '..', '..', 'wasm', name))),
+  readFile: async (path) => new Uint8Array(await readFile(path)),
+  randomU32,
+  nextTurn: (callback) => void setImmediate(callback),
+  sleep,
+};

@@ -1,0 +1,19 @@
+// What a machine needs of its host beside clocks and character back ends: the built modules, files, randomness, and a
+// turn of the event loop. Implemented in platform/.
+import type { WallClock } from './clock.ts';
+
+export interface MachinePlatform {
+  /** Monotonic host time in nanoseconds. */
+  hostNs(): number;
+  readonly wallClock: WallClock;
+  /** The date as the host's local time shows it. */
+  readonly localClock: WallClock;
+  /** Bytes of dist/wasm/NAME. */
+  readModule(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  readFile(path: string): Promise<Uint8Array>;
+  randomU32(): number;
+  /** Calls back after one turn of the event loop. */
+  nextTurn(callback: () => void): void;
+  /** Calls back after about `ns`, or earlier when `cancel` is called on the result; short waits may block the loop. */
+  sleep(ns: number, callback: () => void): { cancel(): void };
+}

@@ -1,0 +1,99 @@
+// What a machine boots: reads the files once, and puts the images into memory and the processor into the state that the
+// boot protocol asks for, at power-on and at every reset.
+import { Failure } from '../base/failure.ts';
+import type { Vcpu } from '../cpu/vcpu.ts';
+import { cpuFeatures } from '../cpu/x86/cpuid.ts';
+import type { BootInput } from '../machine/boot/boot-input.ts';
+import type { BootState } from '../machine/boot/boot-state.ts';
+import { loadKernel } from '../machine/boot/detect.ts';
+import { loadRom, type RomImage } from '../machine/boot/rom.ts';
+import { placeFirmwareTables } from '../machine/firmware-tables.ts';
+import type { PcBoard } from '../machine/pc.ts';
+import type { PhysicalMap } from '../memory/physical-map.ts';
+import type { MachinePlatform } from '../ports/platform.ts';
+import type { SEGMENT_REGISTERS } from '../cpu/x86/state.ts';
+import type { CompleteMachineOptions, FileSource } from './options.ts';
+
+export interface NamedBytes {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface BootImages {
+  readonly kernel?: NamedBytes;
+  readonly initrds: readonly (NamedBytes & { readonly commandLine: string })[];
+  readonly rom?: RomImage;
+}
+
+export async function loadBootImages(platform: MachinePlatform, options: CompleteMachineOptions): Promise<BootImages> {
+  const read = async (source: FileSource): Promise<NamedBytes> =>
+    typeof source === 'string' ? { name: source, bytes: await readFile(platform, source) } : source;
+  const kernel = options.kernel === undefined ? undefined : await read(options.kernel);
+  const initrd = options.initrd === undefined ? undefined : await read(options.initrd);
+  const bios = options.bios === undefined ? undefined : await read(options.bios);
+  if (kernel === undefined && (initrd !== undefined || options.append !== undefined)) {
+    throw new Failure('invalid-argument', `${initrd === undefined ? '-append' : '-initrd'} only allowed with -kernel option`);
+  }
+  return {
+    ...(kernel !== undefined && { kernel }),
+    ...(bios !== undefined && { rom: loadRom(bios.bytes, bios.name) }),
+    initrds: initrd === undefined ? [] : [{ ...initrd, commandLine: '' }],
+  };
+}
+
+async function readFile(platform: MachinePlatform, path: string): Promise<Uint8Array> {
+  try {
+    return await platform.readFile(path);
+  } catch (error) {
+    throw new Failure('io', `could not open '${path}': ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+export interface BootTarget {
+  readonly board: PcBoard;
+  readonly memory: PhysicalMap;
+  readonly vcpu: Vcpu;
+}
+
+export function placeBootImages(images: BootImages, options: CompleteMachineOptions, target: BootTarget): void {
+  const { board, memory, vcpu } = target;
+  if (images.rom !== undefined) {
+    board.mapRom(images.rom.regions);
+    applyBootState(vcpu, images.rom.state);
+    return;
+  }
+  board.openShadow();
+  const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);
+  const { memory: map, rsdpAddress } = placeFirmwareTables(ram, {
+    ramBytes: options.ramBytes, cpuCount: options.cpuCount, hpet: options.machine.hpet,
+    serialPorts: Math.min(2, Math.max(1, options.serials.length)),
+    identity: { uuid: options.uuid ?? '00000000-0000-0000-0000-000000000000', manufacturer: 'nandu', product: 'Standard PC (i440FX + PIIX, 1996)', version: 'pc-i440fx-7.2', serial: '' },
+  });
+  if (images.kernel === undefined) return;
+  const input: BootInput = {
+    kernel: images.kernel.bytes, kernelName: images.kernel.name, commandLine: options.append ?? '', modules: images.initrds,
+    memory: map, rsdpAddress: options.machine.acpi ? rsdpAddress : 0, longMode: cpuFeatures(options.cpu.model, longModeOverride(options)).has('lm'),
+  };
+  applyBootState(vcpu, loadKernel(ram, input));
+}
+
+function longModeOverride({ cpu }: CompleteMachineOptions): Record<string, boolean> {
+  const last = cpu.overrides.filter(({ name, value }) => name === 'lm' && typeof value === 'boolean').at(-1);
+  return last === undefined ? {} : { lm: last.value === true };
+}
+
+export function applyBootState(vcpu: Vcpu, state: BootState): void {
+  vcpu.set64('rip', BigInt(state.rip));
+  for (const [name, value] of Object.entries(state.registers)) vcpu.set64(name, BigInt(value));
+  for (const name of ['cr0', 'cr3', 'cr4', 'efer'] as const) vcpu.set64(name, BigInt(state[name]));
+  vcpu.set32('eflags', state.eflags | 2);
+  for (const [name, segment] of Object.entries(state.segments)) {
+    vcpu.setSegment(name as (typeof SEGMENT_REGISTERS)[number], { ...segment, base: BigInt(segment.base) });
+  }
+  vcpu.set64('gdtrBase', BigInt(state.gdtr.base));
+  vcpu.set32('gdtrLimit', state.gdtr.limit);
+  vcpu.set64('idtrBase', BigInt(state.idtr.base));
+  vcpu.set32('idtrLimit', state.idtr.limit);
+  vcpu.support.updateMode();
+  vcpu.support.flushTlb();
+}

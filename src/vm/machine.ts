@@ -1,0 +1,358 @@
+// A machine: the board, one vCPU, guest time, and the loop that gives the processor its slices between the devices'
+// deadlines. The life cycle is here (start, pause, reset, power-off, exit); what the parts do is theirs.
+// The host comes in as a MachinePlatform; platform/node/machine.ts is the form that users import.
+import { assert } from '../base/assert.ts';
+import { Failure } from '../base/failure.ts';
+import { TimerQueue } from '../bus/timer-queue.ts';
+import { cpuFeatures } from '../cpu/x86/cpuid.ts';
+import { cpuOffset, REQUEST } from '../cpu/x86/state.ts';
+import { Vcpu, type VcpuPorts, type WasmModules } from '../cpu/vcpu.ts';
+import { PcBoard } from '../machine/pc.ts';
+import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
+import { PhysicalMap } from '../memory/physical-map.ts';
+import type { MachinePlatform } from '../ports/platform.ts';
+import { loadBootImages, placeBootImages, type BootImages } from './boot.ts';
+import { MachineConsole } from './console.ts';
+import { HostDrivenClock, InstructionClock } from './guest-clock.ts';
+import { attachLog } from './log.ts';
+import { withDefaults, type CompleteMachineOptions, type ExitReason, type MachineOptions } from './options.ts';
+import { addDevices } from './devices.ts';
+
+const WASM_PAGE_BYTES = 65536;
+const NS_PER_MS = 1e6;
+/** The processor runs at most this long before devices and the event loop have a turn. */
+const SLICE_NS_MAX = NS_PER_MS;
+const SLICE_INSTRUCTIONS_MIN = 500;
+const SLICE_INSTRUCTIONS_START = 20_000;
+const SLICE_INSTRUCTIONS_MAX = 2_000_000;
+const TSC_KHZ = 1_000_000;
+
+type Run = 'created' | 'running' | 'paused' | 'ended';
+
+export class Machine {
+  readonly options: CompleteMachineOptions;
+  readonly console: MachineConsole;
+  readonly exited: Promise<ExitReason>;
+  readonly vcpu: Vcpu;
+  readonly board: PcBoard;
+  readonly memory: PhysicalMap;
+  readonly #platform: MachinePlatform;
+  readonly #clock: HostDrivenClock | InstructionClock;
+  readonly #timers: TimerQueue;
+  readonly #images: BootImages;
+  readonly #log: ReturnType<typeof attachLog>;
+  #run: Run = 'created';
+  #resolveExit!: (reason: ExitReason) => void;
+  #sleeping: { cancel(): void } | undefined;
+  #scheduled = false;
+  #inSlice = false;
+  #sliceEndNs = 0;
+  /** Measured speed, instructions per nanosecond. */
+  #speed = SLICE_INSTRUCTIONS_START / SLICE_NS_MAX;
+  #pendingReset = false;
+  #pendingExit: ExitReason | undefined;
+
+  /** Reads the files, builds the board, and loads what is booted. Throws Failure for what the user can mend. */
+  static async createOn(platform: MachinePlatform, options: MachineOptions): Promise<Machine> {
+    const complete = withDefaults(options);
+    checkOptions(complete);
+    const [support, interpreter, images] = await Promise.all([
+      platform.readModule('support.wasm'), platform.readModule('interpreter.wasm'), loadBootImages(platform, complete),
+    ]);
+    const modules = { support: new WebAssembly.Module(support), interpreter: new WebAssembly.Module(interpreter) };
+    return new Machine(platform, complete, modules, images);
+  }
+
+  private constructor(platform: MachinePlatform, options: CompleteMachineOptions, modules: WasmModules, images: BootImages) {
+    this.options = options;
+    this.#platform = platform;
+    this.#images = images;
+    this.exited = new Promise((resolve) => { this.#resolveExit = resolve; });
+    const pages = (GUEST_RAM + options.ramBytes) / WASM_PAGE_BYTES;
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    this.memory = new PhysicalMap(memory.buffer as SharedArrayBuffer, options.ramBytes);
+
+    this.#clock = options.icount === undefined
+      ? new HostDrivenClock(() => platform.hostNs())
+      : new InstructionClock(() => this.vcpu.instructionsNow, options.icount.shift === 'auto' ? 3 : options.icount.shift);
+    this.#timers = new TimerQueue(this.#clock, () => this.#deadlineCameNearer());
+    this.console = new MachineConsole((ms, callback) => {
+      const wait = platform.sleep(ms * NS_PER_MS, callback);
+      return () => wait.cancel();
+    });
+    const serials = options.serials.length > 0 ? options.serials : [this.console.backend];
+    this.board = new PcBoard({
+      memory: this.memory, timers: this.#timers, serials,
+      wall: options.rtc.base === 'localtime' ? platform.localClock : options.rtc.base === 'utc' ? platform.wallClock : this.#fixedDate(options.rtc.base.startMs),
+      cpu: {
+        raise: () => this.#interrupt(),
+        nmi: () => this.#request(REQUEST.NMI),
+        smi: () => {},
+        init: () => this.reset(),
+        startUp: () => {},
+      },
+      timeOfTsc: (low, high) => this.#timeOfTsc(low, high),
+      a20: (open) => this.#setA20(open),
+      reset: () => this.reset(),
+      sleep: (type) => this.#sleepState(type),
+    });
+    this.vcpu = new Vcpu(0, memory, modules, cpuFeatures(options.cpu.model, featureOverrides(options)), this.#ports());
+    this.memory.invalidate = (physical, size) => this.#invalidate(physical, size);
+    this.board.mapMemory();
+    addDevices(this.board, options.devices, { exit: (code) => this.#end({ kind: 'debug-exit', code }) });
+    this.#log = attachLog(this.vcpu, options.log);
+    this.#powerOn();
+  }
+
+  #ports(): VcpuPorts {
+    const { board } = this;
+    const { mmio, ports } = board.bus;
+    return {
+      mmioRead: (physical, size) => mmio.read(physical, size),
+      mmioWrite: (physical, size, value) => mmio.write(physical, size, value),
+      portRead: (port, size) => ports.read(port, size),
+      portWrite: (port, size, value) => ports.write(port, size, value),
+      guestNanoseconds: () => this.#clock.now(),
+      apicMsrRead: (index) => {
+        if (!board.apicMsrs.read(index)) return false;
+        this.vcpu.set64('scratch0', (BigInt(board.apicMsrs.high >>> 0) << 32n) | BigInt(board.apicMsrs.low >>> 0));
+        return true;
+      },
+      apicMsrWrite: (index) => board.apicMsrs.write(index, this.vcpu.get32('scratch0'), this.vcpu.get32High('scratch0')),
+      taskPriorityRead: () => board.apic.state.tpr >> 4,
+      taskPriorityWrite: (value) => board.apic.setTaskPriority(value << 4),
+      randomU32: () => this.#platform.randomU32(),
+      traceInterrupt: (vector, error, kind) => this.#log.interrupt(vector, error, kind),
+      acknowledgeInterrupt: () => {
+        const vector = board.apic.interruptPending() ? board.apic.acknowledge() : -1;
+        if (!board.apic.interruptPending()) this.vcpu.lowerInterrupt();
+        return vector;
+      },
+    };
+  }
+
+  #fixedDate(startMs: number): { nowMs(): number } {
+    return { nowMs: () => startMs + this.#clock.now() / NS_PER_MS };
+  }
+
+  #timeOfTsc(low: number, high: number): number {
+    const offset = this.vcpu.get64('msrTscOffset');
+    const target = ((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)) - offset;
+    return Number(BigInt.asIntN(64, target)) * (1e6 / TSC_KHZ);
+  }
+
+  #setA20(open: boolean): void {
+    this.vcpu.set32('a20Mask', open ? 0xffffffff : 0xffefffff);
+    this.vcpu.support.flushTlb();
+  }
+
+  /** Pages changed under the processor: decoded code and translations of them go. */
+  #invalidate(physical: number, size: number): void {
+    const { vcpu, memory } = this;
+    for (let page = physical >>> 12; page < (physical + size + 4095) / 4096; page++) {
+      if (memory.hasCode(page)) vcpu.support.codeWritten(page * 4096, 4096);
+    }
+    vcpu.support.flushTlb();
+  }
+
+  // --- life cycle
+
+  /** Puts everything in the state of power-on, boot images included. */
+  #powerOn(): void {
+    this.board.devices.reset();
+    this.vcpu.reset();
+    this.vcpu.set32('a20Mask', 0xffffffff);
+    this.vcpu.set32('tscKhz', TSC_KHZ);
+    placeBootImages(this.#images, this.options, { board: this.board, memory: this.memory, vcpu: this.vcpu });
+    this.#log.reset();
+  }
+
+  start(): void {
+    if (this.#run !== 'created') return;
+    if (this.options.startStopped) {
+      this.#run = 'paused';
+      return;
+    }
+    this.#resume();
+  }
+
+  #resume(): void {
+    this.#run = 'running';
+    if (this.#clock instanceof HostDrivenClock) this.#clock.start();
+    this.#schedule();
+  }
+
+  pause(): void {
+    if (this.#run !== 'running') return;
+    this.#run = 'paused';
+    if (this.#clock instanceof HostDrivenClock) this.#clock.stop();
+    this.#kick();
+  }
+
+  resume(): void {
+    if (this.#run === 'paused') this.#resume();
+    else if (this.#run === 'created') this.start();
+  }
+
+  /** Resets at the next turn of the loop, or ends the machine under `noReboot`. */
+  reset(): void {
+    this.#pendingReset = true;
+    this.#kick();
+    if (this.#run === 'paused') this.#takeRequests();
+  }
+
+  powerButton(): void {
+    this.board.pm.pressPowerButton();
+  }
+
+  /** Ends the machine; resolves when it has ended. */
+  async stop(): Promise<void> {
+    this.#end({ kind: 'stopped', code: 0 });
+    if (!this.#inSlice) this.#takeRequests();
+    await this.exited;
+  }
+
+  #sleepState(type: number): void {
+    if (type !== 0) return;
+    if (this.options.noShutdown) {
+      this.pause();
+      return;
+    }
+    this.#end({ kind: 'poweroff', code: 0 });
+  }
+
+  #end(reason: ExitReason): void {
+    this.#pendingExit ??= reason;
+    this.#kick();
+    if (this.#run !== 'running') this.#takeRequests();
+  }
+
+  /** Carries out resets and ends that were asked for in the middle of something. False when the machine has ended. */
+  #takeRequests(): boolean {
+    if (this.#run === 'ended') return false;
+    if (this.#pendingReset && this.#pendingExit === undefined) {
+      this.#pendingReset = false;
+      if (this.options.noReboot) this.#pendingExit = { kind: 'reset', code: 0 };
+      else this.#powerOn();
+    }
+    if (this.#pendingExit === undefined) return true;
+    this.#run = 'ended';
+    this.#sleeping?.cancel();
+    this.console.end();
+    this.#resolveExit(this.#pendingExit);
+    return false;
+  }
+
+  // --- the loop
+
+  #interrupt(): void {
+    this.#request(REQUEST.INTERRUPT);
+  }
+
+  #request(bit: number): void {
+    if (this.vcpu === undefined) return; // while the board is being built
+    this.vcpu.raise(bit);
+    if (this.#sleeping !== undefined) this.#schedule();
+  }
+
+  /** Ends the slice that is running, or the wait. */
+  #kick(): void {
+    if (this.#inSlice) this.vcpu.support.kick();
+    else if (this.#run === 'running') this.#schedule();
+  }
+
+  #deadlineCameNearer(): void {
+    if (this.#inSlice) {
+      if (this.#timers.nextDeadline() < this.#sliceEndNs) this.vcpu.support.kick();
+    } else if (this.#sleeping !== undefined) this.#schedule();
+  }
+
+  #schedule(): void {
+    this.#sleeping?.cancel();
+    this.#sleeping = undefined;
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#platform.nextTurn(() => {
+      this.#scheduled = false;
+      this.#turn();
+    });
+  }
+
+  #turn(): void {
+    if (!this.#takeRequests() || this.#run !== 'running') return;
+    this.#timers.runDue(this.#timers.now());
+    if (!this.#takeRequests() || this.#run !== 'running') return;
+    if (this.vcpu.halted && !this.vcpu.wakeable) {
+      this.#idle();
+      return;
+    }
+    this.#slice();
+    this.#schedule();
+  }
+
+  #idle(): void {
+    const deadline = this.#timers.nextDeadline();
+    const { icount } = this.options;
+    if (this.#clock instanceof InstructionClock && icount?.sleep !== true && deadline !== Infinity) {
+      this.#clock.warpTo(deadline);
+      this.#schedule();
+      return;
+    }
+    if (deadline === Infinity) {
+      // Nothing will happen by itself: an input or a request wakes the machine.
+      this.#sleeping = { cancel: () => {} };
+      return;
+    }
+    this.#sleeping = this.#platform.sleep(Math.max(0, deadline - this.#timers.now()), () => {
+      this.#sleeping = undefined;
+      this.#turn();
+    });
+  }
+
+  #slice(): void {
+    const { vcpu } = this;
+    const start = this.#timers.now();
+    this.#sliceEndNs = start + SLICE_NS_MAX;
+    const untilNs = Math.min(SLICE_NS_MAX, Math.max(0, this.#timers.nextDeadline() - start));
+    const budget = this.#clock instanceof InstructionClock
+      ? Math.min(SLICE_INSTRUCTIONS_MAX, Math.max(1, this.#clock.instructionsUntil(start + untilNs)))
+      : Math.min(SLICE_INSTRUCTIONS_MAX, Math.max(SLICE_INSTRUCTIONS_MIN, Math.floor(untilNs * this.#speed)));
+    const before = vcpu.instructions;
+    this.#inSlice = true;
+    let end: ReturnType<Vcpu['runSlice']>;
+    try {
+      end = vcpu.runSlice(budget);
+    } finally {
+      this.#inSlice = false;
+    }
+    const executed = vcpu.instructions - before;
+    const elapsedNs = this.#timers.now() - start;
+    if (executed > SLICE_INSTRUCTIONS_MIN && elapsedNs > 0) this.#speed += (executed / elapsedNs - this.#speed) / 8;
+    if (end === 'shutdown') this.#tripleFault();
+  }
+
+  #tripleFault(): void {
+    this.#log.note('Triple fault');
+    this.reset();
+  }
+}
+
+function featureOverrides({ cpu }: CompleteMachineOptions): Record<string, boolean> {
+  const overrides: Record<string, boolean> = {};
+  for (const { name, value } of cpu.overrides) {
+    if (typeof value !== 'boolean') throw new Failure('unsupported', `Property '${cpu.model}-x86_64-cpu.${name}' is not supported yet`);
+    overrides[name] = value;
+  }
+  return overrides;
+}
+
+function checkOptions(options: CompleteMachineOptions): void {
+  const mib = 1024 * 1024;
+  if (options.ramBytes > GUEST_RAM_BYTES_MAX) {
+    throw new Failure('limit', `guest RAM of ${Math.ceil(options.ramBytes / mib)} MiB is more than a wasm32 memory has room for: at most ${GUEST_RAM_BYTES_MAX / mib} MiB`);
+  }
+  if (options.ramBytes < 2 * mib) throw new Failure('invalid-argument', 'guest RAM is less than 2 MiB');
+  if (options.ramBytes % WASM_PAGE_BYTES !== 0) throw new Failure('invalid-argument', 'guest RAM is not a multiple of 64 KiB');
+  if (options.cpuCount !== 1) throw new Failure('unsupported', `-smp ${options.cpuCount}: more than one processor is not supported yet`);
+  assert(cpuOffset('rax') === 0, 'register 0 lies at the start of the vCPU area');
+}

@@ -1,0 +1,69 @@
+// Says how two results of the same test case differ: what the real processor did against what the emulator did.
+// The tolerances (undefined flags, the registers that a mode does not have) are here and nowhere else.
+import { ORACLE_MODES } from './oracle-case.ts';
+import type { MemoryChange, OracleResult } from './oracle-case.ts';
+import type { GeneratedCase } from './random-code.ts';
+
+const COMPARED_FLAGS = 0x244dd5; // ID AC NT OF DF TF SF ZF AF PF CF; RF depends on how the event was reported
+const REGISTER_NAMES = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+
+const hex = (value: number | bigint): string => value.toString(16);
+const bytesText = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+const changesText = (changes: readonly MemoryChange[]): string => changes.map(({ offset, bytes }) => `+${hex(offset)}:${bytesText(bytes)}`).join(' ');
+
+/** FXSAVE fields compared: name, offset, bytes. FOP, FIP and FDP are left out (processors differ in when they save them). */
+const FX_FIELDS: readonly (readonly [string, number, number])[] = [
+  ['fcw', 0, 2], ['fsw', 2, 2], ['ftw', 4, 1], ['mxcsr', 24, 4],
+  ...Array.from({ length: 8 }, (_, n) => [`st${n}`, 32 + 16 * n, 10] as const),
+  ...Array.from({ length: 16 }, (_, n) => [`xmm${n}`, 160 + 16 * n, 16] as const),
+];
+
+function vectorDifferences(expected: OracleResult, actual: OracleResult, registerCount: number): string[] {
+  const lines: string[] = [];
+  const compare = (name: string, a: Uint8Array, b: Uint8Array): void => {
+    const [left, right] = [bytesText(a), bytesText(b)];
+    if (left !== right) lines.push(`${name}: ${left} expected, ${right} found (little endian)`);
+  };
+  if (expected.fxsave !== undefined && actual.fxsave !== undefined) {
+    const last = FX_FIELDS.length - 16 + registerCount;
+    for (const [name, at, size] of FX_FIELDS.slice(0, last)) compare(name, expected.fxsave.subarray(at, at + size), actual.fxsave.subarray(at, at + size));
+  }
+  if (expected.ymmHigh !== undefined && actual.ymmHigh !== undefined) {
+    for (let n = 0; n < registerCount; n++) compare(`ymm${n} high`, expected.ymmHigh.subarray(16 * n, 16 * n + 16), actual.ymmHigh.subarray(16 * n, 16 * n + 16));
+  }
+  return lines;
+}
+
+/** For an address that no program can have, the kernel reports a protection fault whatever its page tables say. */
+const USER_END = 0x7fff_ffff_f000n;
+const PRESENT = 1;
+
+function ending(result: OracleResult): string {
+  if (result.outcome === 'completed' || result.outcome === 'timeout' || result.outcome === 'crash') return result.outcome;
+  const errorCode = result.vector === 14 && result.cr2 >= USER_END ? result.errorCode | PRESENT : result.errorCode;
+  return `#${result.vector} error ${hex(errorCode)} rip ${hex(result.rip)}${result.vector === 14 ? ` cr2 ${hex(result.cr2)}` : ''}`;
+}
+
+/** One line for each difference; none when the emulator agrees, or when there is no answer to compare with. */
+export function differences(test: GeneratedCase, expected: OracleResult, actual: OracleResult): string[] {
+  if (expected.outcome === 'refused' || expected.outcome === 'crash' || expected.outcome === 'timeout') return [];
+  if (ending(expected) !== ending(actual)) return [`${ending(expected)} expected, ${ending(actual)} found`];
+  const is64 = ORACLE_MODES[test.mode].bits === 64;
+  const lines: string[] = [];
+  const count = is64 ? 16 : 8;
+  for (let n = 0; n < count; n++) {
+    const [left, right] = is64 ? [expected.registers[n]!, actual.registers[n]!] : [expected.registers[n]! & 0xffffffffn, actual.registers[n]! & 0xffffffffn];
+    if (left !== right) lines.push(`${REGISTER_NAMES[n]}: ${hex(left)} expected, ${hex(right)} found`);
+  }
+  const mask = COMPARED_FLAGS & ~test.undefinedFlags;
+  if (((expected.flags ^ actual.flags) & mask) !== 0) lines.push(`flags: ${hex(expected.flags & mask)} expected, ${hex(actual.flags & mask)} found`);
+  const [left, right] = [changesText(expected.changes), changesText(actual.changes)];
+  if (left !== right) lines.push(`memory: ${left} expected, ${right} found`);
+  return [...lines, ...vectorDifferences(expected, actual, count)];
+}
+
+/** The case as text: enough to understand a difference. */
+export function describeCase(test: GeneratedCase): string {
+  const registers = Array.from(test.registers, (value, n) => `${REGISTER_NAMES[n]}=${hex(value)}`).join(' ');
+  return `${test.mode} ${bytesText(test.code)} [${test.program.join('; ')}]\n    ${registers} flags=${hex(test.flags)}`;
+}

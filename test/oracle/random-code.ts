@@ -1,0 +1,251 @@
+// Generates random test cases from the declared instruction rows: short programs of instructions that an unprivileged
+// program may execute, whose memory operands mostly hit the data page, with the register state that makes them interesting.
+// What has no single right answer (undefined flags, host-dependent instructions) is avoided or marked here, as data.
+import type { Instruction, Row } from '../../src/cpu/x86/row.ts';
+import { encodeRow } from './encode-row.ts';
+import type { EncodeChoices, EncodeContext, EncodedInstruction } from './encode-row.ts';
+import { CODE_BYTES_MAX, ORACLE_MODES, PAGE_BYTES, REGION } from './oracle-case.ts';
+import type { OracleCase, OracleMode } from './oracle-case.ts';
+import { Prng } from './prng.ts';
+import { makeLaneStock, randomFxsave, randomInteger, takeLanes } from './random-values.ts';
+import type { LaneStock } from './random-values.ts';
+
+export interface GeneratedCase extends OracleCase {
+  /** Arithmetic flags that the manual leaves undefined at the end. */
+  readonly undefinedFlags: number;
+  /** What was generated, for messages: mnemonic and row of each instruction. */
+  readonly program: readonly string[];
+}
+
+/** Instructions whose result depends on more than the case says, by reason. */
+const EXCLUDED: Readonly<Record<string, string>> = {
+  ...reason('a system call: the runner refuses it', 'syscall sysenter int'),
+  ...reason('the host and the model differ in what they announce', 'cpuid xgetbv xsetbv'),
+  ...reason('not deterministic', 'rdtsc rdtscp rdpmc rdrand rdseed rdpid'),
+  ...reason("depends on the host's descriptor tables", 'lar lsl verr verw jmpf callf retf iret les lds lss lfs lgs sysret sysexit'),
+  ...reason('the kernel may emulate it (UMIP) or the hypervisor may intercept it', 'sgdt sidt sldt str smsw vmcall monitor mwait'),
+  ...reason('changes state that the runner does not restore', 'wrfsbase wrgsbase'),
+  ...reason("stores addresses or the host's own set of components", 'xsave xsaveopt xsavec xsaves xrstor xrstors fnsave fsave fnstenv fstenv'),
+};
+
+/** What always faults or traps here: rarely chosen, for it ends the program. */
+const ENDERS = new Set(`hlt cli sti in out ins outs movcr movdr lgdt lidt wrmsr rdmsr clts invd wbinvd invlpg lmsw lldt ltr swapgs invpcid clac stac
+  ud int3 int1`.split(/\s+/));
+const ENDER_PERCENT = 12;
+
+function reason(why: string, names: string): Record<string, string> {
+  return Object.fromEntries(names.split(' ').map((name) => [name, why]));
+}
+
+/** Segment loads and pushes: opcodes that the mnemonic alone does not tell from the harmless forms. */
+function isSegmentRow({ map, opcode, operands }: Row): boolean {
+  if (map === 0 && opcode < 0x20 && (opcode & 6) === 6) return true; // PUSH and POP of ES CS SS DS: upper bytes differ by vendor
+  if (map === 1 && (opcode & 0xf6) === 0xa0) return true; // of FS and GS
+  return operands[0]?.kind === 'S';
+}
+
+interface PoolEntry {
+  readonly instruction: Instruction;
+  readonly rows: readonly Row[];
+}
+type Pool = Readonly<Record<OracleMode, readonly PoolEntry[]>>;
+
+/** The usable rows for each mode. `only` narrows it to some mnemonics. */
+function buildPool(instructions: readonly Instruction[], hasFeature: (feature: string) => boolean, only?: ReadonlySet<string>): Pool {
+  const poolOf = (mode: OracleMode): readonly PoolEntry[] =>
+    instructions.flatMap((instruction) => {
+      const { name, feature, rows } = instruction;
+      if (EXCLUDED[name] !== undefined || (only !== undefined && !only.has(name)) || (feature !== '' && !hasFeature(feature))) return [];
+      const is64 = ORACLE_MODES[mode].bits === 64;
+      const usable = rows.filter((row) => !(is64 ? row.no64 : row.only64) && !isSegmentRow(row));
+      return usable.length === 0 ? [] : [{ instruction, rows: usable }];
+    });
+  const modes = Object.keys(ORACLE_MODES) as OracleMode[];
+  return Object.fromEntries(modes.map((mode) => [mode, poolOf(mode)])) as unknown as Pool;
+}
+
+const WINDOW = { START: 0x700, BYTES: 0x200 } as const; // the part of the data page with random content
+const STACK_REGISTER = 4;
+const PROGRAM_MAX = 4;
+const INSTRUCTION_BYTES_MAX = 15;
+
+function chooseLinear(rng: Prng): number {
+  const where = rng.below(100);
+  if (where < 80) return REGION.DATA + WINDOW.START + 16 * rng.below(WINDOW.BYTES / 16) + (rng.chance(30) ? rng.below(16) : 0);
+  if (where < 88) return REGION.DATA + PAGE_BYTES - rng.below(34);
+  if (where < 92) return REGION.READ_ONLY + rng.below(PAGE_BYTES);
+  if (where < 95) return REGION.DATA - rng.below(34);
+  if (where < 97) return REGION.CODE + rng.below(PAGE_BYTES);
+  return REGION.BASE + rng.below(0x10000);
+}
+
+function choosePointers(rng: Prng, bits: 16 | 32 | 64): Set<number> {
+  const pointers = new Set(bits === 16 ? [STACK_REGISTER, 3, 5, 6, 7] : [STACK_REGISTER, 6, 7]);
+  for (let n = 0; n < 2; n++) pointers.add(rng.below(bits === 64 ? 16 : 8));
+  return pointers;
+}
+
+interface Draft {
+  readonly bytes: number[];
+  readonly boundaries: number[];
+  readonly branches: { at: number; bytes: number }[];
+  readonly program: string[];
+  undefinedFlags: number;
+  usesVectors: boolean;
+}
+
+const CODE_BY_REPEAT = [0xf2, 0xf3];
+const STRING_NAMES = new Set(['movs', 'cmps', 'stos', 'lods', 'scas']);
+const SHIFTS = new Set(['shl', 'shr', 'sar', 'rol', 'ror', 'rcl', 'rcr']);
+
+/** Instructions before the chosen one that bring its registers into range, and choices for its encoding. */
+function prepare(rng: Prng, name: string, row: Row, bits: 16 | 32 | 64): { prelude: number[]; choices: EncodeChoices } {
+  const lock = row.lock === true && row.mod !== 'register' && rng.chance(12);
+  const moveCount = (count: number): number[] => [...(bits === 16 ? [0x66] : []), 0xb9, count, 0, 0, 0]; // MOV ECX, count
+  if (STRING_NAMES.has(name)) {
+    const repeat = rng.chance(60) ? [rng.pick(CODE_BY_REPEAT)] : [];
+    return { prelude: repeat.length > 0 ? moveCount(rng.below(rng.chance(80) ? 9 : 70)) : [], choices: { extraPrefixes: repeat } };
+  }
+  if (/^loop|^jrcxz/.test(name)) return { prelude: rng.chance(80) ? moveCount(rng.below(3)) : [], choices: {} };
+  if (name === 'div' || name === 'idiv') return { prelude: rng.pick([[], [0x31, 0xd2], [0x99], [0x0f, 0xb6, 0xc0]]), choices: {} };
+  if (name === 'shld' || name === 'shrd') {
+    const count = BigInt(rng.below(16)); // a count above the operand size leaves everything undefined
+    return { prelude: [0xb1, Number(count)], choices: { immediates: [count] } };
+  }
+  if (SHIFTS.has(name) && rng.chance(60)) {
+    const count = rng.below(rng.chance(70) ? 33 : 256);
+    return { prelude: row.operands[1]?.code === 'CL' ? [0xb1, count] : [], choices: { immediates: [BigInt(count)], lock } };
+  }
+  if (name === 'enter') return { prelude: [], choices: { immediates: [BigInt(rng.below(64)), BigInt(rng.chance(70) ? 0 : rng.below(32))] } };
+  if (name === 'ret') return { prelude: [], choices: { immediates: [BigInt(rng.below(32))] } };
+  if (name === 'bswap') return { prelude: [], choices: { allow66: bits === 16 } }; // undefined for 16-bit operands
+  return { prelude: [], choices: { lock } };
+}
+
+const VECTOR_KINDS = 'VWUPQN';
+function usesVectors({ map, opcode, operands, vex }: Row): boolean {
+  const isX87 = map === 0 && ((opcode & 0xf8) === 0xd8 || opcode === 0x9b);
+  return isX87 || (map === 1 && (opcode === 0x77 || opcode === 0xae)) || (vex && operands.some(({ kind }) => kind === 'H')) ||
+    operands.some(({ kind }) => VECTOR_KINDS.includes(kind));
+}
+
+/** CMP of two registers: gives every arithmetic flag a defined value. */
+const defineFlags = (rng: Prng): number[] => [0x39, 0xc0 | rng.below(64)];
+
+function append(draft: Draft, bytes: readonly number[], branch: EncodedInstruction['branch']): void {
+  draft.boundaries.push(draft.bytes.length);
+  if (branch !== undefined) draft.branches.push({ at: draft.bytes.length + branch.at, bytes: branch.bytes });
+  draft.bytes.push(...bytes);
+}
+
+function appendInstruction(draft: Draft, rng: Prng, { instruction, rows }: PoolEntry, context: EncodeContext, start: number): boolean {
+  const row = rng.pick(rows);
+  const { prelude, choices } = prepare(rng, instruction.name, row, context.bits);
+  const before = draft.undefinedFlags === 0 ? [] : defineFlags(rng);
+  const lead = before.length + prelude.length;
+  const { bytes, branch } = encodeRow(row, rng, { ...context, ip: start + draft.bytes.length + lead }, choices);
+  if (draft.bytes.length + lead + bytes.length > CODE_BYTES_MAX || bytes.length > INSTRUCTION_BYTES_MAX) return false;
+  if (before.length > 0) append(draft, before, undefined);
+  if (prelude.length > 0) append(draft, prelude, undefined);
+  append(draft, bytes, branch);
+  draft.undefinedFlags = instruction.undefinedFlags & ~(row.operands[1]?.code === '1' ? 0x800 : 0);
+  draft.usesVectors ||= usesVectors(row);
+  draft.program.push(`${instruction.name} (${row.text})`);
+  return true;
+}
+
+/** Branches go forward to a later instruction or to the end, so that nothing loops and no byte is executed out of step. */
+function aimBranches(draft: Draft, rng: Prng): void {
+  for (const { at, bytes } of draft.branches) {
+    if (bytes > 1 && rng.chance(5)) continue; // somewhere outside: a fault at the target
+    const next = at + bytes;
+    const target = rng.pick([...draft.boundaries.filter((boundary) => boundary >= next), draft.bytes.length]);
+    for (let n = 0; n < bytes; n++) draft.bytes[at + n] = ((target - next) >> (8 * n)) & 0xff;
+  }
+}
+
+function initialRegisters(rng: Prng, bits: 16 | 32 | 64, pointers: ReadonlySet<number>, segmentBase: number): BigUint64Array {
+  const registers = new BigUint64Array(16);
+  for (let n = 0; n < (bits === 64 ? 16 : 8); n++) {
+    const offset = WINDOW.START + 0x40 + 8 * rng.below((WINDOW.BYTES - 0x80) / 8) + (rng.chance(20) && n !== STACK_REGISTER ? rng.below(8) : 0);
+    registers[n] = pointers.has(n) ? BigInt(REGION.DATA - segmentBase + offset) : randomInteger(rng);
+    if (bits !== 64) registers[n] = BigInt.asUintN(32, registers[n]!);
+  }
+  if (rng.chance(3)) registers[STACK_REGISTER] = BigInt(chooseLinear(rng) - segmentBase);
+  return registers;
+}
+
+function initialFlags(rng: Prng): number {
+  return (rng.u32() & 0x8d5) | (rng.chance(15) ? 0x400 : 0) | (rng.chance(1) ? 0x100 : 0) | (rng.chance(1) ? 0x40000 : 0);
+}
+
+/** Random lanes; at the stack pointer often an address to return to, or flags to pop. */
+function initialData(rng: Prng, stock: LaneStock, bits: 16 | 32 | 64, stackOffset: number, endIp: number): Uint8Array {
+  const data = takeLanes(rng, stock, WINDOW.BYTES);
+  const view = new DataView(data.buffer);
+  const at = stackOffset - WINDOW.START;
+  if (at < 0 || at + 8 > data.length || rng.chance(40)) return data;
+  const value = rng.chance(70) ? BigInt(endIp) : BigInt(rng.u32() & 0x244cd5 & ~(rng.chance(90) ? 0x40000 : 0));
+  if (bits === 64) view.setBigUint64(at, value, true);
+  else if (bits === 32) view.setUint32(at, Number(value), true);
+  else view.setUint16(at, Number(value & 0xffffn), true);
+  return data;
+}
+
+export interface CaseGenerator {
+  /** The case of a number: the same for the same seed and rows. */
+  generate(index: number, mode: OracleMode): GeneratedCase;
+}
+
+export interface GeneratorOptions {
+  readonly instructions: readonly Instruction[];
+  /** CPUID features that the processor and the model both have. */
+  readonly hasFeature: (feature: string) => boolean;
+  readonly seed: number;
+  /** Mnemonics to choose from; all when absent. */
+  readonly only?: ReadonlySet<string>;
+  readonly hasYmm?: boolean;
+}
+
+export function caseGenerator({ instructions, hasFeature, seed, only, hasYmm = false }: GeneratorOptions): CaseGenerator {
+  const pool = buildPool(instructions, hasFeature, only);
+  const stock = makeLaneStock(new Prng(seed));
+  return {
+    generate: (index, mode) => generateCase(new Prng(Math.imul(seed, 0x9e3779b1) + index), pool, stock, mode, hasYmm),
+  };
+}
+
+function generateCase(rng: Prng, pool: Pool, stock: LaneStock, mode: OracleMode, hasYmm: boolean): GeneratedCase {
+  const { bits, code: codeSegment, data: dataSegment } = ORACLE_MODES[mode];
+  const pointers = choosePointers(rng, bits);
+  const registers = initialRegisters(rng, bits, pointers, dataSegment.base);
+  const endsPage = rng.chance(3);
+  const codeOffset = endsPage ? PAGE_BYTES - CODE_BYTES_MAX : rng.below(PAGE_BYTES - 2 * CODE_BYTES_MAX);
+  const start = REGION.CODE + codeOffset - codeSegment.base;
+  const context: EncodeContext = { bits, registers, pointers, ip: start, chooseAddress: (r) => chooseLinear(r) - dataSegment.base };
+
+  const draft: Draft = { bytes: [], boundaries: [], branches: [], program: [], undefinedFlags: 0, usesVectors: false };
+  const wanted = 1 + rng.below(PROGRAM_MAX);
+  for (let n = 0; n < wanted; n++) {
+    const entry = rng.pick(pool[mode]);
+    if (!ENDERS.has(entry.instruction.name) || rng.chance(ENDER_PERCENT)) appendInstruction(draft, rng, entry, context, start);
+  }
+  if (draft.bytes.length === 0) append(draft, [0x90], undefined);
+  aimBranches(draft, rng);
+  while (endsPage && draft.bytes.length < CODE_BYTES_MAX) draft.bytes.push(0x90);
+
+  const stackOffset = Number(BigInt.asIntN(32, registers[STACK_REGISTER]!)) + dataSegment.base - REGION.DATA;
+  return {
+    mode,
+    code: Uint8Array.from(draft.bytes),
+    codeOffset,
+    registers,
+    flags: initialFlags(rng),
+    data: initialData(rng, stock, bits, stackOffset, start + draft.bytes.length),
+    dataOffset: WINDOW.START,
+    ...(draft.usesVectors ? { fxsave: randomFxsave(rng, stock) } : {}),
+    ...(draft.usesVectors && hasYmm ? { ymmHigh: takeLanes(rng, stock, 256) } : {}),
+    undefinedFlags: draft.undefinedFlags,
+    program: draft.program,
+  };
+}
