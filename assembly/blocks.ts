@@ -90,6 +90,12 @@ export function lookup(): u32 {
   return 0;
 }
 
+/** The jump cache may still lead from this RIP to a block that was dropped: forget that. */
+export function forgetRip(): void {
+  const rip = load<u64>(cpu + RIP);
+  store<u32>(cpu + JUMP_CACHE_OFFSET + ((<u32>rip ^ <u32>(rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)) * 16, 0, 12);
+}
+
 /** After a jump record has moved RIP: the block to go on with, or 0 to leave. Links jumps inside a page for good. */
 export function followJump(record: u32): u32 {
   const target = load<u64>(cpu + RIP);

@@ -55,7 +55,7 @@ export function hlt(d: usize, a: usize, b: usize, imm: i32): void {
   if (requireRing0()) halt();
 }
 
-/** MONITOR arms nothing, so MWAIT waits for an interrupt as HLT does; with interrupts off it returns at once. */
+/** QUIRK: MONITOR arms nothing, so MWAIT waits for an interrupt as HLT does; with interrupts off it returns at once. */
 export function monitor(d: usize, a: usize, b: usize, imm: i32): void {
   if (cpl() != 0) raise(VECTOR_UD);
 }

@@ -8,3 +8,5 @@ export * from './x87-arithmetic';
 export { emms, fdecstp, fincstp, fldcw, fnclex, fninit, fnstcw, fnstsw, fpRecord, mmxEnter, mmxWritten } from './x87-control';
 export * from './x87-environment';
 export * from './xsave';
+export * from './x87-remainder';
+export * from './x87-transcendental';

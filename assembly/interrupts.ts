@@ -1,5 +1,6 @@
 // Delivery of exceptions and interrupts (Intel SDM 3A chapter 6): real mode vectors, protected-mode gates, long-mode gates,
 // double and triple faults. Not here: the way back (iret.ts), task gates' switch (task-switch.ts).
+// QUIRK: CR4.VME and PVI are stored but have no effect: no interrupt redirection bitmap, no virtual interrupt flag.
 import { traceInterrupt } from './host';
 import {
   COUNT_FAULT, COUNT_INTERRUPT, DR7, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, HALTED,

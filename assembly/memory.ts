@@ -1,7 +1,10 @@
 // Accesses to guest memory by linear address: the slow path of the inlined TLB check, and all accesses of helpers.
 // An access that raises a fault returns 0 or does nothing; the caller tests faulted(). Both pages of an access that
 // straddles are checked before anything is written. Not here: segmentation (segment-check.ts).
-import { MMU_INDEX_SUPERVISOR, PHYS_CODE, PHYS_READABLE, PHYS_WRITABLE, TLB_KIND_READ, TLB_KIND_WRITE } from './generated/layout';
+// QUIRK: there is no alignment check (#AC), and a non-canonical address raises #GP(0) also where the stack would raise #SS(0).
+import {
+  MMU_INDEX_SUPERVISOR, PHYS_CODE, PHYS_READABLE, PHYS_WRITABLE, TLB_KIND_READ, TLB_KIND_WRITE,
+} from './generated/layout';
 import { codeWritten } from './blocks';
 import { dataWatched, noteAccess, pageWatched } from './debug';
 import { faulted } from './faults';
@@ -9,7 +12,7 @@ import { mmuIndex } from './mode';
 import { translate, walkedGlobal, walkedPhysical, walkedShift } from './paging';
 import { loadHost, pageEntry, readBus, storeHost, writeBus } from './physical';
 import { code64, longMode } from './registers';
-import { tlbEntry, tlbFill, tlbHits, tlbHost, tlbTable } from './tlb';
+import { flushCount, tlbEntry, tlbFill, tlbHits, tlbHost, tlbTable } from './tlb';
 
 const PAGE_BYTES: u32 = 4096;
 
@@ -26,16 +29,48 @@ function resolve(linear: u64, kind: u32, index: u32): usize {
 }
 
 function resolveMiss(linear: u64, kind: u32, index: u32): usize {
+  if (kind == TLB_KIND_WRITE && resolveCode(linear, index)) return <usize>resolvedHost + (<u32>linear & 0xfff);
   if (!translate(linear, kind, index)) return 0;
   resolvedPhysical = walkedPhysical();
   const page = pageEntry(resolvedPhysical);
   if ((page & (kind == TLB_KIND_WRITE ? PHYS_WRITABLE : PHYS_READABLE)) == 0) return 0;
   const host = page & 0xfffff000;
   resolvedCode = kind == TLB_KIND_WRITE && (page & PHYS_CODE) != 0;
-  if (!resolvedCode && !pageWatched(linear)) {
-    tlbFill(index, kind, linear, host, <u32>resolvedPhysical & 0xfffff000, walkedGlobal(), walkedShift());
+  if (!pageWatched(linear)) {
+    if (resolvedCode) rememberCode(linear, index, host);
+    else tlbFill(index, kind, linear, host, <u32>resolvedPhysical & 0xfffff000, walkedGlobal(), walkedShift());
   }
   return host + (<u32>linear & 0xfff);
+}
+
+/**
+ * Pages with translated code are not in the write TLB, but data and stacks may share them: this small cache saves the walks.
+ * An entry is {linear page | MMU index u64, flushes so far u64, host page u32, physical page u32}.
+ */
+const CODE_ENTRIES: u32 = 64;
+const CODE_ENTRY_BYTES: u32 = 24;
+const codeEntries: usize = memory.data(64 * 24, 8);
+let resolvedHost: u32 = 0;
+
+function codeEntry(linear: u64): usize { return codeEntries + (<u32>(linear >> 12) & (CODE_ENTRIES - 1)) * CODE_ENTRY_BYTES; }
+
+function rememberCode(linear: u64, index: u32, host: u32): void {
+  const entry = codeEntry(linear);
+  store<u64>(entry, (linear & 0xfffffffffffff000) | index);
+  store<u64>(entry, flushCount(), 8);
+  store<u32>(entry, host, 16);
+  store<u32>(entry, <u32>resolvedPhysical & 0xfffff000, 20);
+}
+
+function resolveCode(linear: u64, index: u32): bool {
+  const entry = codeEntry(linear);
+  if (load<u64>(entry) != ((linear & 0xfffffffffffff000) | index) || load<u64>(entry, 8) != flushCount()) return false;
+  const physical = load<u32>(entry, 20), needed = PHYS_CODE | PHYS_WRITABLE;
+  if ((pageEntry(physical) & needed) != needed) return false;
+  resolvedHost = load<u32>(entry, 16);
+  resolvedPhysical = physical | (<u32>linear & 0xfff);
+  resolvedCode = resolvedHost != 0;
+  return resolvedCode;
 }
 
 /** Linear address of the byte after the page of `linear`; addresses wrap at 4 GiB outside 64-bit code. */
@@ -81,8 +116,14 @@ function writeStraddling(linear: u64, size: u32, value: u64, index: u32): void {
   for (let n: u32 = 0; n < size; n++) writeByte(n < first ? linear + n : next + n - first, index, value >> (n * 8));
 }
 
-/** A read of 1, 2, 4 or 8 bytes under the rules of an MMU index. */
+/** A read of 1, 2, 4 or 8 bytes under the rules of an MMU index. A watched page is never in the TLB. */
 export function readAs(linear: u64, size: u32, index: u32): u64 {
+  const entry = tlbEntry(tlbTable(index, TLB_KIND_READ), linear);
+  if (tlbHits(entry, linear) && !straddles(linear, size)) return loadHost(tlbHost(entry, linear), size);
+  return readSlow(linear, size, index);
+}
+
+function readSlow(linear: u64, size: u32, index: u32): u64 {
   let value: u64;
   if (straddles(linear, size)) value = readStraddling(linear, size, index);
   else {
@@ -96,6 +137,12 @@ export function readAs(linear: u64, size: u32, index: u32): u64 {
 }
 
 export function writeAs(linear: u64, size: u32, value: u64, index: u32): void {
+  const entry = tlbEntry(tlbTable(index, TLB_KIND_WRITE), linear);
+  if (tlbHits(entry, linear) && !straddles(linear, size)) storeHost(tlbHost(entry, linear), size, value);
+  else writeSlow(linear, size, value, index);
+}
+
+function writeSlow(linear: u64, size: u32, value: u64, index: u32): void {
   if (straddles(linear, size)) writeStraddling(linear, size, value, index);
   else {
     const host = resolve(linear, TLB_KIND_WRITE, index);

@@ -1,5 +1,6 @@
 // RDMSR and WRMSR (Intel SDM 4). Three kinds: registers with an effect (the switches), plain storage, and constants that
 // operating systems read or write without consequence (the table `constants`). Everything else raises #GP(0).
+// QUIRK: the MTRRs and the PAT store what is written but memory has no types; DEBUGCTL records no branches.
 import { apicMsrRead, apicMsrWrite, cpu } from './host';
 import {
   CPUID_FEATURE4, CPUID_FEATURE5, CR0, EFER, MSR_BIOS_SIGN_ID, MSR_CSTAR, MSR_DEBUGCTL, MSR_KERNEL_GS_BASE, MSR_LSTAR, MSR_MISC_ENABLE,

@@ -1,9 +1,8 @@
 // Addition, multiplication, division, square root and comparison of the operands A and B of softfloat.ts.
 // The result R is exact to 128 bits with a sticky last bit; softfloat-round.ts rounds it to a format.
 import {
-  DE, FINITE, IE, INFINITE, QUIET, ROUND_DOWN, SIGNALING, TOP_BIT, UNSUPPORTED, ZE, ZERO, aExponent, aKind, aSign, aSignificand,
-  bExponent, bKind, bSign, bSignificand, denormal, flags, invalid, propagate, propagateOne, rExponent, rKind, rLow, rSign,
-  rSignificand, resultFromA, rounding, setResult,
+  FINITE, IE, INFINITE, ROUND_DOWN, SIGNALING, TOP_BIT, ZE, ZERO, aExponent, aKind, aSign, aSignificand, bExponent, bKind, bSign,
+  bSignificand, denormal, flags, invalid, propagate, propagateOne, rExponent, rLow, rSignificand, resultFromA, rounding, setResult,
 } from './softfloat';
 import { divideWide, multiplyWide, rootWide, wideLow, wideRemainder, wideRemainderHigh } from './softfloat-wide';
 

@@ -2,9 +2,9 @@
 // Tininess is detected after rounding (SDM 1 4.9.1.5). An unmasked overflow or underflow of an x87 register result
 // delivers the value with its exponent moved by 24576 (SDM 1 8.5.4, 8.5.5); of any other result only the flags count.
 import {
-  FINITE, IE, INFINITE, OE, PE, QUIET, ROUND_DOWN, ROUND_NEAREST, ROUND_UP, ROUND_ZERO, TOP_BIT, UE, ZERO, aExponent, aKind, aSign,
-  aSignificand, denormal, flags, flushToZero, invalid, precision, propagateOne, rExponent, rKind, rLow, rSign, rSignificand,
-  resultFromA, roundedUp, rounding, setResult, unmasked, x87Rules,
+  FINITE, IE, INFINITE, OE, PE, ROUND_DOWN, ROUND_NEAREST, ROUND_UP, TOP_BIT, UE, ZERO, aExponent, aKind, aSign, aSignificand, denormal,
+  flags, flushToZero, propagateOne, rExponent, rKind, rLow, rSign, rSignificand, resultFromA, roundedUp, rounding, setResult, unmasked,
+  x87Rules,
 } from './softfloat';
 
 const EXPONENT_ADJUST: i32 = 24576;

@@ -37,7 +37,10 @@ export function divideWide(high: u64, low: u64, divisor: u64): u64 {
   return (first << 32) | quotientDigit(wideRemainder, u32(low), divisor);
 }
 
-/** Floor of the square root of (high, low), high at least 2^62, so the root has bit 63 set; the remainder is (wideRemainderHigh, wideRemainder). */
+/**
+ * Floor of the square root of (high, low), high at least 2^62, so the root has bit 63 set.
+ * The remainder is (wideRemainderHigh, wideRemainder).
+ */
 export function rootWide(high: u64, low: u64): u64 {
   // The estimate errs by less than 2^12 and is raised above the root, so that one Newton step ends within one of it.
   const estimate = sqrt<f64>(f64(high)) * 4294967296.0 + 8192.0;

@@ -5,9 +5,9 @@ import { cpu } from './host';
 import { MXCSR } from './generated/layout';
 import { raiseError } from './faults';
 import {
-  aInteger, aKind, beginLane, denormal, flags, FINITE, INFINITE, propagateOne, resultFromA, rounding, ROUND_ZERO, useMxcsr,
+  aInteger, aKind, beginLane, denormal, flags, INFINITE, propagateOne, resultFromA, rounding, ROUND_ZERO, useMxcsr,
 } from './softfloat';
-import { pack32, pack64, roundToIntegral, toInteger } from './softfloat-round';
+import { roundToIntegral, toInteger } from './softfloat-round';
 import { commitFlags, mxcsr, packLane, setLaneA, storeScalar } from './sse-float-core';
 
 const VECTOR_GP: u32 = 13;

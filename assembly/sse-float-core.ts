@@ -5,9 +5,7 @@
 import { cpu } from './host';
 import { CR4, MXCSR } from './generated/layout';
 import { raise } from './faults';
-import {
-  PE, PRECOMPUTATION, a32, a64, b32, b64, beginLane, flags, resultFromA, unmasked, useMxcsr,
-} from './softfloat';
+import { PE, PRECOMPUTATION, a32, a64, b32, b64, beginLane, flags, unmasked, useMxcsr } from './softfloat';
 import { add, divide, multiply, squareRoot } from './softfloat-arithmetic';
 import { pack32, pack64 } from './softfloat-round';
 
@@ -183,10 +181,12 @@ export function softMixed<T>(even: u32, odd: u32, x: v128, y: v128): v128 {
   return v128.or(above<T>(magnitude, 0x7fffff, 0xfffffffffffff), isZero<T>(magnitude));
 }
 
+// @ts-ignore: decorator
+@inline function isNan<T>(x: v128): v128 { return above<T>(magnitudes<T>(x), 0x7f800000, 0x7ff0000000000000); }
+
 /** No lane of x or y is a denormal or a NaN: comparisons are native. */
 export function ordinary<T>(x: v128, y: v128): bool {
-  const nans = v128.or(above<T>(magnitudes<T>(x), 0x7f800000, 0x7ff0000000000000), above<T>(magnitudes<T>(y), 0x7f800000, 0x7ff0000000000000));
-  return everyLane<T>(v128.andnot(v128.and(notDenormal<T>(x), notDenormal<T>(y)), nans));
+  return everyLane<T>(v128.andnot(v128.and(notDenormal<T>(x), notDenormal<T>(y)), v128.or(isNan<T>(x), isNan<T>(y))));
 }
 
 /** Whether the native result r of op on x and y has no flag but PE. */

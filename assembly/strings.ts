@@ -1,7 +1,7 @@
 // String instructions, one call for a run of elements. imm: size (1, 2, 4, 8) | rep << 4 (0 none, 1 REP or REPE, 2 REPNE)
 // | segment << 8 | address size (2, 4, 8) << 12. Registers tell after each element how far the instruction got, so a fault in
 // the middle is precise; a call that stops before the count is used up leaves `repeat` set and is made again.
-import { CC_A, CC_B, CC_OP, EFLAGS, KIND_SUB, RAX, RCX, RDI, RDX, REPEAT, RSI } from './generated/layout';
+import { CC_A, CC_B, CC_OP, EFLAGS, KIND_SUB, MODE_KEY, MODE_STEP, RAX, RCX, RDI, RDX, REPEAT, RSI } from './generated/layout';
 import { clearFault, faulted } from './faults';
 import { hostForRead, hostForWrite, prepareWrite, readMemory, writeMemory } from './memory';
 import { loadHost, storeHost } from './physical';
@@ -37,7 +37,7 @@ function begin(imm: i32): void {
   const backwards = (get32(EFLAGS) & FLAG_DF) != 0;
   step = backwards ? 0 - <u64>size : size;
   left = repeated == REP_NONE ? 1 : get64(RCX) & mask;
-  budget = ELEMENTS_PER_CALL;
+  budget = get32(MODE_KEY) & MODE_STEP ? 1 : ELEMENTS_PER_CALL; // a trap after each element
   source = get64(RSI) & mask;
   target = get64(RDI) & mask;
 }
@@ -50,6 +50,8 @@ function finish(): void {
 function finishSource(): void { set64(RSI, mergeSize(get64(RSI), source, addressSize)); }
 function finishTarget(): void { set64(RDI, mergeSize(get64(RDI), target, addressSize)); }
 
+/** Whether the bulk paths apply: a forward REP that is not stepped through. */
+function mayRun(): bool { return repeated != REP_NONE && step == size && budget != 1; }
 // @ts-ignore: decorator
 @inline function more(): bool { return left != 0 && budget != 0; }
 function advanceSource(): void { source = (source + step) & mask; }
@@ -112,7 +114,7 @@ function moveRun(): bool {
 
 export function movs(d: usize, a: usize, b: usize, imm: i32): void {
   begin(imm);
-  const bulk = repeated != REP_NONE && step == size;
+  const bulk = mayRun();
   let bytesLeft: u64 = BYTES_PER_CALL;
   while (more()) {
     const before = left;
@@ -157,7 +159,7 @@ function storeRun(value: u64): bool {
 
 export function stos(d: usize, a: usize, b: usize, imm: i32): void {
   begin(imm);
-  const value = get64(RAX), bulk = repeated != REP_NONE && step == size;
+  const value = get64(RAX), bulk = mayRun();
   let bytesLeft: u64 = BYTES_PER_CALL;
   while (more()) {
     const before = left;

@@ -52,7 +52,7 @@ export function returnFromTask(nextRip: u64): void {
  * false also when a fault is raised that belongs to it.
  */
 export function switchTask(selector: u32, source: u32, rip: u64, external: u32): bool {
-  const wrong = source == SWITCH_IRET ? VECTOR_TS : source == SWITCH_GATE ? VECTOR_GP : VECTOR_GP;
+  const wrong = source == SWITCH_IRET ? VECTOR_TS : VECTOR_GP;
   if (selector & 4 || isNull(selector)) return fail(wrong, selector, external);
   if (!fetchDescriptor(selector, wrong, external)) return false;
   const access = accessOf(descriptorBits());

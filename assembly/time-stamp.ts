@@ -28,7 +28,7 @@ export function rdtsc(d: usize, a: usize, b: usize, imm: i32): void { readInto()
 export function rdtscp(d: usize, a: usize, b: usize, imm: i32): void {
   if (readInto()) set64(RCX, get64(MSR_TSC_AUX) & 0xffffffff);
 }
-/** No performance counters are announced. */
+/** QUIRK: there are no performance counters; none are announced. */
 export function rdpmc(d: usize, a: usize, b: usize, imm: i32): void { raiseGp(); }
 /** d: destination slot. */
 export function rdpid(d: usize, a: usize, b: usize, imm: i32): void { store<u64>(d, get64(MSR_TSC_AUX) & 0xffffffff); }

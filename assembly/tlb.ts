@@ -76,8 +76,13 @@ function flushLog(table: u32, global: u32): void {
   store<u32>(logCounts + log * 4, 0);
 }
 
+/** Flushes so far: the generation of modeKey without its wrap. */
+let flushes: u64 = 0;
+export function flushCount(): u64 { return flushes; }
+
 /** A new generation: no cached (RIP, modeKey) pair matches any more. */
-export function bumpGeneration(): void {
+function bumpGeneration(): void {
+  flushes++;
   const key = load<u32>(cpu + MODE_KEY) + (1 << MODE_BITS);
   if (key < 1 << MODE_BITS) memory.fill(cpu + JUMP_CACHE_OFFSET, 0, JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES);
   store<u32>(cpu + MODE_KEY, key);

@@ -31,14 +31,14 @@ export function phminposuw(d: usize, a: usize, b: usize, imm: i32): void {
   store<u64>(d, 0, 8);
 }
 
-/** Stores the imm bytes of a whose byte in b has its top bit set. d: slot with the linear address. */
+/**
+ * Stores the bytes of a, imm in number, whose byte in b has its top bit set. d: slot with the linear address. All of them must be
+ * writable whatever the mask: manuals leave that open, processors do it.
+ */
 export function storeMasked(d: usize, a: usize, b: usize, imm: i32): void {
   const linear = load<u64>(d);
-  const mask = i8x16.bitmask(v128.load(b)) & ((1 << imm) - 1);
-  if (mask == 0) return;
-  const first = ctz<i32>(mask);
-  prepareWrite(linear + first, 32 - clz<i32>(mask) - first);
-  for (let n = first; n < imm && !faulted(); n++) {
-    if (((mask >> n) & 1) != 0) writeMemory(linear + n, 1, load<u8>(a + n));
+  prepareWrite(linear, imm);
+  for (let n = 0; n < imm && !faulted(); n++) {
+    if (load<i8>(b + n) < 0) writeMemory(linear + n, 1, load<u8>(a + n));
   }
 }

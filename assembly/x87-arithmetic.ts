@@ -2,15 +2,15 @@
 // The operation in imm is the encoding's: 0 add, 1 mul, 4 sub (destination - source), 5 subr, 6 div, 7 divr.
 import { writeFlags } from './flags';
 import {
-  DE, FINITE, IE, INFINITE, QUIET, QUIET_BITS, SIGNALING, TOP_BIT, UNSUPPORTED, ZE, ZERO, aExponent, aInteger, aKind, aSign, aSignificand, b32,
-  b64, bExponent, bInteger, bKind, bSign, bSignificand, denormal, flags, invalid, precision, propagate, propagateOne, rExponent, rKind,
-  rSignificand, resultFromA, roundedUp, rounding, setResult, swapOperands, unmasked,
+  FINITE, INFINITE, QUIET_BITS, TOP_BIT, UNSUPPORTED, ZE, ZERO, aExponent, aInteger, aKind, aSign, b32, b64, bExponent, bInteger, bKind,
+  bSign, bSignificand, denormal, flags, invalid, propagate, propagateOne, rExponent, resultFromA, roundedUp, rounding, setResult,
+  swapOperands,
 } from './softfloat';
 import { EQUAL, GREATER, LESS, add, compare, divide, multiply, squareRoot } from './softfloat-arithmetic';
-import { pack80, packedHigh, roundToIntegral, toInteger } from './softfloat-round';
+import { pack80, packedHigh, roundToIntegral } from './softfloat-round';
 import {
-  C0, C1, C2, C3, NAN_HIGH, aFromStack, bFromStack, beginX87, canPush, commitRegister, commitStatus, highOf, isEmpty, popTimes, push,
-  setDefaultNan, setRegister, setStatusWord, significandOf, st, stackFault, stackUnderflow, statusWord, storeResult,
+  C0, C1, C2, C3, NAN_HIGH, aFromStack, bFromStack, beginX87, commitRegister, highOf, isEmpty, popTimes, push, setDefaultNan,
+  setRegister, setStatusWord, st, stackFault, stackUnderflow, statusWord, storeResult,
 } from './x87-stack';
 
 /** A is the destination's value, B the source's. */

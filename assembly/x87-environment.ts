@@ -6,7 +6,7 @@ import { FCS, FCW, FDP, FDS, FIP, FOP, FPR0, FTW_EMPTY } from './generated/layou
 import { faulted } from './faults';
 import { prepareRead, prepareWrite, readMemory, writeMemory } from './memory';
 import { initializeX87, setControlWord } from './x87-control';
-import { highOf, isEmpty, setStatusWord, significandOf, st, statusWord, top, updateSummary } from './x87-stack';
+import { highOf, setStatusWord, significandOf, st, statusWord, updateSummary } from './x87-stack';
 
 const ALL_MASKED: u32 = 0x3f;
 const PROTECTED: i32 = 0x100;

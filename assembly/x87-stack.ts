@@ -4,7 +4,7 @@ import { cpu } from './host';
 import { CR0, FCW, FERR, FPR0, FSW, FTW_EMPTY } from './generated/layout';
 import { raise } from './faults';
 import {
-  IE, PE, PRECOMPUTATION, QUIET_BITS, a80, b80, beginOperation, flags, invalid, precision, roundedUp, unmasked, useControlWord,
+  IE, PE, PRECOMPUTATION, QUIET_BITS, a80, b80, beginOperation, flags, precision, roundedUp, unmasked, useControlWord,
 } from './softfloat';
 import { pack80, packedHigh } from './softfloat-round';
 

@@ -3,15 +3,15 @@
 // Stores to memory take b: the slot with the linear address, imm: how many times to pop; the store, the flags and the
 // pop belong together, because an unmasked exception suppresses the store and the pop, and a fault all three.
 import { faulted } from './faults';
-import { prepareWrite, readMemory, writeMemory } from './memory';
+import { prepareWrite, writeMemory } from './memory';
 import {
-  IE, INFINITE, QUIET_BITS, ROUND_DOWN, ROUND_NEAREST, ROUND_UP, ROUND_ZERO, TOP_BIT, UNSUPPORTED, ZERO, a32, a64, aInteger, aKind, aSign,
-  denormal, flags, propagateOne, resultFromA, roundedUp, rounding, unmasked,
+  IE, INFINITE, QUIET_BITS, ROUND_DOWN, ROUND_UP, ROUND_ZERO, TOP_BIT, a32, a64, aInteger, aKind, aSign, denormal, flags, propagateOne,
+  resultFromA, roundedUp, rounding, unmasked,
 } from './softfloat';
 import { pack32, pack64, pack80, packedHigh, toInteger } from './softfloat-round';
 import {
-  C1, NAN_HIGH, aFromStack, beginX87, canPush, commitStatus, highOf, isEmpty, pop, popTimes, push, setDefaultNan,
-  setEmpty, setRegister, setStatusWord, significandOf, st, stackUnderflow, statusWord, storesToMemory,
+  C1, NAN_HIGH, aFromStack, beginX87, canPush, commitStatus, highOf, isEmpty, pop, popTimes, push, setDefaultNan, setEmpty, setRegister,
+  setStatusWord, significandOf, st, stackUnderflow, statusWord, storesToMemory,
 } from './x87-stack';
 
 const INDEFINITE_16: u64 = 0x8000;

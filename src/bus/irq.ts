@@ -1,10 +1,14 @@
 // Wiring of interrupt lines: several drivers on one wire, one driver to several receivers.
+import { assert } from '../base/assert.ts';
 import type { IrqLine } from '../ports/irq-line.ts';
+
+const INPUTS_MAX = 32;
 
 /** Several drivers share `target`: it is high while any of them is. Each call gives one driver's end. */
 export class WiredOr {
   readonly #target: IrqLine;
-  readonly #high = new Set<number>();
+  /** Bit n: input n is high. */
+  #high = 0;
   #inputs = 0;
 
   constructor(target: IrqLine) {
@@ -12,13 +16,13 @@ export class WiredOr {
   }
 
   input(): IrqLine {
-    const input = this.#inputs++;
+    assert(this.#inputs < INPUTS_MAX, 'few enough drivers on an interrupt line');
+    const bit = 1 << this.#inputs++;
     return {
       set: (level) => {
-        if (level) this.#high.add(input);
-        else this.#high.delete(input);
+        this.#high = level ? this.#high | bit : this.#high & ~bit;
         // Always told on, never only changes: after a reset or a restore the receiver may have forgotten the level.
-        this.#target.set(this.#high.size > 0);
+        this.#target.set(this.#high !== 0);
       },
     };
   }

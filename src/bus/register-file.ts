@@ -73,7 +73,10 @@ export class RegisterFile<D extends { readonly state: object }> implements Regis
 
   /** A row behind one that always answers could never be reached. */
   #append<T extends { readonly when: unknown }>(rows: T[], row: RegisterRow<D>, added: T): void {
-    assert(rows.every((earlier) => earlier.when !== undefined), `${this.name}.${row.name} can be reached`);
+    assert(
+      rows.every((earlier) => earlier.when !== undefined),
+      `${this.name}.${row.name} can be reached`,
+    );
     rows.push(added);
   }
 
@@ -125,7 +128,8 @@ function readerOf<D extends { readonly state: object }>(row: RegisterRow<D>): ((
 function writerOf<D extends { readonly state: object }>(row: RegisterRow<D>): ((device: D, value: number, at: number) => void) | undefined {
   const { write, field, after, writable = 0, w1c = 0 } = row;
   if (write !== undefined) return write;
-  if (field === undefined || (writable | w1c) === 0) return row.read === undefined && row.constant === undefined && field === undefined ? undefined : ignore;
+  if (field === undefined || (writable | w1c) === 0)
+    return row.read === undefined && row.constant === undefined && field === undefined ? undefined : ignore;
   return (device, value) => {
     const state = device.state as Record<PropertyKey, number>;
     const kept = state[field as string]! & ~writable & ~(value & w1c);

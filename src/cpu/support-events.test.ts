@@ -140,7 +140,8 @@ describe('32-bit protected mode', () => {
     const other = TABLES.otherTss;
     cpu.help('ltr', { a: BigInt(SELECTOR.tss) });
     const { data0, code0 } = SELECTOR;
-    const words: Record<number, number> = { 0x20: 0x600, 0x24: 2, 0x28: 111, 0x38: 0x6000, 0x48: data0, 0x4c: code0, 0x50: data0, 0x54: data0 };
+    const registers = { 0x20: 0x600, 0x24: 2, 0x28: 111, 0x38: 0x6000 };
+    const words = { ...registers, 0x48: data0, 0x4c: code0, 0x50: data0, 0x54: data0 };
     for (const [at, word] of Object.entries(words)) cpu.poke(other + Number(at), 4, word);
     cpu.set('rax', 222n);
     cpu.set('nextRip', 0x777n);

@@ -291,6 +291,15 @@ describe('strings', () => {
     assert.equal(cpu.flags, before, 'a count of zero changes nothing');
   });
 
+  test('a single-stepped REP does one element at a time', () => {
+    const cpu = bench(longMode);
+    cpu.set32('eflags', 0x102);
+    cpu.call('updateMode');
+    set(cpu, 0x20000n, 0x30000n, 3n);
+    cpu.help('movs', { imm: operation(4, 1) });
+    assert.deepEqual([...registers(cpu), cpu.get32('repeat')], [0x20004n, 0x30004n, 2n, 1]);
+  });
+
   test('INS and OUTS go through the ports', () => {
     const cpu = bench(longMode);
     cpu.busValue = 0x1234;

@@ -207,6 +207,18 @@ describe('what lies behind', () => {
     assert.deepEqual(bench.log, ['write4 9000 1']);
   });
 
+  test('a write to a page with translated code is made, and follows a change of its mapping', () => {
+    const bench = inLongMode();
+    bench.mapRam(0x9000, 4096, PHYS.READABLE | PHYS.WRITABLE | PHYS.CODE);
+    bench.write(0x9000n, 4, 1n);
+    bench.write(0x9004n, 4, 2n);
+    assert.equal(bench.peek(0x9000, 8), 0x200000001n);
+    bench.poke(pageEntryAt(0x9000), 8, 0xa000n | PAGE.PRESENT | PAGE.WRITABLE);
+    bench.help('invlpg', { a: 0x9000n });
+    bench.write(0x9000n, 4, 3n);
+    assert.deepEqual([bench.peek(0x9000, 4), bench.peek(0xa000, 4)], [1n, 3n]);
+  });
+
   test('the A20 gate closed folds odd megabytes', () => {
     const bench = new SupportBench(support);
     protectedMode(bench);

@@ -200,7 +200,9 @@ export class Vcpu {
   runSlice(budget: number): SliceEnd {
     let left = budget;
     for (;;) {
+      this.#setWord(this.#at.exitReason, -1);
       const inhibited = this.#takeRequests();
+      if (this.#word(this.#at.exitReason) === EXIT.SHUTDOWN) return 'shutdown';
       if (this.#word(this.#at.request) & (REQUEST.EXIT | REQUEST.RESET)) return 'request';
       if (this.halted) return 'halt';
       const before = this.instructions;
@@ -245,10 +247,11 @@ export class Vcpu {
     for (;;) {
       this.#setWord(this.#at.exitReason, -1);
       this.#run();
-      const reason = this.#word(this.#at.exitReason);
+      let reason = this.#word(this.#at.exitReason);
       if (reason === EXIT.DECODE) {
         this.#translate(this.u32[(this.area + this.#at.exitDetail) >> 2]!);
-        continue;
+        reason = this.#word(this.#at.exitReason);
+        if (reason !== EXIT.SHUTDOWN) continue;
       }
       end = reason === EXIT.HALT ? 'halt' : reason === EXIT.SHUTDOWN ? 'shutdown' : 'budget';
       break;
@@ -270,7 +273,7 @@ export class Vcpu {
       assert(result.kind !== 'arena-full', 'the arena holds a block');
     }
     if (result.kind === 'block') this.support.insertBlock(result.address);
-    else this.support.deliverFault();
+    else this.support.deliverFault(); // of the fetch; a triple fault shows in exitReason
   }
 }
 

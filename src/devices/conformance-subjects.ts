@@ -87,7 +87,13 @@ function apics(timeNs: number): ConformanceSubject {
   const base = bench(timeNs);
   const messages = new ApicBus(base.bus);
   const pair = new IsaPic(base.bus, { int: { set: (level) => local[0]!.setLint(0, level) } });
-  const options = { timers: base.timers, cpu, messages, acknowledgePic: () => pair.acknowledge(), timeOfTsc: (low: number, high: number) => high * 2 ** 32 + low };
+  const options = {
+    timers: base.timers,
+    cpu,
+    messages,
+    acknowledgePic: () => pair.acknowledge(),
+    timeOfTsc: (low: number, high: number) => high * 2 ** 32 + low,
+  };
   const local = [0, 1].map((id) => new LocalApic({ ...options, id, bootstrap: id === 0 }));
   for (const apic of local) messages.add(apic);
   const ioapic = pcIoapic(base.bus, { apics: messages, acknowledgePic: () => pair.acknowledge() });
@@ -96,21 +102,38 @@ function apics(timeNs: number): ConformanceSubject {
   const stimuli = [
     ...[0, 4, 9, 23].flatMap((pin) => [true, false].map((level) => () => ioapic.setPin(pin, level))),
     ...[true, false].map((level) => () => pair.line(4).set(level)),
-    ...local.map((apic) => () => { if (apic.interruptPending()) apic.acknowledge(); }),
+    ...local.map((apic) => () => {
+      if (apic.interruptPending()) apic.acknowledge();
+    }),
     ...local.map((apic) => () => apic.endOfInterrupt()),
-    () => { messages.current = local[turn++ & 1]; },
-    ...msrs.flatMap((msr) => Array.from({ length: 64 }, (_, index) => () => { if (msr.read(0x800 + index)) msr.write(0x800 + index, msr.low, msr.high); })),
+    () => {
+      messages.current = local[turn++ & 1];
+    },
+    ...msrs.flatMap((msr) =>
+      Array.from({ length: 64 }, (_, index) => () => {
+        if (msr.read(0x800 + index)) msr.write(0x800 + index, msr.low, msr.high);
+      }),
+    ),
     ...msrs.flatMap((msr) => [0x900, 0xd00, 0x800, 0x100, 0].map((mode) => () => msr.write(0x1b, 0xfee0_0000 + mode, 0))),
     () => msrs[0]!.write(0x6e0, base.clock.timeNs + 1000, 0),
   ];
-  return { ...base, stimuli, devices: { apic0: local[0]!, apic1: local[1]!, ioapic, master: pair.master, slave: pair.slave }, kept: ['inputs', 'lint0'] };
+  return {
+    ...base,
+    stimuli,
+    devices: { apic0: local[0]!, apic1: local[1]!, ioapic, master: pair.master, slave: pair.slave },
+    kept: ['inputs', 'lint0'],
+  };
 }
 
 function serial(timeNs: number): ConformanceSubject {
   const base = bench(timeNs);
   const backend = new FussyBackend();
   const uart = isaSerial(base.isa, { iobase: 0x3f8, irq: 4, backend });
-  return { ...base, devices: { uart }, stimuli: [() => backend.send(), () => backend.frontEnd?.event?.('break'), () => backend.toggle(), () => backend.send()] };
+  return {
+    ...base,
+    devices: { uart },
+    stimuli: [() => backend.send(), () => backend.frontEnd?.event?.('break'), () => backend.toggle(), () => backend.send()],
+  };
 }
 
 /** A full back end keeps bytes, and a restored machine has another back end: so here it never is. */
@@ -127,30 +150,55 @@ function chipset(timeNs: number): ConformanceSubject {
   const { bridge } = piix3(base.bus, pci, chip);
   const { pm, function: power } = piix4Pm(base.bus, pci, { timers: base.timers, sci: base.isa.irq(9), sleep: () => {} });
   const card = pci.add(3, 0, {
-    name: 'card', vendorId: 0x1234, deviceId: 1, classCode: 0xff_0000, interruptPin: 1,
+    name: 'card',
+    vendorId: 0x1234,
+    deviceId: 1,
+    classCode: 0xff_0000,
+    interruptPin: 1,
     bars: [
       { index: 0, space: 'io', region: { size: 16, name: 'card-io', widthMax: 4, read: () => 0, write: () => {} } },
       { index: 1, space: 'memory', region: { size: 4096, name: 'card-memory', widthMax: 4, read: () => 0, write: () => {} } },
     ],
   });
   // A guest selects registers of functions that exist more often than by chance.
-  const select = [0, 0x800, 0xb00, 0x1800].flatMap((address) => [0x04, 0x10, 0x14, 0x40, 0x58, 0x60, 0x80].map((register) => () =>
-    base.bus.ports.write(0xcf8, 4, (0x8000_0000 | address | register) >>> 0)));
-  const stimuli = [...select, () => card.setInterrupt(true), () => card.setInterrupt(false), () => pm.pressPowerButton(), () => pm.raiseGpe(2)];
+  const select = [0, 0x800, 0xb00, 0x1800].flatMap((address) =>
+    [0x04, 0x10, 0x14, 0x40, 0x58, 0x60, 0x80].map(
+      (register) => () => base.bus.ports.write(0xcf8, 4, (0x8000_0000 | address | register) >>> 0),
+    ),
+  );
+  const stimuli = [
+    ...select,
+    () => card.setInterrupt(true),
+    () => card.setInterrupt(false),
+    () => pm.pressPowerButton(),
+    () => pm.raiseGpe(2),
+  ];
   return { ...base, stimuli, devices: { pci, host, bridge, chip, power, pm, card } };
 }
 
 function ps2(timeNs: number): ConformanceSubject {
   const base = bench(timeNs);
   const { controller, keyboard, mouse } = isaPs2(base.isa, { a20, reset });
-  const stimuli = [() => keyboard.key('a', true), () => keyboard.key('up', false), () => mouse.move(300, -5, 1, 1), () => mouse.move(0, 0, 0, 0)];
-  return { ...base, stimuli: stimuli.map((run) => () => { run(); }), devices: { controller, keyboard, mouse } };
+  const stimuli = [
+    () => keyboard.key('a', true),
+    () => keyboard.key('up', false),
+    () => mouse.move(300, -5, 1, 1),
+    () => mouse.move(0, 0, 0, 0),
+  ];
+  return {
+    ...base,
+    stimuli: stimuli.map((run) => () => {
+      run();
+    }),
+    devices: { controller, keyboard, mouse },
+  };
 }
 
 function firmware(timeNs: number): ConformanceSubject {
   const base = bench(timeNs);
   const ram = new Uint8Array(4096);
-  const view = (address: number, bytes: number): Uint8Array | undefined => (address + bytes <= ram.length ? ram.subarray(address, address + bytes) : undefined);
+  const view = (address: number, bytes: number): Uint8Array | undefined =>
+    address + bytes <= ram.length ? ram.subarray(address, address + bytes) : undefined;
   const fwCfg = isaFwCfg(base.bus, { memory: { view, written: () => {} } });
   fwCfg.addFile('etc/sample', () => Uint8Array.of(1, 2, 3));
   fwCfg.set(KEY.NB_CPUS, Uint8Array.of(1, 0));
@@ -160,7 +208,12 @@ function firmware(timeNs: number): ConformanceSubject {
 function hpet(timeNs: number): ConformanceSubject {
   const base = bench(timeNs);
   const device = pcHpet(base.bus, { timers: base.timers, irq0: notConnected, irq8: notConnected, pins: base.irqs, sendMessage: () => {} });
-  return { ...base, devices: { hpet: device }, stimuli: [() => device.pitInput.set(true), () => device.rtcInput.set(true)], kept: ['pit', 'rtc'] };
+  return {
+    ...base,
+    devices: { hpet: device },
+    stimuli: [() => device.pitInput.set(true), () => device.rtcInput.set(true)],
+    kept: ['pit', 'rtc'],
+  };
 }
 
 function misc(timeNs: number): ConformanceSubject {
@@ -172,7 +225,16 @@ function misc(timeNs: number): ConformanceSubject {
 
 /** Every device by name, at a guest time. */
 export const deviceSubjects: Readonly<Record<string, (timeNs: number) => ConformanceSubject>> = {
-  pic, pit, rtc, apics, serial: serialOpen, chipset, ps2, firmware, hpet, misc,
+  pic,
+  pit,
+  rtc,
+  apics,
+  serial: serialOpen,
+  chipset,
+  ps2,
+  firmware,
+  hpet,
+  misc,
 };
 
 /** Devices whose state depends on an outside that a fresh bench does not have: only "never throws" is asked of them. */

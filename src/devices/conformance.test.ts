@@ -3,5 +3,5 @@ import { fuzzDevices } from './conformance.ts';
 import { deviceSubjects } from './conformance-subjects.ts';
 
 describe('every device fulfils the conformance rules', () => {
-  for (const name of Object.keys(deviceSubjects)) test(name, () => fuzzDevices(1, 60, name));
+  for (const name of Object.keys(deviceSubjects)) test(name, () => fuzzDevices(1, 40, name));
 });

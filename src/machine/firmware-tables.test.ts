@@ -1,3 +1,4 @@
+// Tests of firmware-tables.ts and the ACPI tables, walked as a guest does and read by the ACPI compiler where there is one.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -52,6 +53,12 @@ test('all tables lie in what the memory map reserves', () => {
   const { tables } = place(CONFIG);
   const { memory, acpiAddresses } = tables;
   for (const address of Object.values(acpiAddresses)) assert.ok(address >= memory.tableAddress && address < memory.lowRamBytes);
+});
+
+test('without ACPI no RSDP is found', () => {
+  const { ram, tables } = place({ ...CONFIG, acpi: false });
+  assert.equal(tables.rsdpAddress, 0);
+  assert.equal(ram[0xf0000], 0);
 });
 
 test('the BIOS data area names serial ports and the EBDA', () => {

@@ -13,6 +13,8 @@ export interface FirmwareConfig {
   readonly ramBytes: number;
   readonly cpuCount: number;
   readonly hpet: boolean;
+  /** `-machine acpi=off`: nothing announces the tables. On when absent. */
+  readonly acpi?: boolean;
   /** How many of COM1 and COM2 exist. */
   readonly serialPorts: number;
   readonly identity: Pick<SmbiosConfig, 'uuid' | 'manufacturer' | 'product' | 'version' | 'serial'>;
@@ -20,6 +22,7 @@ export interface FirmwareConfig {
 
 export interface FirmwareTables {
   readonly memory: MemoryMap;
+  /** 0 without ACPI. */
   readonly rsdpAddress: number;
   readonly smbiosAddress: number;
   /** ACPI tables by signature. */
@@ -47,6 +50,7 @@ function placeAcpi(ram: RamWriter, config: FirmwareConfig): Pick<FirmwareTables,
   const probe = buildAcpiTables(acpiConfig(memoryMap(config.ramBytes, 0)), 0);
   const memory = memoryMap(config.ramBytes, probe.bytes.length);
   const tables = buildAcpiTables(acpiConfig(memory), memory.tableAddress);
+  if (config.acpi === false) return { memory, rsdpAddress: 0, acpiAddresses: {} };
   ram(memory.tableAddress, tables.bytes);
   ram(ROM_AREA_ADDRESS, tables.rsdp);
   return { memory, rsdpAddress: ROM_AREA_ADDRESS, acpiAddresses: tables.addresses };

@@ -6,10 +6,24 @@ import { array, blob, bool, bytes, choice, count, fifo, i32, nanoseconds, struct
 import { decodeSections, encodeSections, restoreAll, saveAll } from './stream.ts';
 
 const sample = defineState({
-  kind: 'sample', version: 3,
+  kind: 'sample',
+  version: 3,
   fields: {
-    a: u8(7, 9), b: u16(), c: u32(0x1234_5678), d: u64(5n), e: i32(-1), f: bool(true), g: bytes(4, [1, 2]), h: fifo(3),
-    i: array(u8(), 2), j: struct({ x: u8(1), y: bool() }), k: nanoseconds(Infinity), l: blob(8), m: words(2, 9), n: choice('one', 'two'), o: count(1),
+    a: u8(7, 9),
+    b: u16(),
+    c: u32(0x1234_5678),
+    d: u64(5n),
+    e: i32(-1),
+    f: bool(true),
+    g: bytes(4, [1, 2]),
+    h: fifo(3),
+    i: array(u8(), 2),
+    j: struct({ x: u8(1), y: bool() }),
+    k: nanoseconds(Infinity),
+    l: blob(8),
+    m: words(2, 9),
+    n: choice('one', 'two'),
+    o: count(1),
   },
   check: (state) => (state.b === 0xdead ? 'b is dead' : undefined),
 });
@@ -33,7 +47,10 @@ test('a state survives encode and decode', () => {
   assert.deepEqual(sample.encode(decoded), encoded);
 });
 
-const refused = (kind: string) => (error: unknown): boolean => error instanceof Failure && error.kind === kind;
+const refused =
+  (kind: string) =>
+  (error: unknown): boolean =>
+    error instanceof Failure && error.kind === kind;
 
 test('every truncation, extension and other version is refused', () => {
   const encoded = sample.encode(sample.initial());
@@ -53,11 +70,23 @@ test('a value beyond its bound and an unreachable combination are refused', () =
 
 test('a stream restores all devices, and refuses missing, unknown and repeated sections', () => {
   const settled: string[] = [];
-  const device = (name: string) => ({ schema: sample, state: sample.initial(), settle: () => { settled.push(name); } });
-  const source = new Map([['p', device('p')], ['q', device('q')]]);
+  const device = (name: string) => ({
+    schema: sample,
+    state: sample.initial(),
+    settle: () => {
+      settled.push(name);
+    },
+  });
+  const source = new Map([
+    ['p', device('p')],
+    ['q', device('q')],
+  ]);
   source.get('q')!.state.b = 99;
   const stream = saveAll(source);
-  const target = new Map([['p', device('p')], ['q', device('q')]]);
+  const target = new Map([
+    ['p', device('p')],
+    ['q', device('q')],
+  ]);
   restoreAll(target, stream);
   assert.equal(target.get('q')!.state.b, 99);
   assert.deepEqual(settled, ['p', 'q']);

@@ -1,9 +1,13 @@
+// Tests of layout.ts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../base/failure.ts';
 import { be16, be32, be64, bytes, cString, layout, le16, le32, le64, safeNumber, text, u8 } from './layout.ts';
 
-const sample = layout('sample', { tag: text(0, 4), flag: u8(4), low: le16(6), word: le32(8), wide: le64(12), raw: bytes(20, 3), big: be32(24) }, 32);
+// prettier-ignore
+const sample = layout('sample', {
+  tag: text(0, 4), flag: u8(4), low: le16(6), word: le32(8), wide: le64(12), raw: bytes(20, 3), big: be32(24),
+}, 32);
 
 test('a structure survives encoding and decoding', () => {
   const values = { tag: 'AB', flag: 0xff, low: 0x1234, word: 0xfedcba98, wide: 1n << 63n, raw: Uint8Array.of(1, 2, 3), big: 0x01020304 };

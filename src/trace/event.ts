@@ -66,17 +66,31 @@ const catalogue: Declaration[] = [];
 let sink: TraceSink = () => {};
 
 /** Declares the events of a component; all start off. */
-export function defineEvents<const Declared extends Readonly<Record<string, string>>>(component: string, declared: Declared): TraceEvents<Declared> {
+export function defineEvents<const Declared extends Readonly<Record<string, string>>>(
+  component: string,
+  declared: Declared,
+): TraceEvents<Declared> {
   const events: Record<string, unknown> = {};
   for (const [name, text] of Object.entries(declared)) {
     events[name] = undefined;
-    catalogue.push({ component, name, text, enabled: false, set: (call) => { events[name] = call; } });
+    catalogue.push({
+      component,
+      name,
+      text,
+      enabled: false,
+      set: (call) => {
+        events[name] = call;
+      },
+    });
   }
   return events as TraceEvents<Declared>;
 }
 
 function matcher(pattern: string): RegExp {
-  const escaped = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.');
+  const escaped = pattern
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replace(/\*/g, '.*')
+    .replace(/\?/g, '.');
   return new RegExp(`^${escaped}$`);
 }
 
@@ -89,7 +103,9 @@ export function enableEvents(pattern: string, on = true): number {
     count++;
     event.enabled = on;
     const parts = parseText(event.text);
-    event.set(on ? (values) => sink({ component: event.component, name: event.name, values, text: () => formatParts(parts, values) }) : undefined);
+    event.set(
+      on ? (values) => sink({ component: event.component, name: event.name, values, text: () => formatParts(parts, values) }) : undefined,
+    );
   }
   return count;
 }
@@ -107,6 +123,11 @@ export function textSink(write: (line: string) => void): TraceSink {
 }
 
 /** Every declared event, for `-trace help` and the manual. */
-export function eventCatalogue(): readonly { readonly component: string; readonly name: string; readonly text: string; readonly enabled: boolean }[] {
+export function eventCatalogue(): readonly {
+  readonly component: string;
+  readonly name: string;
+  readonly text: string;
+  readonly enabled: boolean;
+}[] {
   return catalogue;
 }

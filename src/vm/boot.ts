@@ -6,6 +6,7 @@ import { cpuFeatures } from '../cpu/x86/cpuid.ts';
 import type { BootInput } from '../machine/boot/boot-input.ts';
 import type { BootState } from '../machine/boot/boot-state.ts';
 import { loadKernel } from '../machine/boot/detect.ts';
+import { firmwareWrites } from '../machine/boot/power-on.ts';
 import { loadRom, type RomImage } from '../machine/boot/rom.ts';
 import { placeFirmwareTables } from '../machine/firmware-tables.ts';
 import type { PcBoard } from '../machine/pc.ts';
@@ -63,16 +64,17 @@ export function placeBootImages(images: BootImages, options: CompleteMachineOpti
     return;
   }
   board.openShadow();
+  for (const { space, address, sizeBytes, value } of firmwareWrites()) (space === 'port' ? board.bus.ports : board.bus.mmio).write(address, sizeBytes, value);
   const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);
   const { memory: map, rsdpAddress } = placeFirmwareTables(ram, {
-    ramBytes: options.ramBytes, cpuCount: options.cpuCount, hpet: options.machine.hpet,
+    ramBytes: options.ramBytes, cpuCount: options.cpuCount, hpet: options.machine.hpet, acpi: options.machine.acpi,
     serialPorts: Math.min(2, Math.max(1, options.serials.length)),
     identity: { uuid: options.uuid ?? '00000000-0000-0000-0000-000000000000', manufacturer: 'nandu', product: 'Standard PC (i440FX + PIIX, 1996)', version: 'pc-i440fx-7.2', serial: '' },
   });
   if (images.kernel === undefined) return;
   const input: BootInput = {
     kernel: images.kernel.bytes, kernelName: images.kernel.name, commandLine: options.append ?? '', modules: images.initrds,
-    memory: map, rsdpAddress: options.machine.acpi ? rsdpAddress : 0, longMode: cpuFeatures(options.cpu.model, longModeOverride(options)).has('lm'),
+    memory: map, rsdpAddress, longMode: cpuFeatures(options.cpu.model, longModeOverride(options)).has('lm'),
   };
   applyBootState(vcpu, loadKernel(ram, input));
 }

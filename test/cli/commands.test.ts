@@ -49,8 +49,10 @@ describe('nandu-system-x86_64', () => {
 
   test('devices and their properties', () => {
     assert.match(run('system', '-device', 'help').stdout, /^Misc devices:\nname "isa-debug-exit", bus ISA/m);
-    const expected = 'isa-debug-exit options:\n  iobase=<uint32>        -  (default: 1281)\n  iosize=<uint32>        -  (default: 2)\n';
-    assert.equal(run('system', '-device', 'isa-debug-exit,help').stdout, expected);
+    const rows = run('system', '-device', 'isa-debug-exit,help').stdout.split('\n');
+    assert.equal(rows[0], 'isa-debug-exit options:');
+    assert.match(rows[1]!, /^ {2}iobase=<uint32> {8}- .*\(default: 1281\)$/);
+    assert.match(rows[2]!, /^ {2}iosize=<uint32> {8}- .*\(default: 2\)$/);
   });
 
   test('an error is one line with the name of the program', () => {

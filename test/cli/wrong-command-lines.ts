@@ -91,7 +91,6 @@ export const WRONG_COMMAND_LINES: readonly WrongCommandLine[] = [
   quoting('-device isa-debug-exit,iobase=-1', "Parameter 'iobase' expects uint32_t"),
   quoting('-device {"driver":"isa-debug-exit","foo":1}', "Property 'isa-debug-exit.foo' not found"),
   quoting('-device {"driver":"isa-debug-exit","iobase":"x"}', "Parameter 'iobase' expects uint64"),
-  quoting('-device isa-debugcon', "Can't create debugcon device, empty char device"),
   quoting('-device isa-debugcon,chardev=nosuch', "Property 'isa-debugcon.chardev' can't find value 'nosuch'"),
   same('-device isa-debug-exit,id=a -device isa-debug-exit,id=a', "-device isa-debug-exit,id=a: Duplicate ID 'a' for device"),
   same('-bios /nonexistent/bios', "could not load PC BIOS '/nonexistent/bios'"),

@@ -155,7 +155,7 @@ export function encodeRow(row: Row, rng: Prng, context: EncodeContext, choices: 
 
   const registerOperand = row.operands.find(({ kind }) => REGISTER_FIELD.includes(kind));
   const rmOperand = row.operands.find(({ kind }) => RM_FIELD.includes(kind));
-  const reg = row.digit >= 0 ? row.digit | (rng.chance(10) ? 8 : 0) : chooseSpecialRegister(rng, context, registerOperand);
+  const reg = row.digit >= 0 ? row.digit | (bits === 64 && rng.chance(10) ? 8 : 0) : chooseSpecialRegister(rng, context, registerOperand);
   const isRegister = row.mod === 'register' || (row.mod === 'any' && rng.chance(choices.lock === true ? 0 : 45));
   let form: MemoryForm | undefined;
   let modrm: number[] = [];

@@ -23,14 +23,14 @@ const EXCLUDED: Readonly<Record<string, string>> = {
   ...reason('the host and the model differ in what they announce', 'cpuid xgetbv xsetbv'),
   ...reason('not deterministic', 'rdtsc rdtscp rdpmc rdrand rdseed rdpid'),
   ...reason("depends on the host's descriptor tables", 'lar lsl verr verw jmpf callf retf iret les lds lss lfs lgs sysret sysexit'),
-  ...reason('the kernel may emulate it (UMIP) or the hypervisor may intercept it', 'sgdt sidt sldt str smsw vmcall monitor mwait'),
+  ...reason('the kernel may emulate it (UMIP) or the hypervisor may intercept it', 'sgdt sidt sldt str smsw vmcall monitor mwait int1'),
   ...reason('changes state that the runner does not restore', 'wrfsbase wrgsbase'),
-  ...reason("stores addresses or the host's own set of components", 'xsave xsaveopt xsavec xsaves xrstor xrstors fnsave fsave fnstenv fstenv'),
+  ...reason("stores addresses or the host's own set of components", 'fxsave xsave xsaveopt xsavec xsaves xrstor xrstors fnsave fsave fnstenv fstenv'),
 };
 
 /** What always faults or traps here: rarely chosen, for it ends the program. */
 const ENDERS = new Set(`hlt cli sti in out ins outs movcr movdr lgdt lidt wrmsr rdmsr clts invd wbinvd invlpg lmsw lldt ltr swapgs invpcid clac stac
-  ud int3 int1`.split(/\s+/));
+  ud int3`.split(/\s+/));
 const ENDER_PERCENT = 12;
 
 function reason(why: string, names: string): Record<string, string> {
@@ -43,6 +43,9 @@ function isSegmentRow({ map, opcode, operands }: Row): boolean {
   if (map === 1 && (opcode & 0xf6) === 0xa0) return true; // of FS and GS
   return operands[0]?.kind === 'S';
 }
+
+/** PREFETCHW of a register is #UD on AMD and a NOP on Intel processors. */
+const withoutVendorForms = (row: Row): Row => (row.map === 1 && row.opcode === 0x0d ? { ...row, mod: 'memory' } : row);
 
 interface PoolEntry {
   readonly instruction: Instruction;
@@ -57,7 +60,7 @@ function buildPool(instructions: readonly Instruction[], hasFeature: (feature: s
       const { name, feature, rows } = instruction;
       if (EXCLUDED[name] !== undefined || (only !== undefined && !only.has(name)) || (feature !== '' && !hasFeature(feature))) return [];
       const is64 = ORACLE_MODES[mode].bits === 64;
-      const usable = rows.filter((row) => !(is64 ? row.no64 : row.only64) && !isSegmentRow(row));
+      const usable = rows.filter((row) => !(is64 ? row.no64 : row.only64) && !isSegmentRow(row)).map(withoutVendorForms);
       return usable.length === 0 ? [] : [{ instruction, rows: usable }];
     });
   const modes = Object.keys(ORACLE_MODES) as OracleMode[];

@@ -4,6 +4,7 @@
 import { RECORD } from '../ir/record.ts';
 import type { Lowering, Operand, Width } from '../ir/lowering.ts';
 import { OPS } from '../ir/op.ts';
+import '../ir/ops-vector.ts'; // the last link of the chain that declares every operation
 import { cpuOffset } from '../x86/state.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
@@ -346,6 +347,7 @@ const none = (...params: ValueType[]): FunctionType => ({ params, results: [] })
 const IMPORTS: Readonly<Record<string, FunctionType>> = {
   lookup: i32(),
   followJump: i32('i32'),
+  forgetRip: none(),
   deliverFault: none(),
   condition: i32('i32'),
   readMemory: { params: ['i64', 'i32'], results: ['i64'] },

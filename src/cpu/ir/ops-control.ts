@@ -55,6 +55,7 @@ export const STALE = op('stale', (m) => {
     m.pc();
     m.code.op(OP.i64_extend_i32_u);
   });
+  m.call('forgetRip');
   m.dispatchUncounted();
 });
 /** A string instruction that has not come to its end is executed again. */

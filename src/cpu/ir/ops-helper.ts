@@ -40,9 +40,18 @@ const fpuState = {
   frstor: FAULTS, fxsave: FAULTS, fxrstor: FAULTS, xsave: FAULTS, xrstor: FAULTS, xsaveopt: FAULTS, xsavec: FAULTS, ldmxcsr: FAULTS,
 } as const satisfies Record<string, boolean>;
 
-export const HELPERS: Readonly<Record<string, boolean>> = { ...table, ...system, ...fpuState };
+// assembly/vector.ts, vector-string.ts, crypto.ts; the MMX side of assembly/x87-control.ts
+// prettier-ignore
+const vector = {
+  mpsadbw: NO_FAULT, phminposuw: NO_FAULT, storeMasked: FAULTS, pcmpestri: NO_FAULT, pcmpestrm: NO_FAULT, pcmpistri: NO_FAULT,
+  pcmpistrm: NO_FAULT, aesenc: NO_FAULT, aesenclast: NO_FAULT, aesdec: NO_FAULT, aesdeclast: NO_FAULT, aesimc: NO_FAULT,
+  aeskeygenassist: NO_FAULT, pclmulqdq: NO_FAULT, sha1rnds4: NO_FAULT, sha1nexte: NO_FAULT, sha1msg1: NO_FAULT, sha1msg2: NO_FAULT,
+  sha256rnds2: NO_FAULT, sha256msg1: NO_FAULT, sha256msg2: NO_FAULT, mmxEnter: NO_FAULT, emms: NO_FAULT,
+} as const satisfies Record<string, boolean>;
 
-type HelperName = keyof typeof table | keyof typeof system | keyof typeof fpuState;
+export const HELPERS: Readonly<Record<string, boolean>> = { ...table, ...system, ...fpuState, ...vector };
+
+type HelperName = keyof typeof table | keyof typeof system | keyof typeof fpuState | keyof typeof vector;
 
 /** IR operation numbers of the helpers. */
 export const HELPER = Object.fromEntries(

@@ -22,14 +22,20 @@ const MSR = { CTS: 0x10, DSR: 0x20, RI: 0x40, DCD: 0x80, DELTA_CTS: 1, DELTA_DSR
 const TRIGGER_LEVELS = [1, 4, 8, 14] as const;
 
 export const uartState = defineState({
-  kind: 'uart16550', version: 1,
+  kind: 'uart16550',
+  version: 1,
   fields: {
-    ier: u8(0, IER.ALL), fcr: u8(), lcr: u8(3), mcr: u8(0, MCR.ALL), scr: u8(),
+    ier: u8(0, IER.ALL),
+    fcr: u8(),
+    lcr: u8(3),
+    mcr: u8(0, MCR.ALL),
+    scr: u8(),
     lsr: u8(LSR.THR_EMPTY | LSR.IDLE), // DATA, THR_EMPTY and IDLE are those of the FIFOs
     msr: u8(),
     divisor: u16(12),
     receiveBuffer: u8(), // the last byte read, which an empty register repeats
-    rx: fifo(FIFO_BYTES), tx: fifo(FIFO_BYTES),
+    rx: fifo(FIFO_BYTES),
+    tx: fifo(FIFO_BYTES),
     threPending: bool(), // the transmitter-empty interrupt was not yet acknowledged
     timeoutAt: nanoseconds(Infinity), // when bytes below the trigger level are reported
     timeout: bool(),
@@ -141,7 +147,8 @@ export class Uart16550 implements Device<UartState>, CharFrontEnd {
   /** Four character times without a byte or a read. */
   #armTimeout(): void {
     const { state } = this;
-    state.timeoutAt = this.#fifoEnabled && state.rx.length > 0 && !state.timeout ? this.#wires.timers.now() + 4 * this.#characterNs() : Infinity;
+    state.timeoutAt =
+      this.#fifoEnabled && state.rx.length > 0 && !state.timeout ? this.#wires.timers.now() + 4 * this.#characterNs() : Infinity;
     this.#timeoutAlarm.armAt(state.timeoutAt);
   }
 
@@ -270,8 +277,10 @@ export class Uart16550 implements Device<UartState>, CharFrontEnd {
     const { mcr } = this.state;
     if (!this.#loopback) return MSR.CTS | MSR.DSR | MSR.DCD;
     return (
-      ((mcr & MCR.RTS) !== 0 ? MSR.CTS : 0) | ((mcr & MCR.DTR) !== 0 ? MSR.DSR : 0) |
-      ((mcr & MCR.OUT1) !== 0 ? MSR.RI : 0) | ((mcr & MCR.OUT2) !== 0 ? MSR.DCD : 0)
+      ((mcr & MCR.RTS) !== 0 ? MSR.CTS : 0) |
+      ((mcr & MCR.DTR) !== 0 ? MSR.DSR : 0) |
+      ((mcr & MCR.OUT1) !== 0 ? MSR.RI : 0) |
+      ((mcr & MCR.OUT2) !== 0 ? MSR.DCD : 0)
     );
   }
 
@@ -285,11 +294,26 @@ export class Uart16550 implements Device<UartState>, CharFrontEnd {
 
 const divisor = (uart: Uart16550): boolean => (uart.state.lcr & LCR.DIVISOR) !== 0;
 
-// prettier-ignore
 export const uartRegisters = new RegisterFile<Uart16550>('uart16550', 1, [
-  { at: 0, name: 'DLL', when: divisor, read: (uart) => uart.state.divisor & 0xff, write: (uart, value) => { uart.state.divisor = (uart.state.divisor & 0xff00) | value; } },
+  {
+    at: 0,
+    name: 'DLL',
+    when: divisor,
+    read: (uart) => uart.state.divisor & 0xff,
+    write: (uart, value) => {
+      uart.state.divisor = (uart.state.divisor & 0xff00) | value;
+    },
+  },
   { at: 0, name: 'RBR/THR', read: (uart) => uart.popReceived(), write: (uart, value) => uart.transmit(value) },
-  { at: 1, name: 'DLM', when: divisor, read: (uart) => uart.state.divisor >> 8, write: (uart, value) => { uart.state.divisor = (uart.state.divisor & 0xff) | (value << 8); } },
+  {
+    at: 1,
+    name: 'DLM',
+    when: divisor,
+    read: (uart) => uart.state.divisor >> 8,
+    write: (uart, value) => {
+      uart.state.divisor = (uart.state.divisor & 0xff) | (value << 8);
+    },
+  },
   { at: 1, name: 'IER', field: 'ier', write: (uart, value) => uart.writeInterruptEnable(value) },
   { at: 2, name: 'IIR/FCR', read: (uart) => uart.readInterrupt(), write: (uart, value) => uart.writeFifoControl(value) },
   { at: 3, name: 'LCR', field: 'lcr', writable: 0xff },

@@ -7,12 +7,20 @@ import type { PciFunction } from '../../bus/pci-function.ts';
 import { RegisterFile } from '../../bus/register-file.ts';
 import type { Timer, Timers } from '../../ports/clock.ts';
 import type { IrqLine } from '../../ports/irq-line.ts';
-import { u16, u8, words } from '../../state/fields.ts';
+import { u16, u32, u8 } from '../../state/fields.ts';
 import { defineState } from '../../state/define-state.ts';
 import { Frequency } from '../timer/frequency.ts';
 import { trace } from './trace.ts';
 
-export const ACPI = { PM_BASE: 0x600, GPE0_BASE: 0xafe0, GPE0_BYTES: 4, SMI_COMMAND: 0xb2, ENABLE: 0xf1, DISABLE: 0xf0, SCI_IRQ: 9 } as const;
+export const ACPI = {
+  PM_BASE: 0x600,
+  GPE0_BASE: 0xafe0,
+  GPE0_BYTES: 4,
+  SMI_COMMAND: 0xb2,
+  ENABLE: 0xf1,
+  DISABLE: 0xf0,
+  SCI_IRQ: 9,
+} as const;
 const PM1 = { TIMER: 0x0001, GLOBAL: 0x0020, POWER_BUTTON: 0x0100, SLEEP_BUTTON: 0x0200, RTC: 0x0400, WAKE: 0x8000 } as const;
 const STATUS_W1C = PM1.TIMER | PM1.GLOBAL | PM1.POWER_BUTTON | PM1.SLEEP_BUTTON | PM1.RTC | PM1.WAKE;
 const ENABLES = PM1.TIMER | PM1.GLOBAL | PM1.POWER_BUTTON | PM1.SLEEP_BUTTON | PM1.RTC;
@@ -31,17 +39,40 @@ const PMREGMISC = 0x80;
 
 // QUIRK: the base of the PM block is set and enabled from reset on, as firmware would leave it.
 export const piix4Header = {
-  name: 'piix4-pm', vendorId: 0x8086, deviceId: 0x7113, revision: 3, classCode: 0x06_8000, subsystemVendorId: 0x1af4, subsystemId: 0x1100, interruptPin: 1,
-  initial: { 0x06: 0x80, 0x07: 0x02, 0x3c: ACPI.SCI_IRQ, [PMBASE]: (ACPI.PM_BASE & 0xff) | 1, [PMBASE + 1]: ACPI.PM_BASE >> 8, [PMREGMISC]: 1, 0x90: 0x01, 0x91: 0x07, 0xd2: 0x09 },
+  name: 'piix4-pm',
+  vendorId: 0x8086,
+  deviceId: 0x7113,
+  revision: 3,
+  classCode: 0x06_8000,
+  subsystemVendorId: 0x1af4,
+  subsystemId: 0x1100,
+  interruptPin: 1,
+  initial: {
+    0x06: 0x80,
+    0x07: 0x02,
+    0x3c: ACPI.SCI_IRQ,
+    [PMBASE]: (ACPI.PM_BASE & 0xff) | 1,
+    [PMBASE + 1]: ACPI.PM_BASE >> 8,
+    [PMREGMISC]: 1,
+    0x90: 0x01,
+    0x91: 0x07,
+    0xd2: 0x09,
+  },
   writable: { [PMBASE]: 0xc0, [PMBASE + 1]: 0xff, [PMREGMISC]: 1, 0x5b: 0x02, 0x90: 0xf0, 0x91: 0xff, 0xd2: 0x0f },
 } as const;
 
 export const acpiPmState = defineState({
-  kind: 'acpi-pm', version: 1,
+  kind: 'acpi-pm',
+  version: 1,
   fields: {
-    status: u16(), enable: u16(), control: u16(), smiCommand: u8(), smiStatus: u8(),
-    gpeStatus: u16(), gpeEnable: u16(),
-    timerHalf: words(1), // which half-turn of the timer the status bit is accounted for
+    status: u16(),
+    enable: u16(),
+    control: u16(),
+    smiCommand: u8(),
+    smiStatus: u8(),
+    gpeStatus: u16(),
+    gpeEnable: u16(),
+    timerHalf: u32(), // which half-turn of the timer the status bit is accounted for
   },
 });
 export type AcpiPmState = ReturnType<typeof acpiPmState.initial>;
@@ -61,26 +92,27 @@ export class AcpiPm implements Device<AcpiPmState> {
 
   constructor(wires: AcpiPmWires) {
     this.#wires = wires;
-    this.#overflow = wires.timers.createTimer(() => this.settle());
-    this.state.timerHalf[0] = this.#half();
+    this.#overflow = wires.timers.createTimer(() => {
+      this.#accountTimer();
+      this.settle();
+    });
+    this.state.timerHalf = this.#half();
   }
 
   reset(phase: ResetPhase): void {
     if (phase === 'enter') {
       this.state = acpiPmState.initial();
-      this.state.timerHalf[0] = this.#half();
+      this.state.timerHalf = this.#half();
     } else this.settle();
   }
 
   settle(): void {
-    this.#accountTimer();
     const { state } = this;
     const fixed = (state.status & state.enable & ENABLES) !== 0;
     const general = (state.gpeStatus & state.gpeEnable) !== 0;
     this.#wires.sci.set((state.control & CONTROL.SCI_ENABLE) !== 0 && (fixed || general));
     if ((state.enable & PM1.TIMER) !== 0 && (state.status & PM1.TIMER) === 0) {
-      const ticks = pmClock.ticks(this.#wires.timers.now());
-      this.#overflow.armAt(pmClock.nanoseconds((Math.floor(ticks / TIMER_HALF) + 1) * TIMER_HALF));
+      this.#overflow.armAt(pmClock.nanoseconds((state.timerHalf + 1) * TIMER_HALF));
     } else this.#overflow.disarm();
   }
 
@@ -90,8 +122,8 @@ export class AcpiPm implements Device<AcpiPmState> {
 
   #accountTimer(): void {
     const half = this.#half();
-    if (half === this.state.timerHalf[0]) return;
-    this.state.timerHalf[0] = half;
+    if (half === this.state.timerHalf) return;
+    this.state.timerHalf = half;
     this.state.status |= PM1.TIMER;
   }
 
@@ -109,6 +141,12 @@ export class AcpiPm implements Device<AcpiPmState> {
 
   readTimer(): number {
     return pmClock.ticks(this.#wires.timers.now()) % TIMER_MODULUS;
+  }
+
+  writeEnable(value: number): void {
+    this.#accountTimer();
+    this.state.enable = value & ENABLES;
+    this.settle();
   }
 
   readStatus(): number {
@@ -142,7 +180,7 @@ export class AcpiPm implements Device<AcpiPmState> {
 
 export const pm1Registers = new RegisterFile<AcpiPm>('acpi-pm', 2, [
   { at: 0, name: 'PM1_STATUS', read: (pm) => pm.readStatus(), write: (pm, value) => pm.clearStatus(value) },
-  { at: 2, name: 'PM1_ENABLE', field: 'enable', writable: ENABLES, after: (pm) => pm.settle() },
+  { at: 2, name: 'PM1_ENABLE', field: 'enable', write: (pm, value) => pm.writeEnable(value) },
   { at: 4, name: 'PM1_CONTROL', field: 'control', write: (pm, value) => pm.writeControl(value) },
   { at: 6, name: 'RESERVED', constant: 0 },
 ]);
@@ -152,7 +190,8 @@ const PM_BYTES = 64;
 
 /** The PM block: 16-bit registers and the 32-bit timer. Byte writes change half a register. */
 function readBlock(pm: AcpiPm, at: number, size: number): number {
-  if (at >= TIMER_OFFSET && at < TIMER_OFFSET + 4) return (pm.readTimer() >>> (8 * (at - TIMER_OFFSET))) & (size === 4 ? ~0 : (1 << (8 * size)) - 1);
+  if (at >= TIMER_OFFSET && at < TIMER_OFFSET + 4)
+    return (pm.readTimer() >>> (8 * (at - TIMER_OFFSET))) & (size === 4 ? ~0 : (1 << (8 * size)) - 1);
   if (at >= TIMER_OFFSET) return 0;
   const low = pm1Registers.read(pm, at & ~1);
   if (size === 4) return low | ((at & ~1) + 2 < TIMER_OFFSET ? pm1Registers.read(pm, (at & ~1) + 2) << 16 : 0);
@@ -172,12 +211,43 @@ function writeBlock(pm: AcpiPm, at: number, size: number, value: number): void {
   if (size === 4 && register + 2 < TIMER_OFFSET) pm1Registers.write(pm, register + 2, value >>> 16);
 }
 
-// prettier-ignore
 export const gpe0Registers = new RegisterFile<AcpiPm>('gpe0', 1, [
-  { at: 0, name: 'GPE0_STATUS_LOW',  read: (pm) => pm.state.gpeStatus & 0xff, write: (pm, value) => { pm.state.gpeStatus &= ~value; pm.settle(); } },
-  { at: 1, name: 'GPE0_STATUS_HIGH', read: (pm) => pm.state.gpeStatus >> 8,   write: (pm, value) => { pm.state.gpeStatus &= ~(value << 8); pm.settle(); } },
-  { at: 2, name: 'GPE0_ENABLE_LOW',  read: (pm) => pm.state.gpeEnable & 0xff, write: (pm, value) => { pm.state.gpeEnable = (pm.state.gpeEnable & 0xff00) | value; pm.settle(); } },
-  { at: 3, name: 'GPE0_ENABLE_HIGH', read: (pm) => pm.state.gpeEnable >> 8,   write: (pm, value) => { pm.state.gpeEnable = (pm.state.gpeEnable & 0xff) | (value << 8); pm.settle(); } },
+  {
+    at: 0,
+    name: 'GPE0_STATUS_LOW',
+    read: (pm) => pm.state.gpeStatus & 0xff,
+    write: (pm, value) => {
+      pm.state.gpeStatus &= ~value;
+      pm.settle();
+    },
+  },
+  {
+    at: 1,
+    name: 'GPE0_STATUS_HIGH',
+    read: (pm) => pm.state.gpeStatus >> 8,
+    write: (pm, value) => {
+      pm.state.gpeStatus &= ~(value << 8);
+      pm.settle();
+    },
+  },
+  {
+    at: 2,
+    name: 'GPE0_ENABLE_LOW',
+    read: (pm) => pm.state.gpeEnable & 0xff,
+    write: (pm, value) => {
+      pm.state.gpeEnable = (pm.state.gpeEnable & 0xff00) | value;
+      pm.settle();
+    },
+  },
+  {
+    at: 3,
+    name: 'GPE0_ENABLE_HIGH',
+    read: (pm) => pm.state.gpeEnable >> 8,
+    write: (pm, value) => {
+      pm.state.gpeEnable = (pm.state.gpeEnable & 0xff) | (value << 8);
+      pm.settle();
+    },
+  },
 ]);
 export const smiRegisters = new RegisterFile<AcpiPm>('smi-command', 1, [
   { at: 0, name: 'APM_CONTROL', field: 'smiCommand', write: (pm, value) => pm.writeSmiCommand(value) },
@@ -194,8 +264,14 @@ export function piix4Pm(bus: SystemBus, pci: PciBus, wires: AcpiPmWires): AcpiPm
   const pm = new AcpiPm(wires);
   const pciFunction = pci.add(1, 3, piix4Header);
   const block: Claim = bus.ports.claimUnmapped({
-    base: ACPI.PM_BASE, size: PM_BYTES, name: 'acpi-pm', widthMax: 4, priority: -1, registers: pm1Registers,
-    read: (at, size) => readBlock(pm, at, size), write: (at, size, value) => writeBlock(pm, at, size, value),
+    base: ACPI.PM_BASE,
+    size: PM_BYTES,
+    name: 'acpi-pm',
+    widthMax: 4,
+    priority: -1,
+    registers: pm1Registers,
+    read: (at, size) => readBlock(pm, at, size),
+    write: (at, size, value) => writeBlock(pm, at, size, value),
   });
   pciFunction.onConfig = () => {
     const base = pciFunction.u16(PMBASE) & 0xffc0;
@@ -204,12 +280,20 @@ export function piix4Pm(bus: SystemBus, pci: PciBus, wires: AcpiPmWires): AcpiPm
   };
   pciFunction.settle();
   bus.claimPorts({
-    base: ACPI.GPE0_BASE, size: ACPI.GPE0_BYTES, name: 'gpe0', registers: gpe0Registers,
-    read: (at) => gpe0Registers.read(pm, at), write: (at, _size, value) => gpe0Registers.write(pm, at, value),
+    base: ACPI.GPE0_BASE,
+    size: ACPI.GPE0_BYTES,
+    name: 'gpe0',
+    registers: gpe0Registers,
+    read: (at) => gpe0Registers.read(pm, at),
+    write: (at, _size, value) => gpe0Registers.write(pm, at, value),
   });
   bus.claimPorts({
-    base: ACPI.SMI_COMMAND, size: 2, name: 'smi-command', registers: smiRegisters,
-    read: (at) => smiRegisters.read(pm, at), write: (at, _size, value) => smiRegisters.write(pm, at, value),
+    base: ACPI.SMI_COMMAND,
+    size: 2,
+    name: 'smi-command',
+    registers: smiRegisters,
+    read: (at) => smiRegisters.read(pm, at),
+    write: (at, _size, value) => smiRegisters.write(pm, at, value),
   });
   return { pm, function: pciFunction };
 }

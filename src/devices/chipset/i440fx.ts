@@ -19,16 +19,29 @@ export interface PamRegion {
 }
 
 /** Start, size, register and shift of each part. */
-// prettier-ignore
 const PARTS = [
   { start: 0xf_0000, bytes: 0x1_0000, register: 0, shift: 4 },
-  ...Array.from({ length: 12 }, (_, index) => ({ start: 0xc_0000 + 0x4000 * index, bytes: 0x4000, register: 1 + (index >> 1), shift: (index & 1) * 4 })),
+  ...Array.from({ length: 12 }, (_, index) => ({
+    start: 0xc_0000 + 0x4000 * index,
+    bytes: 0x4000,
+    register: 1 + (index >> 1),
+    shift: (index & 1) * 4,
+  })),
 ];
 
 export const i440fxHeader = {
-  name: 'i440fx', vendorId: 0x8086, deviceId: 0x1237, revision: 2, classCode: 0x06_0000, subsystemVendorId: 0x1af4, subsystemId: 0x1100,
+  name: 'i440fx',
+  vendorId: 0x8086,
+  deviceId: 0x1237,
+  revision: 2,
+  classCode: 0x06_0000,
+  subsystemVendorId: 0x1af4,
+  subsystemId: 0x1100,
   initial: { [SMRAM]: 0x02 },
-  writable: { ...Object.fromEntries(Array.from({ length: PAM_COUNT }, (_, index) => [PAM0 + index, index === 0 ? 0x30 : 0x33])), [SMRAM]: 0x78 },
+  writable: {
+    ...Object.fromEntries(Array.from({ length: PAM_COUNT }, (_, index) => [PAM0 + index, index === 0 ? 0x30 : 0x33])),
+    [SMRAM]: 0x78,
+  },
 } as const;
 
 export interface I440fxWires {

@@ -14,10 +14,36 @@ export const trace = defineEvents('fw-cfg', {
 
 const PORT = { SELECTOR: 0x510, DATA: 0x511, DMA: 0x514 } as const;
 export const KEY = {
-  SIGNATURE: 0x00, ID: 0x01, UUID: 0x02, RAM_SIZE: 0x03, NOGRAPHIC: 0x04, NB_CPUS: 0x05, MACHINE_ID: 0x06, KERNEL_ADDR: 0x07, KERNEL_SIZE: 0x08,
-  KERNEL_CMDLINE: 0x09, INITRD_ADDR: 0x0a, INITRD_SIZE: 0x0b, BOOT_DEVICE: 0x0c, NUMA: 0x0d, BOOT_MENU: 0x0e, MAX_CPUS: 0x0f, KERNEL_ENTRY: 0x10,
-  KERNEL_DATA: 0x11, INITRD_DATA: 0x12, CMDLINE_ADDR: 0x13, CMDLINE_SIZE: 0x14, CMDLINE_DATA: 0x15, SETUP_ADDR: 0x16, SETUP_SIZE: 0x17, SETUP_DATA: 0x18,
-  FILE_DIR: 0x19, FILE_FIRST: 0x20, X86_IRQ0_OVERRIDE: 0x8002, X86_E820: 0x8003, X86_HPET: 0x8004,
+  SIGNATURE: 0x00,
+  ID: 0x01,
+  UUID: 0x02,
+  RAM_SIZE: 0x03,
+  NOGRAPHIC: 0x04,
+  NB_CPUS: 0x05,
+  MACHINE_ID: 0x06,
+  KERNEL_ADDR: 0x07,
+  KERNEL_SIZE: 0x08,
+  KERNEL_CMDLINE: 0x09,
+  INITRD_ADDR: 0x0a,
+  INITRD_SIZE: 0x0b,
+  BOOT_DEVICE: 0x0c,
+  NUMA: 0x0d,
+  BOOT_MENU: 0x0e,
+  MAX_CPUS: 0x0f,
+  KERNEL_ENTRY: 0x10,
+  KERNEL_DATA: 0x11,
+  INITRD_DATA: 0x12,
+  CMDLINE_ADDR: 0x13,
+  CMDLINE_SIZE: 0x14,
+  CMDLINE_DATA: 0x15,
+  SETUP_ADDR: 0x16,
+  SETUP_SIZE: 0x17,
+  SETUP_DATA: 0x18,
+  FILE_DIR: 0x19,
+  FILE_FIRST: 0x20,
+  X86_IRQ0_OVERRIDE: 0x8002,
+  X86_E820: 0x8003,
+  X86_HPET: 0x8004,
 } as const;
 const ID = { TRADITIONAL: 1, DMA: 2 } as const;
 const DMA = { ERROR: 1, READ: 2, SKIP: 4, SELECT: 8, WRITE: 16 } as const;
@@ -31,7 +57,8 @@ const DMA_BYTES_MAX = 0x4000_0000;
 export type FwCfgContent = Uint8Array | (() => Uint8Array);
 
 export const fwCfgState = defineState({
-  kind: 'fw-cfg', version: 1,
+  kind: 'fw-cfg',
+  version: 1,
   fields: { key: u16(), offset: u32(), dmaHigh: u32() },
 });
 export type FwCfgState = ReturnType<typeof fwCfgState.initial>;
@@ -166,15 +193,37 @@ const NOTHING = new Uint8Array(0);
 export function isaFwCfg(bus: SystemBus, wires: FwCfgWires): FwCfg {
   const fwCfg = new FwCfg(wires);
   bus.claimPorts({
-    base: PORT.SELECTOR, size: 2, name: 'fw-cfg', widthMax: 2, registers: { offsets: [{ at: 0, name: 'SELECTOR' }, { at: 1, name: 'DATA' }] },
+    base: PORT.SELECTOR,
+    size: 2,
+    name: 'fw-cfg',
+    widthMax: 2,
+    registers: {
+      offsets: [
+        { at: 0, name: 'SELECTOR' },
+        { at: 1, name: 'DATA' },
+      ],
+    },
     read: (at, size) => (size === 1 && at === 1 ? fwCfg.readByte() : 0),
-    write: (at, size, value) => { if (at === 0 && size === 2) fwCfg.select(value); },
+    write: (at, size, value) => {
+      if (at === 0 && size === 2) fwCfg.select(value);
+    },
   });
   if (wires.memory === undefined) return fwCfg;
   bus.claimPorts({
-    base: PORT.DMA, size: 8, name: 'fw-cfg-dma', widthMax: 4, registers: { offsets: [{ at: 0, name: 'DMA_HIGH' }, { at: 4, name: 'DMA_LOW' }] },
+    base: PORT.DMA,
+    size: 8,
+    name: 'fw-cfg-dma',
+    widthMax: 4,
+    registers: {
+      offsets: [
+        { at: 0, name: 'DMA_HIGH' },
+        { at: 4, name: 'DMA_LOW' },
+      ],
+    },
     read: (at, size) => readSignature(at, size),
-    write: (at, size, value) => { if (size === 4 && (at & 3) === 0) fwCfg.writeDma(at === 4, value); },
+    write: (at, size, value) => {
+      if (size === 4 && (at & 3) === 0) fwCfg.writeDma(at === 4, value);
+    },
   });
   return fwCfg;
 }

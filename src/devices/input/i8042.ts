@@ -16,15 +16,31 @@ const STATUS = { OUTPUT_FULL: 1, SYSTEM: 4, COMMAND: 8, UNLOCKED: 0x10, MOUSE: 0
 const CONFIG = { KEYBOARD_IRQ: 1, MOUSE_IRQ: 2, SYSTEM: 4, KEYBOARD_OFF: 0x10, MOUSE_OFF: 0x20, TRANSLATE: 0x40 } as const;
 const OUTPUT = { NOT_RESET: 1, A20: 2, KEYBOARD_IRQ: 0x10, MOUSE_IRQ: 0x20 } as const;
 const COMMAND = {
-  READ_RAM: 0x20, WRITE_RAM: 0x60, MOUSE_OFF: 0xa7, MOUSE_ON: 0xa8, TEST_MOUSE: 0xa9, SELF_TEST: 0xaa, TEST_KEYBOARD: 0xab, KEYBOARD_OFF: 0xad,
-  KEYBOARD_ON: 0xae, READ_INPUT: 0xc0, READ_OUTPUT: 0xd0, WRITE_OUTPUT: 0xd1, KEYBOARD_LOOP: 0xd2, MOUSE_LOOP: 0xd3, MOUSE: 0xd4,
-  A20_OFF: 0xdd, A20_ON: 0xdf, PULSE: 0xf0,
+  READ_RAM: 0x20,
+  WRITE_RAM: 0x60,
+  MOUSE_OFF: 0xa7,
+  MOUSE_ON: 0xa8,
+  TEST_MOUSE: 0xa9,
+  SELF_TEST: 0xaa,
+  TEST_KEYBOARD: 0xab,
+  KEYBOARD_OFF: 0xad,
+  KEYBOARD_ON: 0xae,
+  READ_INPUT: 0xc0,
+  READ_OUTPUT: 0xd0,
+  WRITE_OUTPUT: 0xd1,
+  KEYBOARD_LOOP: 0xd2,
+  MOUSE_LOOP: 0xd3,
+  MOUSE: 0xd4,
+  A20_OFF: 0xdd,
+  A20_ON: 0xdf,
+  PULSE: 0xf0,
 } as const;
 const RAM_BYTES = 32;
 const BREAK_PREFIX = 0xf0;
 
 export const i8042State = defineState({
-  kind: 'i8042', version: 1,
+  kind: 'i8042',
+  version: 1,
   fields: {
     ram: bytes(RAM_BYTES, [CONFIG.KEYBOARD_IRQ | CONFIG.MOUSE_IRQ | CONFIG.SYSTEM | CONFIG.TRANSLATE]), // byte 0 is the configuration
     outputPort: u8(OUTPUT.NOT_RESET | OUTPUT.A20),
@@ -65,7 +81,9 @@ export class I8042 implements Device<I8042State> {
   settle(): void {
     const { state } = this;
     this.#wires.a20.set((state.outputPort & OUTPUT.A20) !== 0);
-    this.#wires.keyboardIrq.set((state.source === 'keyboard' || state.source === 'controller') && (this.#config & CONFIG.KEYBOARD_IRQ) !== 0);
+    this.#wires.keyboardIrq.set(
+      (state.source === 'keyboard' || state.source === 'controller') && (this.#config & CONFIG.KEYBOARD_IRQ) !== 0,
+    );
     this.#wires.mouseIrq.set(state.source === 'mouse' && (this.#config & CONFIG.MOUSE_IRQ) !== 0);
   }
 
@@ -113,7 +131,9 @@ export class I8042 implements Device<I8042State> {
   readStatus(): number {
     const { state } = this;
     const full = state.source === 'none' ? 0 : STATUS.OUTPUT_FULL | (state.source === 'mouse' ? STATUS.MOUSE : 0);
-    return full | ((this.#config & CONFIG.SYSTEM) !== 0 ? STATUS.SYSTEM : 0) | (state.lastWasCommand ? STATUS.COMMAND : 0) | STATUS.UNLOCKED;
+    return (
+      full | ((this.#config & CONFIG.SYSTEM) !== 0 ? STATUS.SYSTEM : 0) | (state.lastWasCommand ? STATUS.COMMAND : 0) | STATUS.UNLOCKED
+    );
   }
 
   readData(): number {
@@ -171,26 +191,36 @@ export class I8042 implements Device<I8042State> {
   #operate(value: number): void {
     const { state } = this;
     switch (value) {
-      case COMMAND.MOUSE_OFF: return this.#setConfig(this.#config | CONFIG.MOUSE_OFF);
-      case COMMAND.MOUSE_ON: return this.#setConfig(this.#config & ~CONFIG.MOUSE_OFF);
-      case COMMAND.KEYBOARD_OFF: return this.#setConfig(this.#config | CONFIG.KEYBOARD_OFF);
-      case COMMAND.KEYBOARD_ON: return this.#setConfig(this.#config & ~CONFIG.KEYBOARD_OFF);
+      case COMMAND.MOUSE_OFF:
+        return this.#setConfig(this.#config | CONFIG.MOUSE_OFF);
+      case COMMAND.MOUSE_ON:
+        return this.#setConfig(this.#config & ~CONFIG.MOUSE_OFF);
+      case COMMAND.KEYBOARD_OFF:
+        return this.#setConfig(this.#config | CONFIG.KEYBOARD_OFF);
+      case COMMAND.KEYBOARD_ON:
+        return this.#setConfig(this.#config & ~CONFIG.KEYBOARD_OFF);
       case COMMAND.TEST_MOUSE:
-      case COMMAND.TEST_KEYBOARD: return this.#put('controller', 0);
+      case COMMAND.TEST_KEYBOARD:
+        return this.#put('controller', 0);
       case COMMAND.SELF_TEST:
         state.ram[0] = this.#config | CONFIG.SYSTEM;
         return this.#put('controller', 0x55);
-      case COMMAND.READ_INPUT: return this.#put('controller', 0x80);
-      case COMMAND.READ_OUTPUT: return this.#put('controller', this.#outputPort());
+      case COMMAND.READ_INPUT:
+        return this.#put('controller', 0x80);
+      case COMMAND.READ_OUTPUT:
+        return this.#put('controller', this.#outputPort());
       case COMMAND.WRITE_OUTPUT:
       case COMMAND.KEYBOARD_LOOP:
       case COMMAND.MOUSE_LOOP:
       case COMMAND.MOUSE:
         state.command = value;
         return undefined;
-      case COMMAND.A20_OFF: return this.#writeOutputPort(state.outputPort & ~OUTPUT.A20);
-      case COMMAND.A20_ON: return this.#writeOutputPort(state.outputPort | OUTPUT.A20);
-      default: return undefined;
+      case COMMAND.A20_OFF:
+        return this.#writeOutputPort(state.outputPort & ~OUTPUT.A20);
+      case COMMAND.A20_ON:
+        return this.#writeOutputPort(state.outputPort | OUTPUT.A20);
+      default:
+        return undefined;
     }
   }
 
@@ -205,7 +235,12 @@ export const dataRegisters = new RegisterFile<I8042>('i8042-data', 1, [
   { at: 0, name: 'DATA', read: (controller) => controller.readData(), write: (controller, value) => controller.writeData(value) },
 ]);
 export const commandRegisters = new RegisterFile<I8042>('i8042-command', 1, [
-  { at: 0, name: 'STATUS/COMMAND', read: (controller) => controller.readStatus(), write: (controller, value) => controller.writeCommand(value) },
+  {
+    at: 0,
+    name: 'STATUS/COMMAND',
+    read: (controller) => controller.readStatus(),
+    write: (controller, value) => controller.writeCommand(value),
+  },
 ]);
 
 export interface Ps2Parts {
@@ -220,12 +255,20 @@ export function isaPs2(bus: IsaBus, { a20, reset }: Pick<I8042Wires, 'a20' | 're
   const mouse = new Ps2Mouse();
   const controller = new I8042({ keyboardIrq: bus.irq(1), mouseIrq: bus.irq(12), a20, reset, keyboard, mouse });
   bus.claimPorts({
-    base: 0x60, size: 1, name: 'i8042-data', registers: dataRegisters,
-    read: (at) => dataRegisters.read(controller, at), write: (at, _size, value) => dataRegisters.write(controller, at, value),
+    base: 0x60,
+    size: 1,
+    name: 'i8042-data',
+    registers: dataRegisters,
+    read: (at) => dataRegisters.read(controller, at),
+    write: (at, _size, value) => dataRegisters.write(controller, at, value),
   });
   bus.claimPorts({
-    base: 0x64, size: 1, name: 'i8042-command', registers: commandRegisters,
-    read: (at) => commandRegisters.read(controller, at), write: (at, _size, value) => commandRegisters.write(controller, at, value),
+    base: 0x64,
+    size: 1,
+    name: 'i8042-command',
+    registers: commandRegisters,
+    read: (at) => commandRegisters.read(controller, at),
+    write: (at, _size, value) => commandRegisters.write(controller, at, value),
   });
   return { controller, keyboard, mouse };
 }

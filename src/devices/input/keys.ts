@@ -23,7 +23,8 @@ num_lock 45 77, scroll_lock 46 7e, kp_7 47 6c, kp_8 48 75, kp_9 49 7d, kp_subtra
 kp_add 4e 79, kp_1 4f 69, kp_2 50 72, kp_3 51 7a, kp_0 52 70, kp_decimal 53 71, sysrq 54 84, less 56 61, f11 57 78, f12 58 07`;
 const EXTENDED = `
 kp_enter 1c 5a, ctrl_r 1d 14, kp_divide 35 4a, print 37 7c, alt_r 38 11, home 47 6c, up 48 75, pgup 49 7d, left 4b 6b, right 4d 74,
-end 4f 69, down 50 72, pgdn 51 7a, insert 52 70, delete 53 71, meta_l 5b 1f, meta_r 5c 27, menu 5d 2f, power 5e 37, sleep 5f 3f, wake 63 5e`;
+end 4f 69, down 50 72, pgdn 51 7a, insert 52 70, delete 53 71, meta_l 5b 1f, meta_r 5c 27, menu 5d 2f, power 5e 37,
+sleep 5f 3f, wake 63 5e`;
 
 function parseRows(rows: string, extended: boolean): Key[] {
   return rows.split(',').map((row) => {

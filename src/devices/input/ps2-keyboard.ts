@@ -11,15 +11,29 @@ const QUEUE_BYTES = 64;
 /** Keys are refused when less is left, so that answers to commands always fit. */
 const RESERVED_BYTES = 16;
 const COMMAND = {
-  LEDS: 0xed, ECHO: 0xee, SCAN_SET: 0xf0, IDENTIFY: 0xf2, RATE: 0xf3, ENABLE: 0xf4, DISABLE: 0xf5, DEFAULTS: 0xf6, RESEND: 0xfe, RESET: 0xff,
+  LEDS: 0xed,
+  ECHO: 0xee,
+  SCAN_SET: 0xf0,
+  IDENTIFY: 0xf2,
+  RATE: 0xf3,
+  ENABLE: 0xf4,
+  DISABLE: 0xf5,
+  DEFAULTS: 0xf6,
+  RESEND: 0xfe,
+  RESET: 0xff,
 } as const;
 const IDENTITY = [0xab, 0x83] as const;
 const DEFAULT_RATE = 0x2b;
 
 export const ps2KeyboardState = defineState({
-  kind: 'ps2-keyboard', version: 1,
+  kind: 'ps2-keyboard',
+  version: 1,
   fields: {
-    queue: fifo(QUEUE_BYTES), scanning: bool(true), scanSet: u8(2, 3), leds: u8(0, 7), rate: u8(DEFAULT_RATE),
+    queue: fifo(QUEUE_BYTES),
+    scanning: bool(true),
+    scanSet: u8(2, 3),
+    leds: u8(0, 7),
+    rate: u8(DEFAULT_RATE),
     command: u8(), // the command whose parameter comes next, 0: none
     last: u8(),
   },

@@ -8,20 +8,48 @@ import { trace } from './trace.ts';
 const QUEUE_BYTES = 64;
 const RESERVED_BYTES = 16;
 const COMMAND = {
-  SCALE_1: 0xe6, SCALE_2: 0xe7, RESOLUTION: 0xe8, STATUS: 0xe9, STREAM: 0xea, READ: 0xeb, UNWRAP: 0xec, WRAP: 0xee, REMOTE: 0xf0,
-  IDENTIFY: 0xf2, RATE: 0xf3, ENABLE: 0xf4, DISABLE: 0xf5, DEFAULTS: 0xf6, RESEND: 0xfe, RESET: 0xff,
+  SCALE_1: 0xe6,
+  SCALE_2: 0xe7,
+  RESOLUTION: 0xe8,
+  STATUS: 0xe9,
+  STREAM: 0xea,
+  READ: 0xeb,
+  UNWRAP: 0xec,
+  WRAP: 0xee,
+  REMOTE: 0xf0,
+  IDENTIFY: 0xf2,
+  RATE: 0xf3,
+  ENABLE: 0xf4,
+  DISABLE: 0xf5,
+  DEFAULTS: 0xf6,
+  RESEND: 0xfe,
+  RESET: 0xff,
 } as const;
 export const BUTTON = { LEFT: 1, RIGHT: 2, MIDDLE: 4, SIDE: 8, EXTRA: 16 } as const;
 /** Far movements are dropped rather than played back for minutes. */
 const MOVE_MAX = 4096;
 
 export const ps2MouseState = defineState({
-  kind: 'ps2-mouse', version: 1,
+  kind: 'ps2-mouse',
+  version: 1,
   fields: {
-    queue: fifo(QUEUE_BYTES), identity: u8(0, 4), reporting: bool(), remote: bool(), wrap: bool(), scaled: bool(),
-    resolution: u8(2), rate: u8(100), rate1: u8(), rate2: u8(), // the two sample rates set before, a knock that changes the identity
-    command: u8(), last: u8(),
-    dx: i32(), dy: i32(), dz: i32(), buttons: u8(0, 31), reported: u8(0, 31),
+    queue: fifo(QUEUE_BYTES),
+    identity: u8(0, 4),
+    reporting: bool(),
+    remote: bool(),
+    wrap: bool(),
+    scaled: bool(),
+    resolution: u8(2),
+    rate: u8(100),
+    rate1: u8(),
+    rate2: u8(), // the two sample rates set before, a knock that changes the identity
+    command: u8(),
+    last: u8(),
+    dx: i32(),
+    dy: i32(),
+    dz: i32(),
+    buttons: u8(0, 31),
+    reported: u8(0, 31),
   },
 });
 export type Ps2MouseState = ReturnType<typeof ps2MouseState.initial>;
@@ -64,7 +92,8 @@ export class Ps2Mouse implements Device<Ps2MouseState>, Ps2Device {
   #stream(): void {
     const { state } = this;
     if (!state.reporting || state.remote) return;
-    while (state.queue.room >= RESERVED_BYTES && (state.dx !== 0 || state.dy !== 0 || state.dz !== 0 || state.buttons !== state.reported)) this.#packet();
+    while (state.queue.room >= RESERVED_BYTES && (state.dx !== 0 || state.dy !== 0 || state.dz !== 0 || state.buttons !== state.reported))
+      this.#packet();
   }
 
   #packet(): void {
@@ -117,7 +146,13 @@ export class Ps2Mouse implements Device<Ps2MouseState>, Ps2Device {
       this.#answer(ACK, SELF_TEST_PASSED, 0);
       return;
     }
-    if (value < COMMAND.SCALE_1 || value === 0xed || value === 0xef || value === 0xf1 || (value > COMMAND.DEFAULTS && value < COMMAND.RESEND)) {
+    if (
+      value < COMMAND.SCALE_1 ||
+      value === 0xed ||
+      value === 0xef ||
+      value === 0xf1 ||
+      (value > COMMAND.DEFAULTS && value < COMMAND.RESEND)
+    ) {
       this.#answer(RESEND);
       return;
     }

@@ -11,19 +11,37 @@ const ICW1 = { ICW4: 0x01, SINGLE: 0x02, LEVEL: 0x08, INITIALIZE: 0x10 } as cons
 const ICW4 = { AUTO_EOI: 0x02, FULLY_NESTED: 0x10 } as const;
 const OCW3 = { SELECT: 0x08, READ_ISR: 0x01, READ: 0x02, POLL: 0x04, SPECIAL_MASK: 0x20, SET_SPECIAL_MASK: 0x40 } as const;
 /** OCW2 commands: bits 7..5 (R, SL, EOI). */
-const OCW2 = { CLEAR_ROTATE_AUTO: 0, EOI: 1, SPECIFIC_EOI: 3, SET_ROTATE_AUTO: 4, ROTATE_EOI: 5, SET_PRIORITY: 6, ROTATE_SPECIFIC_EOI: 7 } as const;
+const OCW2 = {
+  CLEAR_ROTATE_AUTO: 0,
+  EOI: 1,
+  SPECIFIC_EOI: 3,
+  SET_ROTATE_AUTO: 4,
+  ROTATE_EOI: 5,
+  SET_PRIORITY: 6,
+  ROTATE_SPECIFIC_EOI: 7,
+} as const;
 const NONE = 8;
 const SPURIOUS = 7;
 
 export const i8259State = defineState({
-  kind: 'i8259', version: 1,
+  kind: 'i8259',
+  version: 1,
   fields: {
-    irr: u8(), imr: u8(), isr: u8(), elcr: u8(),
+    irr: u8(),
+    imr: u8(),
+    isr: u8(),
+    elcr: u8(),
     inputs: u8(), // levels of the request pins, to see edges
-    icw1: u8(), icw2: u8(), icw3: u8(), icw4: u8(),
+    icw1: u8(),
+    icw2: u8(),
+    icw3: u8(),
+    icw4: u8(),
     initStep: u8(0, 3), // the initialisation word expected at the odd port: 0 none, 1 ICW2, 2 ICW3, 3 ICW4
     lowest: u8(7, 7), // the request with the lowest priority
-    readIsr: bool(), poll: bool(), specialMask: bool(), rotateOnAutoEoi: bool(),
+    readIsr: bool(),
+    poll: bool(),
+    specialMask: bool(),
+    rotateOnAutoEoi: bool(),
   },
 });
 export type I8259State = ReturnType<typeof i8259State.initial>;
@@ -66,7 +84,7 @@ export class I8259 implements Device<I8259State> {
     if (level === before) return;
     state.inputs ^= bit;
     if (level) state.irr |= bit;
-    else if ((this.#levels & bit) !== 0) state.irr &= ~bit;
+    else if (((this.#levels | (1 << this.#wires.cascade)) & bit) !== 0) state.irr &= ~bit; // the second chip withdrew its request
     this.settle();
   }
 

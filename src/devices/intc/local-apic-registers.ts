@@ -8,8 +8,10 @@ const bank = (at: number, name: string, read: (apic: LocalApic, index: number) =
   Array.from({ length: 8 }, (_, index) => ({ at: at + 16 * index, name: `${name}${index}`, read: (apic: LocalApic) => read(apic, index) }));
 
 const lvt = (name: string, index: number): RegisterRow<LocalApic> => ({
-  at: REG.LVT_TIMER + 16 * index, name,
-  read: (apic) => apic.state.lvt[index]!, write: (apic, value) => apic.writeLvt(index, value),
+  at: REG.LVT_TIMER + 16 * index,
+  name,
+  read: (apic) => apic.state.lvt[index]!,
+  write: (apic, value) => apic.writeLvt(index, value),
 });
 
 function writeErrorStatus(apic: LocalApic): void {
@@ -17,28 +19,68 @@ function writeErrorStatus(apic: LocalApic): void {
   apic.state.esrPending = 0;
 }
 
-// prettier-ignore
 export const localApicRegisters = new RegisterFile<LocalApic>('local-apic', 4, [
-  { at: REG.ID,      name: 'ID', read: (apic) => (apic.x2apic ? apic.state.id : apic.state.id * 0x100_0000), write: (apic, value) => { apic.state.id = value >>> 24; } },
+  {
+    at: REG.ID,
+    name: 'ID',
+    read: (apic) => (apic.x2apic ? apic.state.id : apic.state.id * 0x100_0000),
+    write: (apic, value) => {
+      apic.state.id = value >>> 24;
+    },
+  },
   { at: REG.VERSION, name: 'VERSION', constant: VERSION },
-  { at: REG.TPR,     name: 'TPR', read: (apic) => apic.state.tpr, write: (apic, value) => apic.setTaskPriority(value) },
-  { at: REG.APR,     name: 'APR', constant: 0 },
-  { at: REG.PPR,     name: 'PPR', read: (apic) => apic.processorPriority },
-  { at: REG.EOI,     name: 'EOI', read: () => 0, write: (apic) => apic.endOfInterrupt() },
-  { at: REG.RRD,     name: 'RRD', constant: 0 },
-  { at: REG.LDR,     name: 'LDR', read: (apic) => apic.logicalId, write: (apic, value) => { apic.state.ldr = (value & 0xff00_0000) >>> 0; } },
-  { at: REG.DFR,     name: 'DFR', field: 'dfr', write: (apic, value) => { apic.state.dfr = (value | 0x0fff_ffff) >>> 0; } },
-  { at: REG.SVR,     name: 'SVR', field: 'svr', write: (apic, value) => apic.writeSpurious(value) },
+  { at: REG.TPR, name: 'TPR', read: (apic) => apic.state.tpr, write: (apic, value) => apic.setTaskPriority(value) },
+  { at: REG.APR, name: 'APR', constant: 0 },
+  { at: REG.PPR, name: 'PPR', read: (apic) => apic.processorPriority },
+  { at: REG.EOI, name: 'EOI', read: () => 0, write: (apic) => apic.endOfInterrupt() },
+  { at: REG.RRD, name: 'RRD', constant: 0 },
+  {
+    at: REG.LDR,
+    name: 'LDR',
+    read: (apic) => apic.logicalId,
+    write: (apic, value) => {
+      apic.state.ldr = (value & 0xff00_0000) >>> 0;
+    },
+  },
+  {
+    at: REG.DFR,
+    name: 'DFR',
+    field: 'dfr',
+    write: (apic, value) => {
+      apic.state.dfr = (value | 0x0fff_ffff) >>> 0;
+    },
+  },
+  { at: REG.SVR, name: 'SVR', field: 'svr', write: (apic, value) => apic.writeSpurious(value) },
   ...bank(REG.ISR, 'ISR', (apic, index) => apic.state.isr[index]!),
   ...bank(REG.TMR, 'TMR', (apic, index) => apic.state.tmr[index]!),
   ...bank(REG.IRR, 'IRR', (apic, index) => apic.state.irr[index]!),
-  { at: REG.ESR,     name: 'ESR', field: 'esr', write: writeErrorStatus },
-  { at: REG.ICR,     name: 'ICR', field: 'icr', write: (apic, value) => { apic.state.icr = value & ICR.WRITABLE; apic.sendCommand(apic.state.icr, apic.state.icrHigh >>> 24); } },
-  { at: REG.ICR_HIGH, name: 'ICR_HIGH', field: 'icrHigh', write: (apic, value) => { apic.state.icrHigh = (value & 0xff00_0000) >>> 0; } },
-  lvt('LVT_TIMER', 0), lvt('LVT_THERMAL', 1), lvt('LVT_PERFORMANCE', 2), lvt('LVT_LINT0', 3), lvt('LVT_LINT1', 4), lvt('LVT_ERROR', 5),
+  { at: REG.ESR, name: 'ESR', field: 'esr', write: writeErrorStatus },
+  {
+    at: REG.ICR,
+    name: 'ICR',
+    field: 'icr',
+    write: (apic, value) => {
+      apic.state.icr = value & ICR.WRITABLE;
+      apic.sendCommand(apic.state.icr, apic.state.icrHigh >>> 24);
+    },
+  },
+  {
+    at: REG.ICR_HIGH,
+    name: 'ICR_HIGH',
+    field: 'icrHigh',
+    write: (apic, value) => {
+      apic.state.icrHigh = (value & 0xff00_0000) >>> 0;
+    },
+  },
+  lvt('LVT_TIMER', 0),
+  lvt('LVT_THERMAL', 1),
+  lvt('LVT_PERFORMANCE', 2),
+  lvt('LVT_LINT0', 3),
+  lvt('LVT_LINT1', 4),
+  lvt('LVT_ERROR', 5),
   { at: REG.TIMER_INITIAL, name: 'TIMER_INITIAL', field: 'timerInitial', write: (apic, value) => apic.writeTimerInitial(value) },
   { at: REG.TIMER_CURRENT, name: 'TIMER_CURRENT', read: (apic) => apic.timerCurrent() },
-  { at: REG.TIMER_DIVIDE,  name: 'TIMER_DIVIDE', field: 'timerDivide', write: (apic, value) => apic.writeTimerDivide(value) },
+  { at: REG.TIMER_DIVIDE, name: 'TIMER_DIVIDE', field: 'timerDivide', write: (apic, value) => apic.writeTimerDivide(value) },
 ]);
 
 const PAGE_BYTES = 4096;

@@ -38,8 +38,7 @@ export const localApicState = defineState({
     icr: u32(), icrHigh: u32(),
     lvt: words(LVT_COUNT, LVT_MASKED),
     timerInitial: u32(), timerDivide: u8(0, 0xb),
-    timerStart: nanoseconds(), // when the running count began
-    timerTick: nanoseconds(Infinity), // when it next reaches zero, on its own grid
+    timerTick: nanoseconds(Infinity), // when the count next reaches zero, on its own grid
     deadlineLow: u32(), deadlineHigh: u32(), // IA32_TSC_DEADLINE
     lint0: bool(), lint1: bool(),
     ticks: count(), // timer interrupts raised, for `info lapic`

@@ -291,7 +291,6 @@ export class LocalApic implements Device<LocalApicState> {
     const { state } = this;
     const now = this.wires.timers.now();
     state.timerInitial = value;
-    state.timerStart = now;
     state.timerTick = value === 0 ? Infinity : now + value * this.#divider;
     this.#armTimer();
   }
@@ -304,16 +303,17 @@ export class LocalApic implements Device<LocalApicState> {
     if (left === 0 || this.#timerMode === TIMER_MODE.TSC_DEADLINE) return;
     const now = this.wires.timers.now();
     state.timerTick = now + left * this.#divider;
-    state.timerStart = state.timerTick - state.timerInitial * this.#divider;
     this.#armTimer();
   }
 
   timerCurrent(): number {
-    const { state } = this;
-    if (state.timerInitial === 0 || this.#timerMode === TIMER_MODE.TSC_DEADLINE) return 0;
-    const counted = Math.floor((this.wires.timers.now() - state.timerStart) / this.#divider);
-    if (this.#timerMode === TIMER_MODE.PERIODIC) return state.timerInitial - (counted % state.timerInitial);
-    return Math.min(state.timerInitial, Math.max(0, state.timerInitial - counted));
+    const { timerInitial, timerTick } = this.state;
+    if (timerTick === Infinity || this.#timerMode === TIMER_MODE.TSC_DEADLINE) return 0;
+    const left = timerTick - this.wires.timers.now();
+    if (left > 0) return Math.min(timerInitial, Math.ceil(left / this.#divider));
+    // Due, but the alarm has not come yet: a periodic timer counts its next period already.
+    if (this.#timerMode !== TIMER_MODE.PERIODIC || timerInitial === 0) return 0;
+    return timerInitial - (Math.floor(-left / this.#divider) % timerInitial);
   }
 
   /** IA32_TSC_DEADLINE; zero disarms. */
@@ -340,8 +340,6 @@ export class LocalApic implements Device<LocalApicState> {
       state.deadlineLow = 0;
       state.deadlineHigh = 0;
       state.timerTick = Infinity;
-    } else if (state.timerInitial !== 0 && state.timerTick === Infinity && this.#timerMode === TIMER_MODE.PERIODIC) {
-      state.timerTick = this.wires.timers.now() + this.timerCurrent() * this.#divider;
     }
     this.#armTimer();
   }

@@ -1,5 +1,5 @@
 // Ports of a PC that guests touch without expecting much: the POST code and delay port, the DMA page registers behind it,
-// the coprocessor's busy latch, and the VGA window while there is no display. Claimed so that they are not guest errors.
+// and the coprocessor's busy latch. Claimed so that they are not guest errors.
 import type { SystemBus } from '../../bus/address-space.ts';
 
 export function pcLegacyPorts(bus: SystemBus): void {
@@ -7,5 +7,4 @@ export function pcLegacyPorts(bus: SystemBus): void {
   bus.claimPorts({ base: 0x80, size: 16, name: 'post-code', priority: -1, ...quiet });
   bus.claimPorts({ base: 0xed, size: 1, name: 'delay', priority: -1, ...quiet });
   bus.claimPorts({ base: 0xf0, size: 2, name: 'coprocessor', priority: -1, ...quiet });
-  bus.claimMmio({ base: 0xa_0000, size: 0x2_0000, name: 'vga-hole', widthMax: 4, priority: -1, ...quiet });
 }

@@ -12,7 +12,8 @@ const SCRATCH_BASE = 0xff00_0000;
 const SCRATCH_BYTES = 0x1_0000;
 
 export const pcTestdevState = defineState({
-  kind: 'pc-testdev', version: 1,
+  kind: 'pc-testdev',
+  version: 1,
   fields: { data: u32(), lines: u32(0, 2 ** LINE_COUNT - 1), scratch: bytes(SCRATCH_BYTES) },
 });
 export type PcTestdevState = ReturnType<typeof pcTestdevState.initial>;
@@ -67,23 +68,41 @@ export class PcTestdev implements Device<PcTestdevState> {
   }
 }
 
-const lineRegisters = new RegisterFile<PcTestdev>('pc-testdev-irq', 1,
-  Array.from({ length: LINE_COUNT }, (_, at) => ({ at, name: `IRQ${at}`, write: (device: PcTestdev, value: number) => device.setLine(at, value !== 0) })),
+const lineRegisters = new RegisterFile<PcTestdev>(
+  'pc-testdev-irq',
+  1,
+  Array.from({ length: LINE_COUNT }, (_, at) => ({
+    at,
+    name: `IRQ${at}`,
+    write: (device: PcTestdev, value: number) => device.setLine(at, value !== 0),
+  })),
 );
 
 export function pcTestdev(bus: SystemBus, wires: PcTestdevWires): PcTestdev {
   const device = new PcTestdev(wires);
-  const data = { read: (at: number, size: number) => device.readData(at, size), write: (at: number, size: number, value: number) => device.writeData(at, size, value) };
+  const data = {
+    read: (at: number, size: number) => device.readData(at, size),
+    write: (at: number, size: number, value: number) => device.writeData(at, size, value),
+  };
   bus.claimPorts({ base: 0xe0, size: 4, name: 'testdev-data', widthMax: 4, ...data });
   bus.claimPorts({ base: 0xe4, size: 4, name: 'testdev-flush', widthMax: 4, read: () => 0, write: () => {} });
   bus.claimPorts({ base: 0xe8, size: 4, name: 'testdev-bytes', widthMax: 1, ...data });
   bus.claimPorts({
-    base: 0x2000, size: LINE_COUNT, name: 'testdev-irq', widthMax: 4, registers: lineRegisters,
-    read: () => 0, write: (at, _size, value) => lineRegisters.write(device, at, value),
+    base: 0x2000,
+    size: LINE_COUNT,
+    name: 'testdev-irq',
+    widthMax: 4,
+    registers: lineRegisters,
+    read: () => 0,
+    write: (at, _size, value) => lineRegisters.write(device, at, value),
   });
   bus.claimMmio({
-    base: SCRATCH_BASE, size: SCRATCH_BYTES, name: 'testdev-memory', widthMax: 4,
-    read: (at, size) => device.readScratch(at, size), write: (at, size, value) => device.writeScratch(at, size, value),
+    base: SCRATCH_BASE,
+    size: SCRATCH_BYTES,
+    name: 'testdev-memory',
+    widthMax: 4,
+    read: (at, size) => device.readScratch(at, size),
+    write: (at, size, value) => device.writeScratch(at, size, value),
   });
   return device;
 }

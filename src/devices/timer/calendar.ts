@@ -20,14 +20,20 @@ export function civilFromSeconds(seconds: number): CivilTime {
   const shifted = days + 719_468;
   const era = Math.floor(shifted / 146_097);
   const dayOfEra = shifted - era * 146_097;
-  const yearOfEra = Math.floor((dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365);
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
+  );
   const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
   const marchMonth = Math.floor((5 * dayOfYear + 2) / 153);
   const month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9;
   return {
-    second: rest % 60, minute: Math.floor(rest / 60) % 60, hour: Math.floor(rest / 3600),
+    second: rest % 60,
+    minute: Math.floor(rest / 60) % 60,
+    hour: Math.floor(rest / 3600),
     weekday: ((((days + 4) % 7) + 7) % 7) + 1,
-    day: dayOfYear - Math.floor((153 * marchMonth + 2) / 5) + 1, month, year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0),
+    day: dayOfYear - Math.floor((153 * marchMonth + 2) / 5) + 1,
+    month,
+    year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0),
   };
 }
 

@@ -19,30 +19,49 @@ const PERIOD_FEMTOSECONDS = HPET_TICK_NS * 1_000_000;
 export const HPET_CAPABILITIES = 0x8086_a201;
 const CONFIG = { ENABLE: 1, LEGACY: 2 } as const;
 const TIMER = {
-  LEVEL: 0x02, INTERRUPT: 0x04, PERIODIC: 0x08, PERIODIC_CAPABLE: 0x10, WIDE: 0x20, SET_VALUE: 0x40, MODE_32: 0x100, ROUTE: 0x3e00, MESSAGE: 0x4000,
-  MESSAGE_CAPABLE: 0x8000, WRITABLE: 0x7f4e,
+  LEVEL: 0x02,
+  INTERRUPT: 0x04,
+  PERIODIC: 0x08,
+  PERIODIC_CAPABLE: 0x10,
+  WIDE: 0x20,
+  SET_VALUE: 0x40,
+  MODE_32: 0x100,
+  ROUTE: 0x3e00,
+  MESSAGE: 0x4000,
+  MESSAGE_CAPABLE: 0x8000,
+  WRITABLE: 0x7f4e,
 } as const;
 const FIXED = TIMER.PERIODIC_CAPABLE | TIMER.WIDE | TIMER.MESSAGE_CAPABLE;
 /** I/O APIC inputs that a timer may be routed to. */
 const ROUTES = 0x00ff_0104;
 const WORD = 2 ** 32;
-/** Farther away than this (about 4 months) is never. */
-const DISTANCE_MAX = 2 ** 50;
+/** Farther away than this (about a month) is never. */
+const DISTANCE_MAX = 2 ** 48;
 
 const timerFields = {
-  config: u32(FIXED), comparatorLow: u32(0xffff_ffff), comparatorHigh: u32(0xffff_ffff), periodLow: u32(), periodHigh: u32(),
-  messageValue: u32(), messageAddress: u32(),
+  config: u32(FIXED),
+  comparatorLow: u32(0xffff_ffff),
+  comparatorHigh: u32(0xffff_ffff),
+  periodLow: u32(),
+  periodHigh: u32(),
+  messageValue: u32(),
+  messageAddress: u32(),
   dueNs: nanoseconds(Infinity), // when the counter meets the comparator
 } as const;
 type HpetTimer = StateOf<typeof timerFields>;
 
 export const hpetState = defineState({
-  kind: 'hpet', version: 1,
+  kind: 'hpet',
+  version: 1,
   fields: {
-    config: u8(0, 3), status: u8(0, 7),
-    baseLow: u32(), baseHigh: u32(), startNs: nanoseconds(), // the counter was `base` at `start`, and runs from there if enabled
+    config: u8(0, 3),
+    status: u8(0, 7),
+    baseLow: u32(),
+    baseHigh: u32(),
+    startNs: nanoseconds(), // the counter was `base` at `start`, and runs from there if enabled
     timers: array(struct(timerFields), HPET_TIMERS),
-    pit: bool(), rtc: bool(), // inputs that legacy replacement cuts off
+    pit: bool(),
+    rtc: bool(), // inputs that legacy replacement cuts off
   },
   check: (state) => (Number.isFinite(state.startNs) ? undefined : 'the counter starts at no time'),
 });
@@ -64,8 +83,18 @@ export class Hpet implements Device<HpetState> {
   readonly #wires: HpetWires;
   readonly #alarms: readonly Timer[];
   /** Where the PIT's and the RTC's interrupt outputs go on a board with an HPET. */
-  readonly pitInput: IrqLine = { set: (level) => { this.state.pit = level; this.#driveLegacy(); } };
-  readonly rtcInput: IrqLine = { set: (level) => { this.state.rtc = level; this.#driveLegacy(); } };
+  readonly pitInput: IrqLine = {
+    set: (level) => {
+      this.state.pit = level;
+      this.#driveLegacy();
+    },
+  };
+  readonly rtcInput: IrqLine = {
+    set: (level) => {
+      this.state.rtc = level;
+      this.#driveLegacy();
+    },
+  };
 
   constructor(wires: HpetWires) {
     this.#wires = wires;
@@ -173,6 +202,7 @@ export class Hpet implements Device<HpetState> {
     const periods = 1 + ticksToSkip(due, now, periodNs);
     if (periodic) this.#advanceComparator(timer, periods * period);
     timer.dueNs += periods * periodNs;
+    if (timer.dueNs > Number.MAX_SAFE_INTEGER) timer.dueNs = Infinity;
     this.#alarms[index]!.armAt(paceTick(timer.dueNs, now, periodNs));
   }
 
@@ -260,21 +290,43 @@ export class Hpet implements Device<HpetState> {
   }
 }
 
-// prettier-ignore
 const timerRows = (index: number): RegisterRow<Hpet>[] => {
   const at = 0x100 + 0x20 * index;
   const timer = (hpet: Hpet): HpetTimer => hpet.state.timers[index]!;
   return [
-    { at,            name: `TIMER${index}_CONFIG`,          read: (hpet) => timer(hpet).config, write: (hpet, value) => hpet.writeTimerConfig(index, value) },
-    { at: at + 4,    name: `TIMER${index}_ROUTES`,          constant: ROUTES },
-    { at: at + 8,    name: `TIMER${index}_COMPARATOR`,      read: (hpet) => timer(hpet).comparatorLow, write: (hpet, value) => hpet.writeComparatorLow(index, value) },
-    { at: at + 0xc,  name: `TIMER${index}_COMPARATOR_HIGH`, read: (hpet) => timer(hpet).comparatorHigh, write: (hpet, value) => hpet.writeComparatorHigh(index, value) },
-    { at: at + 0x10, name: `TIMER${index}_MESSAGE_VALUE`,   read: (hpet) => timer(hpet).messageValue, write: (hpet, value) => { timer(hpet).messageValue = value; } },
-    { at: at + 0x14, name: `TIMER${index}_MESSAGE_ADDRESS`, read: (hpet) => timer(hpet).messageAddress, write: (hpet, value) => { timer(hpet).messageAddress = value; } },
+    { at, name: `TIMER${index}_CONFIG`, read: (hpet) => timer(hpet).config, write: (hpet, value) => hpet.writeTimerConfig(index, value) },
+    { at: at + 4, name: `TIMER${index}_ROUTES`, constant: ROUTES },
+    {
+      at: at + 8,
+      name: `TIMER${index}_COMPARATOR`,
+      read: (hpet) => timer(hpet).comparatorLow,
+      write: (hpet, value) => hpet.writeComparatorLow(index, value),
+    },
+    {
+      at: at + 0xc,
+      name: `TIMER${index}_COMPARATOR_HIGH`,
+      read: (hpet) => timer(hpet).comparatorHigh,
+      write: (hpet, value) => hpet.writeComparatorHigh(index, value),
+    },
+    {
+      at: at + 0x10,
+      name: `TIMER${index}_MESSAGE_VALUE`,
+      read: (hpet) => timer(hpet).messageValue,
+      write: (hpet, value) => {
+        timer(hpet).messageValue = value;
+      },
+    },
+    {
+      at: at + 0x14,
+      name: `TIMER${index}_MESSAGE_ADDRESS`,
+      read: (hpet) => timer(hpet).messageAddress,
+      write: (hpet, value) => {
+        timer(hpet).messageAddress = value;
+      },
+    },
   ];
 };
 
-// prettier-ignore
 export const hpetRegisters = new RegisterFile<Hpet>('hpet', 4, [
   { at: 0x00, name: 'CAPABILITIES', constant: HPET_CAPABILITIES },
   { at: 0x04, name: 'PERIOD', constant: PERIOD_FEMTOSECONDS },
@@ -284,15 +336,22 @@ export const hpetRegisters = new RegisterFile<Hpet>('hpet', 4, [
   { at: 0x24, name: 'STATUS_HIGH', constant: 0 },
   { at: 0xf0, name: 'COUNTER', read: (hpet) => hpet.counterLow(), write: (hpet, value) => hpet.writeCounterLow(value) },
   { at: 0xf4, name: 'COUNTER_HIGH', read: (hpet) => hpet.counterHigh(), write: (hpet, value) => hpet.writeCounterHigh(value) },
-  ...timerRows(0), ...timerRows(1), ...timerRows(2),
+  ...timerRows(0),
+  ...timerRows(1),
+  ...timerRows(2),
 ]);
 
 /** The PC's event timer at its page. */
 export function pcHpet(bus: SystemBus, wires: HpetWires): Hpet {
   const hpet = new Hpet(wires);
   bus.claimMmio({
-    base: HPET_BASE, size: HPET_BYTES, name: 'hpet', widthMax: 4, registers: hpetRegisters,
-    read: (at, size) => hpetRegisters.read(hpet, at, size), write: (at, size, value) => hpetRegisters.write(hpet, at, value, size),
+    base: HPET_BASE,
+    size: HPET_BYTES,
+    name: 'hpet',
+    widthMax: 4,
+    registers: hpetRegisters,
+    read: (at, size) => hpetRegisters.read(hpet, at, size),
+    write: (at, size, value) => hpetRegisters.write(hpet, at, value, size),
   });
   return hpet;
 }

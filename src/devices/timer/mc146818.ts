@@ -16,8 +16,21 @@ import { trace } from './trace.ts';
 export const CMOS_BYTES = 128;
 /** Indices of the clock's registers. */
 const REG = {
-  SECOND: 0, SECOND_ALARM: 1, MINUTE: 2, MINUTE_ALARM: 3, HOUR: 4, HOUR_ALARM: 5, WEEKDAY: 6, DAY: 7, MONTH: 8, YEAR: 9,
-  A: 10, B: 11, C: 12, D: 13, CENTURY: 0x32,
+  SECOND: 0,
+  SECOND_ALARM: 1,
+  MINUTE: 2,
+  MINUTE_ALARM: 3,
+  HOUR: 4,
+  HOUR_ALARM: 5,
+  WEEKDAY: 6,
+  DAY: 7,
+  MONTH: 8,
+  YEAR: 9,
+  A: 10,
+  B: 11,
+  C: 12,
+  D: 13,
+  CENTURY: 0x32,
 } as const;
 const A = { UPDATE_IN_PROGRESS: 0x80, DIVIDER: 0x70, DIVIDER_RESET: 0x60, RATE: 0x0f, DEFAULT: 0x26 } as const;
 const B = { SET: 0x80, PERIODIC: 0x40, ALARM: 0x20, UPDATE: 0x10, BINARY: 0x04, HOURS_24: 0x02 } as const;
@@ -30,7 +43,8 @@ const UPDATE_WARNING_MS = 0.244;
 const crystal = new Frequency(32_768);
 
 export const mc146818State = defineState({
-  kind: 'mc146818', version: 1,
+  kind: 'mc146818',
+  version: 1,
   fields: {
     index: u8(),
     cmos: bytes(CMOS_BYTES),
@@ -38,7 +52,8 @@ export const mc146818State = defineState({
     seenMs: nanoseconds(), // guest date up to which update and alarm flags are accounted for
     periodSeenNs: nanoseconds(), // guest time up to which periodic flags are accounted for
   },
-  check: (state) => (Math.abs(state.offsetMs) > 1e15 || Math.abs(state.seenMs) > 1e15 || state.periodSeenNs === Infinity ? 'date out of range' : undefined),
+  check: (state) =>
+    Math.abs(state.offsetMs) > 1e15 || Math.abs(state.seenMs) > 1e15 || state.periodSeenNs === Infinity ? 'date out of range' : undefined,
 });
 export type Mc146818State = ReturnType<typeof mc146818State.initial>;
 
@@ -167,7 +182,11 @@ export class Mc146818 implements Device<Mc146818State> {
   /** Whether the alarm time lies in the seconds after `from` up to and including `to`. */
   #alarmWithin(from: number, to: number): boolean {
     const last = Math.min(to, from + SECONDS_PER_DAY);
-    const [second, minute, hour] = [REG.SECOND_ALARM, REG.MINUTE_ALARM, REG.HOUR_ALARM].map((index) => this.#reg(index)) as [number, number, number];
+    const [second, minute, hour] = [REG.SECOND_ALARM, REG.MINUTE_ALARM, REG.HOUR_ALARM].map((index) => this.#reg(index)) as [
+      number,
+      number,
+      number,
+    ];
     const wantedSecond = this.#decode(second);
     const step = (second & ANY) === ANY ? 1 : 60;
     let at = from + 1;
@@ -236,8 +255,12 @@ export class Mc146818 implements Device<Mc146818State> {
   #takeDate(restart: boolean): void {
     const read = (index: number): number => this.#decode(this.#reg(index));
     const seconds = secondsFromCivil({
-      second: read(REG.SECOND), minute: read(REG.MINUTE), hour: this.#decodeHour(this.#reg(REG.HOUR)),
-      day: read(REG.DAY), month: read(REG.MONTH), year: read(REG.CENTURY) * 100 + read(REG.YEAR),
+      second: read(REG.SECOND),
+      minute: read(REG.MINUTE),
+      hour: this.#decodeHour(this.#reg(REG.HOUR)),
+      day: read(REG.DAY),
+      month: read(REG.MONTH),
+      year: read(REG.CENTURY) * 100 + read(REG.YEAR),
     });
     const wallMs = this.#wires.wall.nowMs();
     const fractionMs = restart ? 0 : (((wallMs + this.state.offsetMs) % 1000) + 1000) % 1000;
@@ -271,7 +294,7 @@ export class Mc146818 implements Device<Mc146818State> {
   }
 
   #updateInProgress(): boolean {
-    return !this.#stopped && (((this.#nowMs() % 1000) + 1000) % 1000) >= 1000 - UPDATE_WARNING_MS;
+    return !this.#stopped && ((this.#nowMs() % 1000) + 1000) % 1000 >= 1000 - UPDATE_WARNING_MS;
   }
 
   /** For the register rows. */
@@ -305,7 +328,9 @@ export class Mc146818 implements Device<Mc146818State> {
 }
 
 function isDate(index: number): boolean {
-  return index === REG.CENTURY || (index <= REG.YEAR && index !== REG.SECOND_ALARM && index !== REG.MINUTE_ALARM && index !== REG.HOUR_ALARM);
+  return (
+    index === REG.CENTURY || (index <= REG.YEAR && index !== REG.SECOND_ALARM && index !== REG.MINUTE_ALARM && index !== REG.HOUR_ALARM)
+  );
 }
 
 const CMOS_INDEX = 0;
@@ -319,8 +344,12 @@ export const cmosRegisters = new RegisterFile<Mc146818>('rtc', 1, [
 export function isaRtc(bus: SystemBus, options: CmosOptions): Mc146818 {
   const rtc = new Mc146818(options);
   bus.claimPorts({
-    base: 0x70, size: 2, name: 'rtc', registers: cmosRegisters,
-    read: (at) => cmosRegisters.read(rtc, at), write: (at, _size, value) => cmosRegisters.write(rtc, at, value),
+    base: 0x70,
+    size: 2,
+    name: 'rtc',
+    registers: cmosRegisters,
+    read: (at) => cmosRegisters.read(rtc, at),
+    write: (at, _size, value) => cmosRegisters.write(rtc, at, value),
   });
   return rtc;
 }

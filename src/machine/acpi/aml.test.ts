@@ -1,3 +1,4 @@
+// Tests of aml.ts and resources.ts: encodings byte by byte.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as aml from './aml.ts';

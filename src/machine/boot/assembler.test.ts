@@ -1,3 +1,4 @@
+// Tests of assembler.ts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Assembler } from './assembler.ts';

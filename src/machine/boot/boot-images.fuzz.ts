@@ -60,7 +60,8 @@ export function fuzzBootImages(seed: number, cases: number): FuzzResult {
   for (let n = 0; n < cases; n++) {
     const kernel = mutate(images[random(images.length)]!, random);
     const modules = random(2) === 0 ? [] : [{ name: 'm', commandLine: 'a b', bytes: new Uint8Array(random(100_000)) }];
-    const input = { kernel, kernelName: 'k', commandLine: 'x'.repeat(random(300)), modules, memory, rsdpAddress: 0xf0000, longMode: random(2) === 0 };
+    const commandLine = 'x'.repeat(random(300));
+    const input = { kernel, kernelName: 'k', commandLine, modules, memory, rsdpAddress: 0xf0000, longMode: random(2) === 0 };
     try {
       const state = loadKernel(boundedRam(memory), input);
       assert(Number.isInteger(state.rip) && state.rip >= 0 && state.rip < 2 ** 53, 'no entry point');

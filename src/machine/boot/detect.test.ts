@@ -1,3 +1,4 @@
+// Tests of detect.ts and rom.ts, and a short run of the boot image fuzzer.
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
 import { test } from 'node:test';

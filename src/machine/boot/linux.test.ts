@@ -1,3 +1,4 @@
+// Tests of linux.ts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../../base/failure.ts';
@@ -75,5 +76,6 @@ test('bad kernels and impossible requests are refused in one line', () => {
   refuse(image({ loadflags: 0 }), {}, /too old/);
   refuse(image({ initSize: 0x7fffffff }), {}, /not enough memory for the kernel/);
   refuse(image({ cmdlineSize: 5 }), {}, /kernel command line is too long \(max: 5, need 13\)/);
-  refuse(image(), { modules: [moduleOf('i', new Uint8Array(40 << 20))] }, /^initrd is too large, cannot support\.\(max: \d+, need 41943040\)$/);
+  const huge = [moduleOf('i', new Uint8Array(40 << 20))];
+  refuse(image(), { modules: huge }, /^initrd is too large, cannot support\.\(max: \d+, need 41943040\)$/);
 });

@@ -4,3 +4,8 @@ import './control.ts';
 import './fpu-state.ts';
 import './move.ts';
 import './system.ts';
+import './crypto.ts';
+import './mmx.ts';
+import './sse-integer.ts';
+import './sse-move.ts';
+import './sse-shuffle.ts';

@@ -100,6 +100,7 @@ instruction('into', [row('CE', [], { no64: true })], (b) => {
   b.dispatch();
 });
 instruction('iret', [row('CF')], (b) => {
+  b.setNextRip(); // a task return stores it
   b.helper('iret', ZERO, ZERO, ZERO, 1 << b.opWidth);
   b.dispatch();
 });

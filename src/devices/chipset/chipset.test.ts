@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SystemBus } from '../../bus/address-space.ts';
+import { PciBus } from '../../bus/pci-bus.ts';
+import { TimerQueue } from '../../bus/timer-queue.ts';
+import { ACPI, piix4Pm } from './acpi-pm.ts';
+import { i440fx, type PamRegion } from './i440fx.ts';
+import { Piix3, piix3 } from './piix3.ts';
+
+function bench() {
+  const clock = { time: 0, now: () => clock.time };
+  const timers = new TimerQueue(clock);
+  const bus = new SystemBus();
+  const seen = { resets: 0, pam: [] as readonly PamRegion[], sleeps: [] as number[], irqs: new Array<boolean>(16).fill(false), sci: false };
+  const irqs = seen.irqs.map((_, irq) => ({
+    set: (level: boolean) => {
+      seen.irqs[irq] = level;
+    },
+  }));
+  const chip = new Piix3({
+    irqs,
+    reset: () => {
+      seen.resets++;
+    },
+  });
+  const pci = new PciBus({ bus, pirqs: [0, 1, 2, 3].map((pirq) => chip.pirq(pirq)) });
+  i440fx(pci, {
+    pamChanged: (regions) => {
+      seen.pam = regions;
+    },
+  });
+  piix3(bus, pci, chip);
+  const { pm } = piix4Pm(bus, pci, {
+    timers,
+    sci: {
+      set: (level) => {
+        seen.sci = level;
+      },
+    },
+    sleep: (type) => seen.sleeps.push(type),
+  });
+  const card = pci.add(3, 0, {
+    name: 'card',
+    vendorId: 0x1234,
+    deviceId: 0x5678,
+    classCode: 0x02_0000,
+    interruptPin: 1,
+    bars: [
+      { index: 0, space: 'io', region: { size: 32, name: 'card-io', widthMax: 4, read: (at) => at, write: () => {} } },
+      { index: 1, space: 'memory', region: { size: 4096, name: 'card-memory', widthMax: 4, read: (at) => at + 1, write: () => {} } },
+    ],
+  });
+  const { ports, mmio } = bus;
+  const config = (slot: number, fn: number, at: number): void =>
+    ports.write(0xcf8, 4, (0x8000_0000 | (slot << 11) | (fn << 8) | (at & 0xfc)) >>> 0);
+  const readConfig = (slot: number, fn: number, at: number, size = 4): number => (config(slot, fn, at), ports.read(0xcfc + (at & 3), size));
+  const writeConfig = (slot: number, fn: number, at: number, size: number, value: number): void => {
+    config(slot, fn, at);
+    ports.write(0xcfc + (at & 3), size, value);
+  };
+  return { clock, timers, ports, mmio, seen, card, pm, readConfig, writeConfig };
+}
+
+test('a scan finds the functions and ones elsewhere', () => {
+  const { readConfig, ports } = bench();
+  assert.deepEqual(
+    [readConfig(0, 0, 0), readConfig(1, 0, 0), readConfig(1, 3, 0), readConfig(3, 0, 0)],
+    [0x1237_8086, 0x7000_8086, 0x7113_8086, 0x5678_1234],
+  );
+  assert.equal(readConfig(7, 0, 0), 0xffff_ffff);
+  assert.equal(readConfig(1, 0, 0x0e, 1), 0x80);
+  ports.write(0xcf8, 4, 0);
+  assert.equal(ports.read(0xcfc, 4), 0xffff_ffff);
+});
+
+test('a base address register tells its size, maps where it is put and moves', () => {
+  const { ports, mmio, readConfig, writeConfig } = bench();
+  writeConfig(3, 0, 0x10, 4, 0xffff_ffff);
+  assert.equal(readConfig(3, 0, 0x10), 0x0000_ffe1);
+  writeConfig(3, 0, 0x14, 4, 0xffff_ffff);
+  assert.equal(readConfig(3, 0, 0x14), 0xffff_f000);
+  writeConfig(3, 0, 0x10, 4, 0xc000);
+  writeConfig(3, 0, 0x14, 4, 0xe000_0000);
+  assert.equal(ports.read(0xc004, 1), 0xff, 'not before the command register allows it');
+  writeConfig(3, 0, 4, 2, 3);
+  assert.deepEqual([ports.read(0xc004, 1), mmio.read(0xe000_0010, 4)], [4, 0x11]);
+  writeConfig(3, 0, 0x10, 4, 0xc100);
+  assert.deepEqual([ports.read(0xc004, 1), ports.read(0xc104, 1)], [0xff, 4]);
+});
+
+test('an INTx goes through the PIRQ of its slot to the routed interrupt', () => {
+  const { seen, card, writeConfig, readConfig } = bench();
+  card.setInterrupt(true);
+  assert.ok(!seen.irqs.includes(true));
+  writeConfig(1, 0, 0x62, 1, 11); // slot 3 INTA is PIRQC
+  assert.equal(seen.irqs.indexOf(true), 11);
+  assert.equal(readConfig(3, 0, 6, 2) & 8, 8);
+  writeConfig(3, 0, 4, 2, 0x400);
+  assert.ok(!seen.irqs.includes(true));
+  writeConfig(3, 0, 4, 2, 0);
+  card.setInterrupt(false);
+  assert.ok(!seen.irqs.includes(true));
+});
+
+test('PAM registers report which parts are RAM', () => {
+  const { seen, writeConfig } = bench();
+  writeConfig(0, 0, 0x59, 1, 0x30);
+  writeConfig(0, 0, 0x5a, 1, 0x21);
+  const part = (start: number): PamRegion | undefined => seen.pam.find((region) => region.start === start);
+  assert.deepEqual(part(0xf_0000), { start: 0xf_0000, bytes: 0x1_0000, readable: true, writable: true });
+  assert.deepEqual([part(0xc_0000)?.readable, part(0xc_0000)?.writable], [true, false]);
+  assert.deepEqual([part(0xc_4000)?.readable, part(0xc_4000)?.writable], [false, true]);
+  assert.equal(
+    seen.pam.reduce((sum, { bytes }) => sum + bytes, 0),
+    0x4_0000,
+  );
+});
+
+test('port cf9 resets on a rising CPU reset bit', () => {
+  const { ports, seen } = bench();
+  ports.write(0xcf9, 1, 0x02);
+  assert.equal(seen.resets, 0);
+  ports.write(0xcf9, 1, 0x06);
+  assert.equal(seen.resets, 1);
+});
+
+test('the PM timer counts at 3.579545 MHz in 24 bits', () => {
+  const { clock, ports } = bench();
+  clock.time = 1e9;
+  assert.equal(ports.read(ACPI.PM_BASE + 8, 4), 3_579_545);
+  clock.time = 10e9;
+  assert.equal(ports.read(ACPI.PM_BASE + 8, 4), 35_795_450 % 2 ** 24);
+});
+
+test('ACPI is enabled by command, the power button raises SCI, and S5 is reported', () => {
+  const { ports, pm, seen } = bench();
+  ports.write(ACPI.SMI_COMMAND, 1, ACPI.ENABLE);
+  assert.equal(ports.read(ACPI.PM_BASE + 4, 2) & 1, 1);
+  ports.write(ACPI.PM_BASE + 2, 2, 0x100);
+  pm.pressPowerButton();
+  assert.equal(seen.sci, true);
+  ports.write(ACPI.PM_BASE, 2, 0x100);
+  assert.equal(seen.sci, false);
+  ports.write(ACPI.PM_BASE + 4, 2, 0x2001);
+  assert.deepEqual(seen.sleeps, [0]);
+});
+
+test('the PM timer overflow sets its status when half a turn is over', () => {
+  const { clock, timers, ports, seen } = bench();
+  ports.write(ACPI.SMI_COMMAND, 1, ACPI.ENABLE);
+  ports.write(ACPI.PM_BASE + 2, 2, 1);
+  clock.time = timers.nextDeadline();
+  assert.equal(Math.floor(clock.time / 1e6), 2343);
+  timers.runDue(clock.time);
+  assert.equal(seen.sci, true);
+});
+
+test('the PM block follows its base register', () => {
+  const { ports, readConfig, writeConfig } = bench();
+  assert.equal(readConfig(1, 3, 0x40), 0x601);
+  writeConfig(1, 3, 0x40, 4, 0xb000);
+  assert.equal(ports.read(0x604, 2), 0xffff);
+  assert.equal(ports.read(0xb004, 2), 0);
+});
