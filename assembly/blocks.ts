@@ -13,7 +13,7 @@ import {
   BLOCK_HEADER_PAGE_NEXT, BLOCK_HEADER_PHYSICAL, BLOCK_HEADER_PHYSICAL2, BLOCK_HEADER_RECORDS, BLOCK_HEADER_SECOND_NEXT, COUNT_CODE_DROP,
   COUNT_CODE_WRITE, COUNT_JUMP_CACHE_MISS, CS_BASE, CS_LIMIT, EXIT_DECODE, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_VECTOR,
   JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, MODE_BITS, MODE_KEY, PAGE_BLOCKS, PAGE_CODE_BITMAP, PHYS_CODE, PHYS_MAP, RECORD_BYTES,
-  RECORD_IMM, RECORD_IMM2, RECORD_OP, RECORD_PC, RIP, STALE_OP,
+  RECORD_A, RECORD_IMM, RECORD_IMM2, RECORD_OP, RECORD_PC, RIP, STALE_OP,
 } from './generated/layout'
 
 const NO_PAGE: u32 = 0xffffffff;
@@ -101,8 +101,8 @@ export function followJump(record: u32): u32 {
   const target = load<u64>(cpu + RIP);
   const block = lookup();
   if (block == 0 || load<u64>(cpu + RIP) != target) return block;
-  const source = target - <i64>load<i32>(record + RECORD_IMM);
-  const base = load<u64>(cpu + CS_BASE);
+  const source = (target - <i64>load<i32>(record + RECORD_IMM)) & (~(<u64>0) >> <u64>load<u16>(record + RECORD_A));
+  const base = (load<u32>(cpu + MODE_KEY) & 3) == 2 ? 0 : load<u64>(cpu + CS_BASE);
   const samePage = ((source + base) ^ (target + base)) >> 12 == 0;
   if (samePage && load<u32>(header(block, BLOCK_HEADER_PHYSICAL2)) == NO_PAGE) store<u32>(record + RECORD_IMM2, block);
   return block;

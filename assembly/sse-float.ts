@@ -74,10 +74,24 @@ function extremeLane<T>(op: u32, x: T, y: T): T {
   return result & fieldMask ? result : result & sign;
 }
 
+/** Neither zero, denormal nor NaN: comparisons are native, and raise no flag. */
 // @ts-ignore: decorator
-@inline function scalarExtreme<T>(op: u32, d: usize, a: usize, b: usize): void {
+@inline function comparable<T>(bits: T): bool {
+  const magnitude = bits << 1;
+  const least: T = sizeof<T>() == 4 ? <T>0x01000000 : <T>0x0020000000000000;
+  const infinity: T = sizeof<T>() == 4 ? <T>0xff000000 : <T>0xffe0000000000000;
+  return magnitude >= least && magnitude <= infinity;
+}
+
+// @ts-ignore: decorator
+@inline function scalarExtreme<T, F>(op: u32, d: usize, a: usize, b: usize): void {
+  const x = load<T>(a), y = load<T>(b);
+  if (comparable<T>(x) && comparable<T>(y)) {
+    const less = op == MIN ? reinterpret<F>(x) < reinterpret<F>(y) : reinterpret<F>(y) < reinterpret<F>(x);
+    return storeScalar<T>(d, a, less ? x : y);
+  }
   useMxcsr(mxcsr());
-  const bits = extremeLane<T>(op, load<T>(a), load<T>(b));
+  const bits = extremeLane<T>(op, x, y);
   if (commitFlags()) storeScalar<T>(d, a, bits);
 }
 
@@ -95,12 +109,12 @@ function extremeLane<T>(op: u32, x: T, y: T): T {
   if (commitFlags()) v128.store(d, r);
 }
 
-export function minss(d: usize, a: usize, b: usize, imm: i32): void { scalarExtreme<u32>(MIN, d, a, b); }
-export function minsd(d: usize, a: usize, b: usize, imm: i32): void { scalarExtreme<u64>(MIN, d, a, b); }
+export function minss(d: usize, a: usize, b: usize, imm: i32): void { scalarExtreme<u32, f32>(MIN, d, a, b); }
+export function minsd(d: usize, a: usize, b: usize, imm: i32): void { scalarExtreme<u64, f64>(MIN, d, a, b); }
 export function minps(d: usize, a: usize, b: usize, imm: i32): void { packedExtreme<u32, f32>(MIN, d, v128.load(a), v128.load(b)); }
 export function minpd(d: usize, a: usize, b: usize, imm: i32): void { packedExtreme<u64, f64>(MIN, d, v128.load(a), v128.load(b)); }
-export function maxss(d: usize, a: usize, b: usize, imm: i32): void { scalarExtreme<u32>(MAX, d, a, b); }
-export function maxsd(d: usize, a: usize, b: usize, imm: i32): void { scalarExtreme<u64>(MAX, d, a, b); }
+export function maxss(d: usize, a: usize, b: usize, imm: i32): void { scalarExtreme<u32, f32>(MAX, d, a, b); }
+export function maxsd(d: usize, a: usize, b: usize, imm: i32): void { scalarExtreme<u64, f64>(MAX, d, a, b); }
 export function maxps(d: usize, a: usize, b: usize, imm: i32): void { packedExtreme<u32, f32>(MAX, d, v128.load(a), v128.load(b)); }
 export function maxpd(d: usize, a: usize, b: usize, imm: i32): void { packedExtreme<u64, f64>(MAX, d, v128.load(a), v128.load(b)); }
 
@@ -147,10 +161,7 @@ export function cmppd(d: usize, a: usize, b: usize, imm: i32): void { packedComp
 // @ts-ignore: decorator
 @inline function compareFlags<T, F>(a: usize, b: usize, signaling: bool): void {
   const x = load<T>(a), y = load<T>(b);
-  const magnitudeX = x << 1, magnitudeY = y << 1;
-  const least: T = sizeof<T>() == 4 ? <T>0x01000000 : <T>0x0020000000000000;
-  const infinity: T = sizeof<T>() == 4 ? <T>0xff000000 : <T>0xffe0000000000000;
-  if (magnitudeX >= least && magnitudeY >= least && magnitudeX <= infinity && magnitudeY <= infinity) {
+  if (comparable<T>(x) && comparable<T>(y)) {
     const fx = reinterpret<F>(x), fy = reinterpret<F>(y);
     return writeFlags(fx == fy ? ZF : fx < fy ? CF : 0);
   }

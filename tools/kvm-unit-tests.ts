@@ -114,7 +114,8 @@ function verdictOf({ code, timedOut, output, errors }: Ending): { result: Verdic
   if (code === 1 && output === '') return { result: 'fail', summary: errors.trim().split('\n').at(-1) ?? '' };
   if (code === 1) return { result: 'pass', summary: summary ?? '' };
   if (code === 77) return { result: 'skip', summary: summary ?? lines.findLast((line) => line.startsWith('SKIP')) ?? '' };
-  const failure = lines.find((line) => /^FAIL|assert failed|^Unhandled/.test(line)) ?? lines.findLast((line) => line !== '') ?? errors.trim();
+  const complaint = lines.find((line) => /^FAIL|assert failed|^Unhandled/.test(line));
+  const failure = complaint ?? lines.findLast((line) => line !== '') ?? errors.trim();
   return { result: 'fail', summary: [summary, failure].filter((part) => part !== undefined).join('; ') };
 }
 

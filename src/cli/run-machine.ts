@@ -14,6 +14,7 @@ export async function runMachine(program: string, settings: SystemSettings): Pro
   const inform = (text: string): void => void process.stderr.write(`${program}: ${text}\n`);
   for (const [signal, number] of Object.entries(SIGNALS)) {
     process.on(signal, () => {
+      if (ending.asked) process.exit(1); // it was asked before, and has not come to an end
       inform(`terminating on signal ${number}`);
       ending.ask();
     });
@@ -27,10 +28,10 @@ export async function runMachine(program: string, settings: SystemSettings): Pro
 }
 
 async function runOpened(opened: OpenedMachine, ending: Ending): Promise<number> {
-  const { Machine } = await import('../platform/node/machine.ts');
+  const [{ Machine }, { registerText }] = await Promise.all([import('../platform/node/machine.ts'), import('../vm/log.ts')]);
   const machine = await Machine.create(opened.options);
   ending.onAsked = () => void machine.stop();
-  const target = monitorTarget(machine, opened, ending);
+  const target = monitorTarget(machine, opened, ending, () => registerText(machine.vcpu));
   for (const backend of opened.monitors) new HumanMonitor(backend, target);
   machine.start();
   const { code } = await machine.exited;
@@ -53,7 +54,7 @@ class Ending {
   }
 }
 
-function monitorTarget(machine: Machine, { options }: OpenedMachine, ending: Ending): MonitorTarget {
+function monitorTarget(machine: Machine, { options }: OpenedMachine, ending: Ending, registers: () => string): MonitorTarget {
   let runState: RunState = options.startStopped ? 'prelaunch' : 'running';
   return {
     version: VERSION,
@@ -72,6 +73,7 @@ function monitorTarget(machine: Machine, { options }: OpenedMachine, ending: End
     },
     reset: () => machine.reset(),
     powerButton: () => machine.powerButton(),
+    registers,
     quit: () => ending.ask(),
   };
 }

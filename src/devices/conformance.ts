@@ -8,7 +8,7 @@ import { allOnes, type AddressSpace, type Claim, type SystemBus } from '../bus/a
 import type { Device } from '../bus/device.ts';
 import type { TimerQueue } from '../bus/timer-queue.ts';
 import type { Json } from '../state/fields.ts';
-import { deviceSubjects } from './conformance-subjects.ts';
+import { deviceSubjects, stressSubjects } from './conformance-subjects.ts';
 
 export interface ConformanceSubject {
   readonly bus: SystemBus;
@@ -149,6 +149,12 @@ export function checkDevice(make: (timeNs: number) => ConformanceSubject, seed: 
   checkReset(subject, make(timeNs));
 }
 
+/** Only that nothing throws, on a bench with an outside that a fresh one could not take over. */
+function stressDevice(make: (timeNs: number) => ConformanceSubject, seed: number): void {
+  const random = new Prng(seed);
+  exercise(random, make(0), random.below(OPERATIONS_MAX));
+}
+
 /** The fuzz entry: runs every device's checks with seeds from `seed` on; the message of an error names device and seed. */
 export function fuzzDevices(seed: number, cases: number, only?: string): void {
   for (const [name, make] of Object.entries(deviceSubjects)) {
@@ -156,6 +162,7 @@ export function fuzzDevices(seed: number, cases: number, only?: string): void {
     for (let index = 0; index < cases; index++) {
       try {
         checkDevice(make, seed + index);
+        if (stressSubjects[name] !== undefined) stressDevice(stressSubjects[name], seed + index);
       } catch (error) {
         throw new Error(`device ${name}, seed ${seed + index}: ${error instanceof Error ? error.message : String(error)}`, {
           cause: error,

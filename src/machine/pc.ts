@@ -3,7 +3,7 @@
 import type { SystemBus } from '../bus/address-space.ts';
 import { SystemBus as Bus } from '../bus/address-space.ts';
 import { IsaBus } from '../bus/isa-bus.ts';
-import { fanOut, notConnected } from '../bus/irq.ts';
+import { fanOut, notConnected, WiredOr } from '../bus/irq.ts';
 import { PciBus } from '../bus/pci-bus.ts';
 import { ResetTree } from '../bus/reset-tree.ts';
 import { i440fx, type PamRegion } from '../devices/chipset/i440fx.ts';
@@ -15,7 +15,11 @@ import { pcIoapic } from '../devices/intc/ioapic.ts';
 import { IsaPic } from '../devices/intc/isa-pic.ts';
 import { LocalApic, type LocalApicCpu } from '../devices/intc/local-apic.ts';
 import { LocalApicMsrs } from '../devices/intc/local-apic-registers.ts';
+import { isaFwCfg, type FwCfg } from '../devices/firmware/fw-cfg.ts';
+import { isaPs2, type Ps2Parts } from '../devices/input/i8042.ts';
+import { pcLegacyPorts } from '../devices/misc/legacy-ports.ts';
 import { isaPort92 } from '../devices/misc/port92.ts';
+import { pcHpet } from '../devices/timer/hpet.ts';
 import { isaPit } from '../devices/timer/i8254.ts';
 import { cmosMemorySizes, isaRtc } from '../devices/timer/mc146818.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
@@ -38,6 +42,7 @@ export interface PcOptions {
   /** The gate of address line 20: true passes it. */
   readonly a20: (open: boolean) => void;
   readonly reset: () => void;
+  readonly hpet: boolean;
   /** A sleep state of the chipset: 0 is soft off. */
   readonly sleep: (type: number) => void;
 }
@@ -51,6 +56,10 @@ export class PcBoard {
   readonly apicMsrs: LocalApicMsrs;
   readonly pm: AcpiPm;
   readonly pic: IsaPic;
+  readonly ps2: Ps2Parts;
+  readonly fwCfg: FwCfg;
+  /** Serial ports so far: the next one takes the next address. */
+  serialCount = 0;
   readonly #memory: PhysicalMap;
   /** Host address of the ROM's copy below 1 MiB, by page of the PAM area; 0 where there is none. */
   readonly #lowRom = new Uint32Array(PAM_AREA.bytes / 4096);
@@ -84,11 +93,31 @@ export class PcBoard {
     this.pm = pm.pm;
     devices.add('pci', this.pci);
 
-    devices.add('pit', isaPit(bus, { timers, irq: this.isa.irq(0) }));
-    devices.add('rtc', isaRtc(bus, { timers, wall: options.wall, irq: this.isa.irq(8), cmos: cmosMemorySizes(memory.ramBytes, 0) }));
-    devices.add('port92', isaPort92(bus, { a20: { set: options.a20 }, reset: options.reset }));
+    // The HPET can take the place of the PIT's and the RTC's interrupts, so theirs go through it.
+    const hpet = options.hpet
+      ? pcHpet(bus, {
+          timers, irq0: this.isa.irq(0), irq8: this.isa.irq(8), pins: Array.from({ length: 24 }, (_, n) => ioapic.pin(n)),
+          sendMessage: (address, data) => apics.sendMessage(address, data),
+        })
+      : undefined;
+    devices.add('pit', isaPit(bus, { timers, irq: hpet?.pitInput ?? this.isa.irq(0) }));
+    const cmos = cmosMemorySizes(memory.ramBytes, 0);
+    devices.add('rtc', isaRtc(bus, { timers, wall: options.wall, irq: hpet?.rtcInput ?? this.isa.irq(8), cmos }));
+    if (hpet !== undefined) devices.add('hpet', hpet);
+    const a20 = new WiredOr({ set: options.a20 });
+    this.ps2 = isaPs2(this.isa, { a20: a20.input(), reset: options.reset });
+    devices.add('i8042', this.ps2.controller);
+    devices.add('ps2-keyboard', this.ps2.keyboard);
+    devices.add('ps2-mouse', this.ps2.mouse);
+    devices.add('port92', isaPort92(bus, { a20: a20.input(), reset: options.reset }));
+    pcLegacyPorts(bus);
+    this.fwCfg = isaFwCfg(bus, {
+      memory: { view: (address, size) => memory.ram(address, size), written: (address, size) => memory.invalidate(address, size) },
+    });
+    devices.add('fw-cfg', this.fwCfg);
     for (const [n, backend] of options.serials.slice(0, ISA_SERIAL_DEFAULTS.length).entries()) {
       if (backend === undefined) continue;
+      this.serialCount = n + 1;
       devices.add(`serial${n}`, isaSerial(this.isa, { ...ISA_SERIAL_DEFAULTS[n]!, backend }));
     }
     devices.add('ioapic', ioapic);

@@ -35,10 +35,14 @@ export async function loadBootImages(platform: MachinePlatform, options: Complet
   if (kernel === undefined && (initrd !== undefined || options.append !== undefined)) {
     throw new Failure('invalid-argument', `${initrd === undefined ? '-append' : '-initrd'} only allowed with -kernel option`);
   }
+  if (options.builtinGuest) {
+    const { builtinGuest } = await import('../machine/boot/builtin-guest.ts');
+    return { kernel: { name: 'built-in guest', bytes: builtinGuest() }, initrds: [] };
+  }
   return {
     ...(kernel !== undefined && { kernel }),
     ...(bios !== undefined && { rom: loadRom(bios.bytes, bios.name) }),
-    initrds: initrd === undefined ? [] : [{ ...initrd, commandLine: '' }],
+    initrds: initrd === undefined ? options.modules : [{ ...initrd, commandLine: '' }],
   };
 }
 

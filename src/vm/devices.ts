@@ -1,8 +1,10 @@
 // Builds what `-device` names on the board. Properties have been checked against the catalogue; what is not given takes
 // the device's own default.
 import { Failure } from '../base/failure.ts';
+import { ISA_SERIAL_DEFAULTS, isaSerial } from '../devices/char/isa-serial.ts';
 import { isaDebugcon } from '../devices/char/debugcon.ts';
 import { isaDebugExit } from '../devices/misc/debug-exit.ts';
+import { pcTestdev } from '../devices/misc/pc-testdev.ts';
 import type { PcBoard } from '../machine/pc.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
 import type { DeviceOptions, DevicePropertyValue } from './options.ts';
@@ -24,6 +26,14 @@ function given<T extends Record<string, unknown>>(members: T): { [K in keyof T]:
 const BUILDERS: Readonly<Record<string, (board: PcBoard, properties: Properties, wires: DeviceWires) => void>> = {
   'isa-debug-exit': (board, properties, { exit }) =>
     isaDebugExit(board.isa, { ...given({ iobase: numeric(properties, 'iobase'), iosize: numeric(properties, 'iosize') }), exit }),
+  'pc-testdev': (board) => void board.devices.add('pc-testdev', pcTestdev(board.bus, { irqs: Array.from({ length: 16 }, (_, n) => board.isa.irq(n)) })),
+  'isa-serial': (board, properties) => {
+    const index = numeric(properties, 'index') ?? board.serialCount;
+    const defaults = ISA_SERIAL_DEFAULTS[index];
+    if (defaults === undefined) throw new Failure('invalid-argument', "Property 'isa-serial.index' doesn't take a value above 3");
+    const { iobase = defaults.iobase, irq = defaults.irq } = given({ iobase: numeric(properties, 'iobase'), irq: numeric(properties, 'irq') });
+    board.devices.add(`isa-serial${board.serialCount++}`, isaSerial(board.isa, { iobase, irq, backend: properties['chardev'] as CharBackend | undefined }));
+  },
   'isa-debugcon': (board, properties) =>
     isaDebugcon(board.isa, given({ iobase: numeric(properties, 'iobase'), readback: numeric(properties, 'readback'), backend: properties['chardev'] as CharBackend | undefined })),
 };

@@ -82,7 +82,7 @@ export class Machine {
     });
     const serials = options.serials.length > 0 ? options.serials : [this.console.backend];
     this.board = new PcBoard({
-      memory: this.memory, timers: this.#timers, serials,
+      memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
       wall: options.rtc.base === 'localtime' ? platform.localClock : options.rtc.base === 'utc' ? platform.wallClock : this.#fixedDate(options.rtc.base.startMs),
       cpu: {
         raise: () => this.#interrupt(),

@@ -5,11 +5,12 @@ import type { MemoryChange, OracleResult } from './oracle-case.ts';
 import type { GeneratedCase } from './random-code.ts';
 
 const COMPARED_FLAGS = 0x244dd5; // ID AC NT OF DF TF SF ZF AF PF CF; RF depends on how the event was reported
-const REGISTER_NAMES = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+const REGISTER_NAMES = 'rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15'.split(' ');
 
 const hex = (value: number | bigint): string => value.toString(16);
 const bytesText = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-const changesText = (changes: readonly MemoryChange[]): string => changes.map(({ offset, bytes }) => `+${hex(offset)}:${bytesText(bytes)}`).join(' ');
+const changesText = (changes: readonly MemoryChange[]): string =>
+  changes.map(({ offset, bytes }) => `+${hex(offset)}:${bytesText(bytes)}`).join(' ');
 
 /** FXSAVE fields compared: name, offset, bytes. FOP, FIP and FDP are left out (processors differ in when they save them). */
 const FX_FIELDS: readonly (readonly [string, number, number])[] = [
@@ -26,10 +27,14 @@ function vectorDifferences(expected: OracleResult, actual: OracleResult, registe
   };
   if (expected.fxsave !== undefined && actual.fxsave !== undefined) {
     const last = FX_FIELDS.length - 16 + registerCount;
-    for (const [name, at, size] of FX_FIELDS.slice(0, last)) compare(name, expected.fxsave.subarray(at, at + size), actual.fxsave.subarray(at, at + size));
+    for (const [name, at, size] of FX_FIELDS.slice(0, last)) {
+      compare(name, expected.fxsave.subarray(at, at + size), actual.fxsave.subarray(at, at + size));
+    }
   }
   if (expected.ymmHigh !== undefined && actual.ymmHigh !== undefined) {
-    for (let n = 0; n < registerCount; n++) compare(`ymm${n} high`, expected.ymmHigh.subarray(16 * n, 16 * n + 16), actual.ymmHigh.subarray(16 * n, 16 * n + 16));
+    for (let at = 0; at < 16 * registerCount; at += 16) {
+      compare(`ymm${at / 16} high`, expected.ymmHigh.subarray(at, at + 16), actual.ymmHigh.subarray(at, at + 16));
+    }
   }
   return lines;
 }
@@ -43,7 +48,8 @@ const WIDE = /^(fxrstor|frstor|fldenv|xrstor|pusha|popa|enter|cmps) /;
 function ending(result: OracleResult, isWide: boolean): string {
   if (result.outcome === 'completed' || result.outcome === 'timeout' || result.outcome === 'crash') return result.outcome;
   const errorCode = result.vector === 14 && result.cr2 >= USER_END ? result.errorCode | PRESENT : result.errorCode;
-  return `#${result.vector} error ${hex(errorCode)} rip ${hex(result.rip)}${result.vector === 14 && !isWide ? ` cr2 ${hex(result.cr2)}` : ''}`;
+  const address = result.vector === 14 && !isWide ? ` cr2 ${hex(result.cr2)}` : '';
+  return `#${result.vector} error ${hex(errorCode)} rip ${hex(result.rip)}${address}`;
 }
 
 /** One line for each difference; none when the emulator agrees, or when there is no answer to compare with. */
@@ -56,11 +62,13 @@ export function differences(test: GeneratedCase, expected: OracleResult, actual:
   const lines: string[] = [];
   const count = is64 ? 16 : 8;
   for (let n = 0; n < count; n++) {
-    const [left, right] = is64 ? [expected.registers[n]!, actual.registers[n]!] : [expected.registers[n]! & 0xffffffffn, actual.registers[n]! & 0xffffffffn];
+    const bits = is64 ? 64 : 32;
+    const [left, right] = [BigInt.asUintN(bits, expected.registers[n]!), BigInt.asUintN(bits, actual.registers[n]!)];
     if (left !== right) lines.push(`${REGISTER_NAMES[n]}: ${hex(left)} expected, ${hex(right)} found`);
   }
   const mask = COMPARED_FLAGS & ~test.undefinedFlags;
-  if (((expected.flags ^ actual.flags) & mask) !== 0) lines.push(`flags: ${hex(expected.flags & mask)} expected, ${hex(actual.flags & mask)} found`);
+  const [wantedFlags, foundFlags] = [expected.flags & mask, actual.flags & mask];
+  if (wantedFlags !== foundFlags) lines.push(`flags: ${hex(wantedFlags)} expected, ${hex(foundFlags)} found`);
   const [left, right] = [changesText(expected.changes), changesText(actual.changes)];
   if (left !== right) lines.push(`memory: ${left} expected, ${right} found`);
   return [...lines, ...vectorDifferences(expected, actual, count)];

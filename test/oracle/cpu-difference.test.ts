@@ -10,7 +10,8 @@ const CASES_PER_MODE = 50_000;
 const SHOWN_MAX = 10;
 const SEED = 20260;
 
-const moduleOf = (name: string): WebAssembly.Module => new WebAssembly.Module(readFileSync(new URL(`../../wasm/${name}.wasm`, import.meta.url)));
+const moduleOf = (name: string): WebAssembly.Module =>
+  new WebAssembly.Module(readFileSync(new URL(`../../wasm/${name}.wasm`, import.meta.url)));
 
 test('random programs do what they do on the real processor', async (t) => {
   const oracle = await openOracle();

@@ -53,7 +53,8 @@ export async function* cpuDifferences(options: DifferenceOptions, onBatch?: (cou
   const { oracle, modules, features, hostHas, seed, count, only, firstIndex = 0, modes = oracle.modes } = options;
   const processor = new EmulatedProcessor(modules, features);
   const hasFeature = (feature: string): boolean => features.has(feature) && hostHas(feature);
-  const generator = caseGenerator({ instructions: INSTRUCTIONS, hasFeature, seed, hasYmm: oracle.hasYmm, ...(only === undefined ? {} : { only }) });
+  const { hasYmm } = oracle;
+  const generator = caseGenerator({ instructions: INSTRUCTIONS, hasFeature, seed, hasYmm, ...(only === undefined ? {} : { only }) });
   for (let start = firstIndex; start < firstIndex + count; start += BATCH_CASES) {
     for (const mode of modes) {
       if (options.isTimeUp?.() === true) return;

@@ -79,7 +79,8 @@ describe('the processor oracle', { skip }, () => {
   });
 
   test('AC, NT and ID left set do not disturb', async () => {
-    const [first, second] = await oracle.run([caseOf('9d', {}, { data: Uint8Array.from([0xd7, 0x40, 0x24, 0]), dataOffset: PAGE_BYTES / 2 }), caseOf('90')]);
+    const popped = { data: Uint8Array.from([0xd7, 0x40, 0x24, 0]), dataOffset: PAGE_BYTES / 2 };
+    const [first, second] = await oracle.run([caseOf('9d', {}, popped), caseOf('90')]);
     assert.equal(first!.outcome, 'completed');
     assert.equal(first!.flags & 0x244000, 0x244000);
     assert.equal(second!.outcome, 'completed');
@@ -112,7 +113,8 @@ describe('the processor oracle', { skip }, () => {
   });
 
   test('32-bit code', async () => {
-    const inMode = (mode: OracleMode, hex: string, registers?: Registers): Promise<OracleResult> => runOne(caseOf(hex, registers, { mode }));
+    const inMode = (mode: OracleMode, hex: string, registers?: Registers): Promise<OracleResult> =>
+      runOne(caseOf(hex, registers, { mode }));
     const aaa = await inMode('flat32', '37 41', { rax: 0x0fn, rcx: 0xffffffffn }); // AAA; INC ECX
     assert.equal(aaa.outcome, 'completed');
     assert.equal(aaa.registers[0], 0x105n);

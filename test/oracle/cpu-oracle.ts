@@ -158,8 +158,11 @@ class HostOracle implements Oracle {
   }
 }
 
-/** Starts the oracle. `source` is the C file: the working folder's own unless given (npm scripts run in the package's). */
-export async function openOracle(source = join(process.cwd(), 'test', 'oracle', 'cpu-oracle.c')): Promise<Oracle | { readonly skip: string }> {
+/** npm scripts run in the package's folder. */
+const sourceFile = (): string => join(process.cwd(), 'test', 'oracle', 'cpu-oracle.c');
+
+/** Starts the oracle; `source` is its C file. */
+export async function openOracle(source = sourceFile()): Promise<Oracle | { readonly skip: string }> {
   if (process.platform !== 'linux' || process.arch !== 'x64') return { skip: 'the host is not x86-64 Linux' };
   const program = build(source);
   if (typeof program !== 'string') return program;

@@ -112,7 +112,8 @@ export class EmulatedProcessor {
   #setSegments(test: OracleCase): void {
     const { bits, code, data } = ORACLE_MODES[test.mode];
     const vcpu = this.#vcpu;
-    const accessOf = ({ limit, big }: OracleSegment, access: number): number => access | (big ? ACCESS.BIG : 0) | (limit > 0xfffff ? ACCESS.GRANULAR : 0);
+    const accessOf = ({ limit, big }: OracleSegment, access: number): number =>
+      access | (big ? ACCESS.BIG : 0) | (limit > 0xfffff ? ACCESS.GRANULAR : 0);
     const codeAccess = bits === 64 ? ACCESS.CODE | ACCESS.LONG | ACCESS.GRANULAR : accessOf(code, ACCESS.CODE);
     vcpu.setSegment('cs', { selector: code.selector, base: BigInt(code.base), limit: code.limit, access: codeAccess });
     for (const name of ['ss', 'ds', 'es'] as const) {

@@ -200,7 +200,8 @@ function chooseSpecialRegister(rng: Prng, context: EncodeContext, operand: Opera
 }
 
 function pushImmediates(
-  row: Row, rng: Prng, { chooseAddress }: EncodeContext, { immediates }: EncodeChoices, bytes: number[], operandBytes: number, addressBytes: number,
+  row: Row, rng: Prng, { chooseAddress }: EncodeContext, { immediates }: EncodeChoices, bytes: number[],
+  operandBytes: number, addressBytes: number,
 ): EncodedInstruction['branch'] {
   let branch: EncodedInstruction['branch'];
   let used = 0;

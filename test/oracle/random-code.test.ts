@@ -14,7 +14,8 @@ const MAP0_MOVES = new Set(['mov', 'add', 'lea']);
 
 describe('random code', () => {
   test('is a function of seed, index and mode', () => {
-    const make = (seed: number): ReturnType<typeof caseGenerator> => caseGenerator({ instructions: INSTRUCTIONS, hasFeature: () => false, seed });
+    const make = (seed: number): ReturnType<typeof caseGenerator> =>
+      caseGenerator({ instructions: INSTRUCTIONS, hasFeature: () => false, seed });
     for (const mode of MODES) {
       assert.deepEqual(make(5).generate(17, mode), make(5).generate(17, mode));
       assert.notDeepEqual(make(5).generate(17, mode).code, make(6).generate(17, mode).code);

@@ -25,12 +25,13 @@ const EXCLUDED: Readonly<Record<string, string>> = {
   ...reason("depends on the host's descriptor tables", 'lar lsl verr verw jmpf callf retf iret les lds lss lfs lgs sysret sysexit'),
   ...reason('the kernel may emulate it (UMIP) or the hypervisor may intercept it', 'sgdt sidt sldt str smsw vmcall monitor mwait int1'),
   ...reason('changes state that the runner does not restore', 'wrfsbase wrgsbase'),
-  ...reason("stores addresses or the host's own set of components", 'fxsave xsave xsaveopt xsavec xsaves xrstor xrstors fnsave fsave fnstenv fstenv'),
+  ...reason("stores addresses or the host's own set of components",
+    'fxsave xsave xsaveopt xsavec xsaves xrstor xrstors fnsave fsave fnstenv fstenv'),
 };
 
 /** What always faults or traps here: rarely chosen, for it ends the program. */
-const ENDERS = new Set(`hlt cli sti in out ins outs movcr movdr lgdt lidt wrmsr rdmsr clts invd wbinvd invlpg lmsw lldt ltr swapgs invpcid clac stac
-  ud int3`.split(/\s+/));
+const ENDERS = new Set(`hlt cli sti in out ins outs movcr movdr lgdt lidt wrmsr rdmsr clts invd wbinvd invlpg lmsw lldt ltr
+  swapgs invpcid clac stac  ud int3`.split(/\s+/));
 const ENDER_PERCENT = 12;
 
 function reason(why: string, names: string): Record<string, string> {
@@ -119,7 +120,10 @@ function prepare(rng: Prng, name: string, row: Row, bits: 16 | 32 | 64): { prelu
     const count = rng.below(rng.chance(70) ? 33 : 256);
     return { prelude: row.operands[1]?.code === 'CL' ? [0xb1, count] : [], choices: { immediates: [BigInt(count)], lock } };
   }
-  if (name === 'enter') return { prelude: [], choices: { immediates: [BigInt(rng.below(64)), BigInt(rng.chance(70) ? 0 : rng.below(32))] } };
+  if (name === 'enter') {
+    const level = rng.chance(70) ? 0 : rng.below(32);
+    return { prelude: [], choices: { immediates: [BigInt(rng.below(64)), BigInt(level)] } };
+  }
   if (name === 'ret') return { prelude: [], choices: { immediates: [BigInt(rng.below(32))] } };
   if (name === 'bswap') return { prelude: [], choices: { allow66: bits === 16 } }; // undefined for 16-bit operands
   return { prelude: [], choices: { lock } };
@@ -170,7 +174,8 @@ function aimBranches(draft: Draft, rng: Prng): void {
 function initialRegisters(rng: Prng, bits: 16 | 32 | 64, pointers: ReadonlySet<number>, segmentBase: number): BigUint64Array {
   const registers = new BigUint64Array(16);
   for (let n = 0; n < (bits === 64 ? 16 : 8); n++) {
-    const offset = WINDOW.START + 0x40 + 8 * rng.below((WINDOW.BYTES - 0x80) / 8) + (rng.chance(20) && n !== STACK_REGISTER ? rng.below(8) : 0);
+    const skew = rng.chance(20) && n !== STACK_REGISTER ? rng.below(8) : 0;
+    const offset = WINDOW.START + 0x40 + 8 * rng.below((WINDOW.BYTES - 0x80) / 8) + skew;
     registers[n] = pointers.has(n) ? BigInt(REGION.DATA - segmentBase + offset) : randomInteger(rng);
     if (bits !== 64) registers[n] = BigInt.asUintN(32, registers[n]!);
   }

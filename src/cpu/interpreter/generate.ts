@@ -417,6 +417,11 @@ function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: n
   lowering.rip();
   lowering.immediate(3);
   code.op(OP.i64_add);
+  code.i64(-1);
+  code.get(IP);
+  code.memory(OP.i64_load16_u, RECORD.A);
+  code.op(OP.i64_shr_u);
+  code.op(OP.i64_and);
   lowering.closeState('rip', 3);
   lowering.countInstructions();
   leaveWithoutBudget(code);

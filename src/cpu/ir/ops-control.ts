@@ -12,24 +12,8 @@ function advance(m: Lowering, push: () => void): void {
   m.closeState('rip', 3);
 }
 
-/** The jump record: RIP += imm, on to the block in IMM2 when it is linked. 16- and 32-bit code wraps in JUMP_WRAP. */
+/** The jump record: RIP = (RIP + imm) & (all ones >> a), on to the block in IMM2 when it is linked. */
 export const JUMP = op('jump', (m) => m.jump(0));
-/** A jump whose RIP is masked to c bits (16 or 32) and that is never linked. */
-export const JUMP_WRAP = op('jump_wrap', (m) => {
-  m.openState();
-  m.rip();
-  m.immediate(3);
-  m.code.op(OP.i64_add);
-  m.code.i64(-1);
-  m.code.i64(64);
-  m.fieldC();
-  m.code.op(OP.i64_extend_i32_u);
-  m.code.op(OP.i64_sub);
-  m.code.op(OP.i64_shr_u);
-  m.code.op(OP.i64_and);
-  m.closeState('rip', 3);
-  m.dispatch();
-});
 /** Continues at the address in a. */
 export const JUMP_INDIRECT = op('jump_indirect', (m) => {
   m.openState();

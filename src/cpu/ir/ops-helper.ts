@@ -49,9 +49,40 @@ const vector = {
   sha256rnds2: NO_FAULT, sha256msg1: NO_FAULT, sha256msg2: NO_FAULT, mmxEnter: NO_FAULT, emms: NO_FAULT,
 } as const satisfies Record<string, boolean>;
 
-export const HELPERS: Readonly<Record<string, boolean>> = { ...table, ...system, ...fpuState, ...vector };
+// assembly/x87-*.ts: arithmetic; only stores touch memory, and exceptions wait for the next instruction
+// prettier-ignore
+const x87 = {
+  fpRecord: NO_FAULT, fincstp: NO_FAULT, fdecstp: NO_FAULT, ffree: NO_FAULT, mmxWritten: NO_FAULT, farithF32: NO_FAULT,
+  farithF64: NO_FAULT, farithI16: NO_FAULT, farithI32: NO_FAULT, farithSt0Sti: NO_FAULT, farithStiSt0: NO_FAULT, fcomF32: NO_FAULT,
+  fcomF64: NO_FAULT, fcomI16: NO_FAULT, fcomI32: NO_FAULT, fcomSti: NO_FAULT, fucomSti: NO_FAULT, fcomi: NO_FAULT, fucomi: NO_FAULT,
+  fldSti: NO_FAULT, fxch: NO_FAULT, fstSti: NO_FAULT, fcmov: NO_FAULT, fchs: NO_FAULT, fabs: NO_FAULT, ftst: NO_FAULT, fxam: NO_FAULT,
+  fld1: NO_FAULT, fldl2t: NO_FAULT, fldl2e: NO_FAULT, fldpi: NO_FAULT, fldlg2: NO_FAULT, fldln2: NO_FAULT, fldz: NO_FAULT,
+  f2xm1: NO_FAULT, fyl2x: NO_FAULT, fptan: NO_FAULT, fpatan: NO_FAULT, fxtract: NO_FAULT, fprem1: NO_FAULT, fprem: NO_FAULT,
+  fyl2xp1: NO_FAULT, fsqrt: NO_FAULT, fsincos: NO_FAULT, frndint: NO_FAULT, fscale: NO_FAULT, fsin: NO_FAULT, fcos: NO_FAULT,
+  fld32: NO_FAULT, fld64: NO_FAULT, fld80: NO_FAULT, fild16: NO_FAULT, fild32: NO_FAULT, fild64: NO_FAULT, fbld: NO_FAULT, fst32: FAULTS,
+  fst64: FAULTS, fst80: FAULTS, fist16: FAULTS, fist32: FAULTS, fist64: FAULTS, fisttp16: FAULTS, fisttp32: FAULTS, fisttp64: FAULTS,
+  fbstp: FAULTS,
+} as const satisfies Record<string, boolean>;
 
-type HelperName = keyof typeof table | keyof typeof system | keyof typeof fpuState | keyof typeof vector;
+// assembly/sse-float*.ts: #XM
+// prettier-ignore
+const sseFloat = {
+  cvtss2sd: FAULTS, cvtsd2ss: FAULTS, cvtps2pd: FAULTS, cvtpd2ps: FAULTS, cvtsi2ss: FAULTS, cvtsi2sd: FAULTS, cvtss2si: FAULTS,
+  cvttss2si: FAULTS, cvtsd2si: FAULTS, cvttsd2si: FAULTS, cvtdq2ps: FAULTS, cvtdq2pd: FAULTS, cvtps2dq: FAULTS, cvttps2dq: FAULTS,
+  cvtpd2dq: FAULTS, cvttpd2dq: FAULTS, cvtps2pi: FAULTS, cvttps2pi: FAULTS, cvtpd2pi: FAULTS, cvttpd2pi: FAULTS, cvtpi2ps: FAULTS,
+  cvtpi2pd: FAULTS, roundss: FAULTS, roundsd: FAULTS, roundps: FAULTS, roundpd: FAULTS, dpps: FAULTS, dppd: FAULTS, rcpss: FAULTS,
+  rsqrtss: FAULTS, rcpps: FAULTS, rsqrtps: FAULTS, addss: FAULTS, addsd: FAULTS, addps: FAULTS, addpd: FAULTS, subss: FAULTS,
+  subsd: FAULTS, subps: FAULTS, subpd: FAULTS, mulss: FAULTS, mulsd: FAULTS, mulps: FAULTS, mulpd: FAULTS, divss: FAULTS, divsd: FAULTS,
+  divps: FAULTS, divpd: FAULTS, sqrtss: FAULTS, sqrtsd: FAULTS, sqrtps: FAULTS, sqrtpd: FAULTS, addsubps: FAULTS, addsubpd: FAULTS,
+  haddps: FAULTS, haddpd: FAULTS, hsubps: FAULTS, hsubpd: FAULTS, minss: FAULTS, minsd: FAULTS, minps: FAULTS, minpd: FAULTS,
+  maxss: FAULTS, maxsd: FAULTS, maxps: FAULTS, maxpd: FAULTS, cmpss: FAULTS, cmpsd: FAULTS, cmpps: FAULTS, cmppd: FAULTS, comiss: FAULTS,
+  comisd: FAULTS, ucomiss: FAULTS, ucomisd: FAULTS,
+} as const satisfies Record<string, boolean>;
+
+export const HELPERS: Readonly<Record<string, boolean>> = { ...table, ...system, ...fpuState, ...vector, ...x87, ...sseFloat };
+
+type HelperName = keyof typeof table | keyof typeof system | keyof typeof fpuState | keyof typeof vector
+  | keyof typeof x87 | keyof typeof sseFloat;
 
 /** IR operation numbers of the helpers. */
 export const HELPER = Object.fromEntries(

@@ -292,7 +292,6 @@ export const WIDEN = family(wideOnly, {
 
 /** d = a. */
 export const MOVE = both('move', (m, form) => push(m, form, 'a'));
-/** d = the low 32 or 64 bits of a, zero-extended; indexed with the width. */
 const zeroExtend32: Body = (m) => {
   zero(m);
   m.get('a', 2);
@@ -303,7 +302,10 @@ const zeroExtend64: Body = (m) => {
   m.get('a', 3);
   lane(m, OP.i64x2_replace_lane, 0);
 };
-export const ZERO_EXTEND: Readonly<Record<2 | 3, VectorOp>> = { 2: both('zero_extend32', zeroExtend32), 3: wideOnly('zero_extend64', zeroExtend64) };
+/** d = the low 32 or 64 bits of a, zero-extended; indexed with the width. */
+export const ZERO_EXTEND: Readonly<Record<2 | 3, VectorOp>> = {
+  2: both('zero_extend32', zeroExtend32), 3: wideOnly('zero_extend64', zeroExtend64),
+};
 /** 32 bits at d = 32 bits at a; nothing else changes. */
 export const MERGE32 = op('merge32', (m) => {
   m.address('d');
@@ -322,7 +324,8 @@ const signMask = (name: string, opcode: number): number =>
     m.close('d', 2);
   });
 export const SIGN_MASK = {
-  pmovmskb: signMask('pmovmskb.x', OP.i8x16_bitmask), movmskps: signMask('movmskps', OP.i32x4_bitmask), movmskpd: signMask('movmskpd', OP.i64x2_bitmask),
+  pmovmskb: signMask('pmovmskb.x', OP.i8x16_bitmask), movmskps: signMask('movmskps', OP.i32x4_bitmask),
+  movmskpd: signMask('movmskpd', OP.i64x2_bitmask),
 };
 export const PMOVMSKB_MMX = op('pmovmskb.m', (m) => {
   m.open('d');

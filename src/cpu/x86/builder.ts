@@ -509,10 +509,9 @@ export class BlockBuilder {
     this.emit(control.NEXT_RIP, ZERO, ZERO, this.nextPc, ZERO, 0);
   }
 
+  /** A jump record: a holds by how much a mask of ones is shifted for the width of the new RIP. */
   #jumpRecord(offset: number): void {
-    const bits = this.long ? 64 : this.opWidth === 1 ? 16 : 32;
-    if (bits === 64 || (bits === 32 && this.insn.codeSize === 1)) this.emit2(control.JUMP, this.instructionCount, ZERO, offset, 0);
-    else this.emit(control.JUMP_WRAP, this.instructionCount, ZERO, offset, ZERO, bits);
+    this.emit2(control.JUMP, this.instructionCount, 64 - (this.long ? 64 : this.opWidth === 1 ? 16 : 32), offset, 0);
   }
 
   /** Ends the block with a jump to an offset from its start. */
@@ -529,7 +528,12 @@ export class BlockBuilder {
   }
 
   #fallThroughRecord(): void {
-    this.emit2(control.JUMP, this.instructionCount, ZERO, this.nextPc, 0);
+    this.emit2(control.JUMP, this.instructionCount, this.#sequentialShift, this.nextPc, 0);
+  }
+
+  /** What follows an instruction wraps with the code size, whatever the operand size. */
+  get #sequentialShift(): number {
+    return this.long ? 0 : 32;
   }
 
   /** Ends the block at the next instruction, linkable. */
@@ -541,7 +545,7 @@ export class BlockBuilder {
   /** Ends the block before the instruction at `pc`, which could not be decoded yet. */
   fallThroughAt(pc: number): void {
     this.pc = pc;
-    this.emit2(control.JUMP, this.instructionCount, ZERO, pc, 0);
+    this.emit2(control.JUMP, this.instructionCount, this.#sequentialShift, pc, 0);
     this.ended = true;
   }
 

@@ -202,12 +202,13 @@ export class Decoder {
     const { row } = candidate;
     if (this.codeSize === 2) {
       if (row.force64 === true) this.operandWidth = 3;
-      else if (row.default64 === true) this.operandWidth = this.operandSize66 ? 1 : 3;
+      else if (row.default64 === true) this.operandWidth = this.operandSize66 && (this.rex & 8) === 0 ? 1 : 3;
     }
     // Control and debug register moves ignore mod: always registers.
     if (entry.hasModrm && this.mod !== 3 && !(map === 1 && opcode >= 0x20 && opcode <= 0x23)) this.#decodeMemory();
     for (const operand of row.operands) this.#decodeImmediate(operand);
     if (this.lock && (row.lock !== true || this.mod === 3)) return false;
+    if (this.vex && this.vexRegister !== 0 && !row.operands.some(({ kind }) => kind === 'B' || kind === 'H')) return false;
     this.candidate = candidate;
     return true;
   }

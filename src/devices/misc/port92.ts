@@ -8,7 +8,8 @@ import { defineState } from '../../state/define-state.ts';
 
 const BIT = { RESET: 1, A20: 2 } as const;
 
-export const port92State = defineState({ kind: 'port92', version: 1, fields: { value: u8() } });
+// QUIRK: address line 20 is open from reset on, as firmware leaves it.
+export const port92State = defineState({ kind: 'port92', version: 1, fields: { value: u8(BIT.A20) } });
 export type Port92State = ReturnType<typeof port92State.initial>;
 
 export interface Port92Wires {

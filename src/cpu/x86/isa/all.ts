@@ -9,3 +9,5 @@ import './mmx.ts';
 import './sse-integer.ts';
 import './sse-move.ts';
 import './sse-shuffle.ts';
+import './sse-float.ts';
+import './x87.ts';

@@ -31,12 +31,14 @@ for (const { name, opcode, mmx } of PACKED) {
 }
 for (const [name, opcode] of PACKED_ABSOLUTE)
   instruction(name, [row(`NP 0F 38 ${opcode} /r`, ['Pq', 'Qq'], MMX)], unary(ABSOLUTE[name].m), { feature: 'ssse3' });
-instruction('palignr', [row('NP 0F 3A 0F /r', ['Pq', 'Qq', 'Ib'], MMX)], binary(VECTOR.palignr.m, (b) => Math.min(b.immediate(2), 16)), { feature: 'ssse3' });
+instruction('palignr', [row('NP 0F 3A 0F /r', ['Pq', 'Qq', 'Ib'], MMX)],
+  binary(VECTOR.palignr.m, (b) => Math.min(b.immediate(2), 16)), { feature: 'ssse3' });
 instruction('pshufw', [row('NP 0F 70 /r', ['Pq', 'Qq', 'Ib'], MMX)], unary(PSHUFW, (b) => b.immediate(2)), { feature: 'sse' });
 
 for (const [name, opcode, immediateOpcode] of PACKED_SHIFTS) {
   instruction(name, [row(`NP 0F ${opcode} /r`, ['Pq', 'Qq'], MMX)], binary(SHIFT[name].r.m), { feature: 'mmx' });
-  instruction(name, [row(`NP 0F ${immediateOpcode}`, ['Nq', 'Ib'], MMX)], (b) => shiftByImmediate(b, SHIFT[name], 'm', enter(b, 0)), { feature: 'mmx' });
+  instruction(name, [row(`NP 0F ${immediateOpcode}`, ['Nq', 'Ib'], MMX)],
+    (b) => shiftByImmediate(b, SHIFT[name], 'm', enter(b, 0)), { feature: 'mmx' });
 }
 
 /** Operand 0, which is memory or a general register, = the MMX register in operand 1. */
@@ -58,8 +60,8 @@ instruction('movd', [row('NP 0F 7E /r', ['Ey', 'Pq'], MMX)], store, { feature: '
 instruction('movntq', [row('NP 0F E7 /r', ['Mq', 'Pq'], MMX)], store, { feature: 'sse' });
 instruction('maskmovq', [row('NP 0F F7 /r', ['Pq', 'Nq'], MMX)], (b) => {
   b.helper('fpCheck');
+  b.helper('mmxEnter'); // processors do this even when the store faults
   storeMasked(b, 8);
-  b.helper('mmxEnter');
 }, { feature: 'sse' });
 instruction('movq2dq', [row('F3 0F D6 /r', ['Vx', 'Nq'], SSE)], (b) => {
   b.emit(ZERO_EXTEND[3].x, b.registerSlot(0), enter(b, 1), 0, ZERO, 0);
@@ -76,7 +78,8 @@ instruction('pinsrw', [row('NP 0F C4 /r', ['Pq', 'Mw', 'Ib'], MMX), row('NP 0F C
 instruction('pextrw', [row('NP 0F C5 /r', ['Gy', 'Nq', 'Ib'], MMX)], (b) => {
   b.emit(integer.MOVZX['12']!, b.registerSlot(0), enter(b, 1) + lane(b), 0, ZERO, 0);
 }, { feature: 'sse' });
-instruction('pmovmskb', [row('NP 0F D7 /r', ['Gy', 'Nq'], MMX)], (b) => b.emit(PMOVMSKB_MMX, b.registerSlot(0), enter(b, 1), 0, ZERO, 0), { feature: 'sse' });
+instruction('pmovmskb', [row('NP 0F D7 /r', ['Gy', 'Nq'], MMX)],
+  (b) => b.emit(PMOVMSKB_MMX, b.registerSlot(0), enter(b, 1), 0, ZERO, 0), { feature: 'sse' });
 instruction('emms', [row('NP 0F 77', [], MMX)], (b) => {
   b.helper('fpCheck');
   b.helper('emms');

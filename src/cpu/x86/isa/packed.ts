@@ -29,7 +29,8 @@ export const PACKED: readonly PackedInstruction[] = [
     ['paddb', 'FC'], ['paddw', 'FD'], ['paddd', 'FE'],
   ]),
   ...packed('sse', 'sse2', [
-    ['pminub', 'DA'], ['pmaxub', 'DE'], ['pavgb', 'E0'], ['pavgw', 'E3'], ['pmulhuw', 'E4'], ['pminsw', 'EA'], ['pmaxsw', 'EE'], ['psadbw', 'F6'],
+    ['pminub', 'DA'], ['pmaxub', 'DE'], ['pavgb', 'E0'], ['pavgw', 'E3'],
+    ['pmulhuw', 'E4'], ['pminsw', 'EA'], ['pmaxsw', 'EE'], ['psadbw', 'F6'],
   ]),
   ...packed('sse2', 'sse2', [['paddq', 'D4'], ['pmuludq', 'F4'], ['psubq', 'FB']]),
   ...packed('', 'sse2', [['punpcklqdq', '6C'], ['punpckhqdq', '6D']]),

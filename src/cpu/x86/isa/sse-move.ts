@@ -16,14 +16,16 @@ const wholeMove = (aligned: boolean) => (b: BlockBuilder): void => {
   else if (b.isMemory(1)) b.loadVector(b.registerSlot(0), aligned);
   else b.emit(MOVE.x, b.registerSlot(0), b.registerSlot(1), 0, ZERO, 0);
 };
-// prettier-ignore
 for (const [name, load, store, aligned, feature] of [
   ['movups', 'NP 0F 10', 'NP 0F 11', false, 'sse'], ['movupd', '66 0F 10', '66 0F 11', false, 'sse2'],
   ['movaps', 'NP 0F 28', 'NP 0F 29', true, 'sse'], ['movapd', '66 0F 28', '66 0F 29', true, 'sse2'],
   ['movdqa', '66 0F 6F', '66 0F 7F', true, 'sse2'], ['movdqu', 'F3 0F 6F', 'F3 0F 7F', false, 'sse2'],
 ] as const)
   instruction(name, [row(`${load} /r`, ['Vx', 'Wx'], SSE), row(`${store} /r`, ['Wx', 'Vx'], SSE)], wholeMove(aligned), { feature });
-for (const [name, text, feature] of [['movntps', 'NP 0F 2B', 'sse'], ['movntpd', '66 0F 2B', 'sse2'], ['movntdq', '66 0F E7', 'sse2']] as const)
+for (const [name, text, feature] of [
+  ['movntps', 'NP 0F 2B', 'sse'], ['movntpd', '66 0F 2B', 'sse2'],
+  ['movntdq', '66 0F E7', 'sse2'],
+] as const)
   instruction(name, [row(`${text} /r`, ['Mx', 'Vx'], SSE)], wholeMove(true), { feature });
 instruction('movntdqa', [row('66 0F 38 2A /r', ['Vx', 'Mx'], SSE)], wholeMove(true), { feature: 'sse4_1' });
 instruction('lddqu', [row('F2 0F F0 /r', ['Vx', 'Mx'], SSE)], wholeMove(false), { feature: 'sse3' });
@@ -57,13 +59,17 @@ instruction('movd', [row('66 0F 7E /r', ['Ey', 'Vx'], SSE)], (b) => b.write(0, b
 
 // Halves of a register: loads and stores, and moves between registers that change one half only.
 for (const [name, prefix, opcode, half, feature] of [
-  ['movlps', 'NP', '12', 0, 'sse'], ['movlpd', '66', '12', 0, 'sse2'], ['movhps', 'NP', '16', HIGH, 'sse'], ['movhpd', '66', '16', HIGH, 'sse2'],
+  ['movlps', 'NP', '12', 0, 'sse'], ['movlpd', '66', '12', 0, 'sse2'],
+  ['movhps', 'NP', '16', HIGH, 'sse'], ['movhpd', '66', '16', HIGH, 'sse2'],
 ] as const) {
   instruction(name, [row(`${prefix} 0F ${opcode} /r`, ['Vq', 'Mq'], SSE)], (b) => b.load(3, b.registerSlot(0) + half), { feature });
-  instruction(name, [row(`${prefix} 0F ${opcode[0]}${Number(opcode[1]) + 1} /r`, ['Mq', 'Vq'], SSE)], (b) => b.store(3, b.registerSlot(1) + half), { feature });
+  instruction(name, [row(`${prefix} 0F ${opcode[0]}${Number(opcode[1]) + 1} /r`, ['Mq', 'Vq'], SSE)],
+    (b) => b.store(3, b.registerSlot(1) + half), { feature });
 }
-instruction('movhlps', [row('NP 0F 12 /r', ['Vq', 'Uq'], SSE)], (b) => b.move(3, b.registerSlot(0), b.registerSlot(1) + HIGH), { feature: 'sse' });
-instruction('movlhps', [row('NP 0F 16 /r', ['Vq', 'Uq'], SSE)], (b) => b.move(3, b.registerSlot(0) + HIGH, b.registerSlot(1)), { feature: 'sse' });
+instruction('movhlps', [row('NP 0F 12 /r', ['Vq', 'Uq'], SSE)],
+  (b) => b.move(3, b.registerSlot(0), b.registerSlot(1) + HIGH), { feature: 'sse' });
+instruction('movlhps', [row('NP 0F 16 /r', ['Vq', 'Uq'], SSE)],
+  (b) => b.move(3, b.registerSlot(0) + HIGH, b.registerSlot(1)), { feature: 'sse' });
 instruction('movddup', [row('F2 0F 12 /r', ['Vq', 'Wq'], SSE)], (b) => {
   const source = b.isMemory(1) ? b.load(3) : b.registerSlot(1);
   b.emit(DUPLICATE64, b.registerSlot(0), source, 0, ZERO, 0);

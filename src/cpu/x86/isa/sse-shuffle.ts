@@ -4,7 +4,7 @@ import { BLEND_VARIABLE, MERGE32, PBLENDW, PSHUFD, PSHUFHW, PSHUFLW, SHUFPD, SHU
 import * as integer from '../../ir/ops-integer.ts';
 import type { Width } from '../../ir/lowering.ts';
 import { ZERO, type BlockBuilder } from '../builder.ts';
-import { instruction, row } from '../row.ts';
+import { instruction, row, type Row } from '../row.ts';
 import { cpuOffset } from '../state.ts';
 import { SSE, sseBinary, sseSource } from './packed.ts';
 
@@ -31,14 +31,18 @@ instruction('unpcklps', [row('NP 0F 14 /r', ['Vx', 'Wx'], SSE)], sseBinary(VECTO
 instruction('unpckhps', [row('NP 0F 15 /r', ['Vx', 'Wx'], SSE)], sseBinary(VECTOR.punpckhdq.x), { feature: 'sse' });
 instruction('unpcklpd', [row('66 0F 14 /r', ['Vx', 'Wx'], SSE)], sseBinary(VECTOR.punpcklqdq.x), { feature: 'sse2' });
 instruction('unpckhpd', [row('66 0F 15 /r', ['Vx', 'Wx'], SSE)], sseBinary(VECTOR.punpckhqdq.x), { feature: 'sse2' });
-instruction('palignr', [row('66 0F 3A 0F /r', ['Vx', 'Wx', 'Ib'], SSE)], withImmediate(VECTOR.palignr.x, (b) => Math.min(b.immediate(2), 32)), { feature: 'ssse3' });
+instruction('palignr', [row('66 0F 3A 0F /r', ['Vx', 'Wx', 'Ib'], SSE)],
+  withImmediate(VECTOR.palignr.x, (b) => Math.min(b.immediate(2), 32)), { feature: 'ssse3' });
 
 /** The immediate's bits, each `times` over: choices of wider elements as choices of words. */
 const repeated = (bits: number, count: number, times: number): number =>
   Array.from({ length: count }, (_, n) => ((bits >> n) & 1) * (((1 << times) - 1) << (n * times))).reduce((sum, part) => sum | part, 0);
-instruction('pblendw', [row('66 0F 3A 0E /r', ['Vx', 'Wx', 'Ib'], SSE)], withImmediate(PBLENDW, (b) => b.immediate(2)), { feature: 'sse4_1' });
-instruction('blendps', [row('66 0F 3A 0C /r', ['Vx', 'Wx', 'Ib'], SSE)], withImmediate(PBLENDW, (b) => repeated(b.immediate(2), 4, 2)), { feature: 'sse4_1' });
-instruction('blendpd', [row('66 0F 3A 0D /r', ['Vx', 'Wx', 'Ib'], SSE)], withImmediate(PBLENDW, (b) => repeated(b.immediate(2), 2, 4)), { feature: 'sse4_1' });
+instruction('pblendw', [row('66 0F 3A 0E /r', ['Vx', 'Wx', 'Ib'], SSE)],
+  withImmediate(PBLENDW, (b) => b.immediate(2)), { feature: 'sse4_1' });
+instruction('blendps', [row('66 0F 3A 0C /r', ['Vx', 'Wx', 'Ib'], SSE)],
+  withImmediate(PBLENDW, (b) => repeated(b.immediate(2), 4, 2)), { feature: 'sse4_1' });
+instruction('blendpd', [row('66 0F 3A 0D /r', ['Vx', 'Wx', 'Ib'], SSE)],
+  withImmediate(PBLENDW, (b) => repeated(b.immediate(2), 2, 4)), { feature: 'sse4_1' });
 for (const [name, opcode] of [['pblendvb', '10'], ['blendvps', '14'], ['blendvpd', '15']] as const)
   instruction(name, [row(`66 0F 38 ${opcode} /r`, ['Vx', 'Wx'], SSE)], (b) => {
     b.emit(BLEND_VARIABLE[name], b.registerSlot(0), sseSource(b, 1), 0, XMM0, 0);
@@ -54,7 +58,10 @@ const extract = (width: Width) => (b: BlockBuilder): void => {
   else if (width >= 2) b.move(width, b.registerSlot(0), lane);
   else b.emit(integer.MOVZX[`${width}2`]!, b.registerSlot(0), lane, 0, ZERO, 0);
 };
-const extractRows = (text: string, memory: string) => [row(`${text} /r`, [memory, 'Vx', 'Ib'], SSE), row(`${text} /r`, ['Ry', 'Vx', 'Ib'], SSE)];
+const extractRows = (text: string, memory: string): readonly Row[] => [
+  row(`${text} /r`, [memory, 'Vx', 'Ib'], SSE),
+  row(`${text} /r`, ['Ry', 'Vx', 'Ib'], SSE),
+];
 instruction('pextrb', extractRows('66 0F 3A 14', 'Mb'), extract(0), { feature: 'sse4_1' });
 instruction('pextrw', extractRows('66 0F 3A 15', 'Mw'), extract(1), { feature: 'sse4_1' });
 instruction('pextrw', [row('66 0F C5 /r', ['Gy', 'Ux', 'Ib'], SSE)], extract(1), { feature: 'sse2' });
@@ -69,7 +76,10 @@ const insert = (width: Width) => (b: BlockBuilder): void => {
   else if (b.isMemory(1)) b.load(width, lane);
   else b.move(width, lane, b.registerSlot(1));
 };
-const insertRows = (text: string, memory: string) => [row(`${text} /r`, ['Vx', memory, 'Ib'], SSE), row(`${text} /r`, ['Vx', 'Ry', 'Ib'], SSE)];
+const insertRows = (text: string, memory: string): readonly Row[] => [
+  row(`${text} /r`, ['Vx', memory, 'Ib'], SSE),
+  row(`${text} /r`, ['Vx', 'Ry', 'Ib'], SSE),
+];
 instruction('pinsrw', insertRows('66 0F C4', 'Mw'), insert(1), { feature: 'sse2' });
 instruction('pinsrb', insertRows('66 0F 3A 20', 'Mb'), insert(0), { feature: 'sse4_1' });
 instruction('pinsrd', [row('66 W0 0F 3A 22 /r', ['Vx', 'Ed', 'Ib'], SSE)], insert(2), { feature: 'sse4_1' });
