@@ -4,16 +4,19 @@
 // their shape.
 
 import { cpu } from './host'
-import { raiseError } from './faults'
+import { stepTrap } from './debug'
+import { clearFault, raiseError } from './faults'
 import { deliverFault } from './interrupts'
 import { translateExecute } from './paging'
 import { dropWriteEntries, flushTlb } from './tlb'
 import {
   BLOCK_HASH, BLOCK_HASH_COUNT, BLOCK_HEADER_BYTES, BLOCK_HEADER_GUEST_BYTES, BLOCK_HEADER_HASH_NEXT, BLOCK_HEADER_KEY,
   BLOCK_HEADER_PAGE_NEXT, BLOCK_HEADER_PHYSICAL, BLOCK_HEADER_PHYSICAL2, BLOCK_HEADER_RECORDS, BLOCK_HEADER_SECOND_NEXT, COUNT_CODE_DROP,
-  COUNT_CODE_WRITE, COUNT_JUMP_CACHE_MISS, CS_BASE, CS_LIMIT, EXIT_DECODE, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_VECTOR,
-  JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, MODE_BITS, MODE_KEY, PAGE_BLOCKS, PAGE_CODE_BITMAP, PHYS_CODE, PHYS_MAP, RECORD_BYTES,
-  RECORD_A, RECORD_IMM, RECORD_IMM2, RECORD_OP, RECORD_PC, RIP, STALE_OP,
+  COUNT_CODE_WRITE, COUNT_JUMP_CACHE_MISS, CR2, CS_BASE, CS_LIMIT, EXIT_DECODE, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_VECTOR,
+  JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, MODE_BITS, MODE_KEY, PAGE_BLOCKS, PAGE_CODE_BITMAP, PHYS_CODE,
+  PHYS_MAP, RECORD_BYTES,
+  A_BRANCH, PC_STACK, RECORD_A, RECORD_IMM, RECORD_IMM2, RECORD_OP, RECORD_PC, PENDING_STEP, RIP, STALE_OP, ZERO, TLB_ENTRIES,
+  TLB_ENTRY_BYTES, TLB_EXECUTE,
 } from './generated/layout'
 
 const NO_PAGE: u32 = 0xffffffff;
@@ -55,6 +58,23 @@ function findBlock(physical: u32, key: u32, linear: u64): u32 {
 }
 
 /**
+ * A jump-cache entry of an older TLB generation is good again when the execute TLB maps its page as it did then. After a
+ * change of CR3 most are: the kernel's pages are global. Returns the block, or 0 to look it up in full.
+ */
+function refresh(cached: usize, rip: u64, key: u32): u32 {
+  const block = load<u32>(cached, 8);
+  if (load<u64>(cached) != rip || ((load<u32>(cached, 12) ^ key) & MODE_MASK) != 0 || block == 0) return 0;
+  const linear = (key & 3) == 2 ? rip : (load<u64>(cpu + CS_BASE) + rip) & 0xffffffff;
+  const entry = load<u32>(cpu + TLB_EXECUTE) + ((<u32>(linear >> 12)) & (TLB_ENTRIES - 1)) * TLB_ENTRY_BYTES;
+  if (load<u64>(entry) != (linear & ~(<u64>0xfff))) return 0;
+  const physical = load<u32>(entry, 12) | (<u32>linear & 0xfff);
+  if (load<u32>(header(block, BLOCK_HEADER_PHYSICAL)) != physical || load<u32>(header(block, BLOCK_HEADER_PHYSICAL2)) != NO_PAGE) return 0;
+  if (load<u16>(block + RECORD_OP) == <u16>STALE_OP || load<u32>(header(block, BLOCK_HEADER_KEY)) != (key & MODE_MASK)) return 0;
+  store<u32>(cached, key, 12);
+  return block;
+}
+
+/**
  * The block at the current RIP. Faults of the instruction fetch are delivered on the way. Returns 0 with exitReason set
  * when there is none yet (EXIT_DECODE, exitDetail its guest-physical address) or the CPU has shut down.
  */
@@ -64,7 +84,10 @@ export function lookup(): u32 {
     const key = load<u32>(cpu + MODE_KEY);
     const cached = cpu + JUMP_CACHE_OFFSET + ((<u32>rip ^ <u32>(rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)) * 16;
     if (load<u64>(cached) == rip && load<u32>(cached, 12) == key) return load<u32>(cached, 8);
+    const known = refresh(cached, rip, key);
+    if (known != 0) return known;
     count(COUNT_JUMP_CACHE_MISS);
+    const cr2 = load<u64>(cpu + CR2);
     const linear = linearRip();
     let physical: i64 = -1;
     if (load<i32>(cpu + FAULT_VECTOR) < 0) physical = translateExecute(linear);
@@ -83,6 +106,13 @@ export function lookup(): u32 {
       }
     }
     store<u32>(cpu + EXIT_REASON, 0);
+    if (load<u32>(cpu + PENDING_STEP) != 0) {
+      // The trap of the instruction before comes first: the fetch has not happened yet.
+      store<u32>(cpu + PENDING_STEP, 0);
+      store<u64>(cpu + CR2, cr2);
+      clearFault();
+      stepTrap(cpu + ZERO, cpu + ZERO, cpu + ZERO, 0);
+    }
     deliverFault();
     if (load<u32>(cpu + EXIT_REASON) == EXIT_SHUTDOWN) return 0;
   }
@@ -99,13 +129,26 @@ export function forgetRip(): void {
 /** After a jump record has moved RIP: the block to go on with, or 0 to leave. Links jumps inside a page for good. */
 export function followJump(record: u32): u32 {
   const target = load<u64>(cpu + RIP);
+  if (target > load<u32>(cpu + CS_LIMIT) && (load<u16>(record + RECORD_A) & A_BRANCH) != 0 && (load<u32>(cpu + MODE_KEY) & 3) != 2) {
+    return branchBeyondLimit(record, target);
+  }
   const block = lookup();
   if (block == 0 || load<u64>(cpu + RIP) != target) return block;
-  const source = (target - <i64>load<i32>(record + RECORD_IMM)) & (~(<u64>0) >> <u64>load<u16>(record + RECORD_A));
+  const source = (target - <i64>load<i32>(record + RECORD_IMM)) & (~(<u64>0) >> <u64>(load<u16>(record + RECORD_A) & 63));
   const base = (load<u32>(cpu + MODE_KEY) & 3) == 2 ? 0 : load<u64>(cpu + CS_BASE);
   const samePage = ((source + base) ^ (target + base)) >> 12 == 0;
   if (samePage && load<u32>(header(block, BLOCK_HEADER_PHYSICAL2)) == NO_PAGE) store<u32>(record + RECORD_IMM2, block);
   return block;
+}
+
+/** The fault is that of the branch, not of what it leads to. */
+function branchBeyondLimit(record: u32, target: u64): u32 {
+  const start = (target - <i64>load<i32>(record + RECORD_IMM)) & (~(<u64>0) >> <u64>(load<u16>(record + RECORD_A) & 63));
+  store<u64>(cpu + RIP, start + (load<u16>(record + RECORD_PC) & (PC_STACK - 1)));
+  raiseError(13, 0);
+  store<u32>(cpu + EXIT_REASON, 0);
+  deliverFault();
+  return load<u32>(cpu + EXIT_REASON) == EXIT_SHUTDOWN ? 0 : lookup();
 }
 
 function markCode(physical: u32, bytes: u32): void {
@@ -149,7 +192,7 @@ function poison(block: u32): void {
   let previous: u32 = NO_PAGE;
   for (let i: u32 = 0; i < records; i++) {
     const record = block + i * RECORD_BYTES;
-    const pc = <u32>load<u16>(record + RECORD_PC);
+    const pc = <u32>load<u16>(record + RECORD_PC) & (PC_STACK - 1);
     if (pc != previous) store<u16>(record + RECORD_OP, <u16>STALE_OP);
     previous = pc;
   }
@@ -224,6 +267,8 @@ export function flushBlocks(): void {
     store<u32>(BLOCK_HASH + (i << 2), 0);
   }
   store<u32>(secondPageBlocks, 0);
+  // Not only a new generation: `refresh` would take up entries whose blocks the arena no longer has.
+  memory.fill(cpu + JUMP_CACHE_OFFSET, 0, JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES);
   flushTlb();
 }
 

@@ -3,9 +3,10 @@
 // 8 leaf 1 EAX, 9 highest basic leaf, 10 0x80000007 EDX, 11 leaf 6 EAX, 12 0x80000008 EBX.
 import {
   BRAND0, CPUID_FEATURE0, CPUID_FEATURE1, CPUID_FEATURE10, CPUID_FEATURE11, CPUID_FEATURE12, CPUID_FEATURE2, CPUID_FEATURE3,
-  CPUID_FEATURE4, CPUID_FEATURE5, CPUID_FEATURE6, CPUID_FEATURE7, CPUID_FEATURE8, CPUID_FEATURE9, CR4, MSR_APIC_BASE, RAX, RBX, RCX,
-  RDX, VCPU_INDEX, VENDOR0, VENDOR1, VENDOR2, XCR0,
+  CPUID_FEATURE4, CPUID_FEATURE5, CPUID_FEATURE6, CPUID_FEATURE7, CPUID_FEATURE8, CPUID_FEATURE9, CR4, RAX, RBX, RCX, RDX,
+  SCRATCH0, VCPU_INDEX, VENDOR0, VENDOR1, VENDOR2, XCR0,
 } from './generated/layout';
+import { apicMsrRead } from './host';
 import { xcr0Allowed } from './control';
 import { CR4_OSXSAVE, PHYSICAL_ADDRESS_BITS, get32, get64, set64 } from './registers';
 import { tscKhz } from './time-stamp';
@@ -15,6 +16,7 @@ const FEATURE_APIC: u32 = 1 << 9;
 const FEATURE_OSXSAVE: u32 = 1 << 27;
 const FEATURE_XSAVE: u32 = 1 << 26;
 const FEATURE_HYPERVISOR: u32 = 1 << 31;
+const MSR_APIC_BASE: u32 = 0x1b;
 const APIC_ENABLED: u64 = 1 << 11;
 const HYPERVISOR_TIMING: u32 = 0x40000010;
 const EXTENDED_MAX: u32 = 0x80000008;
@@ -59,8 +61,7 @@ function features(): void {
   let ecx = get32(CPUID_FEATURE1), edx = get32(CPUID_FEATURE0);
   if (get64(CR4) & CR4_OSXSAVE) ecx |= FEATURE_OSXSAVE;
   else ecx &= ~FEATURE_OSXSAVE;
-  const base = get64(MSR_APIC_BASE);
-  if (base != 0 && (base & APIC_ENABLED) == 0) edx &= ~FEATURE_APIC;
+  if (apicMsrRead(MSR_APIC_BASE) && (get64(SCRATCH0) & APIC_ENABLED) == 0) edx &= ~FEATURE_APIC;
   const clflush: u32 = 8 << 8, logicalProcessors: u32 = 1 << 16;
   answer(get32(CPUID_FEATURE8), (get32(VCPU_INDEX) << 24) | logicalProcessors | clflush, ecx, edx);
 }

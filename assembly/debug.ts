@@ -105,6 +105,12 @@ export function stepTrap(d: usize, a: usize, b: usize, imm: i32): void {
   raiseDebug(causes);
 }
 
+/** A single-step trap at the end of the running instruction, whatever TF was before it. */
+export function armStep(): void {
+  set32(STEP_ARMED, 1);
+  set32(PENDING_STEP, 1);
+}
+
 /** Forgets the single step of the running instruction: it was delivered an event, or it was MOV SS. */
 export function disarmStep(): void {
   set32(STEP_ARMED, 0);

@@ -1,9 +1,12 @@
 // What the executor itself needs beside blocks.ts: cutting a slice short, single steps, units that are switched off.
 
 import { cpu } from './host'
+import { takeBadAddress } from './memory'
 import { raise, raiseError } from './faults'
 import { checkBreakpoint, stepTrap } from './debug'
-import { BUDGET_SKIPPED, CR0, CR4, EFLAGS, EXECUTOR_BUDGET, PENDING_STEP, RIP, ZERO } from './generated/layout'
+import {
+  BUDGET_SKIPPED, CPL, CR0, CR4, EFLAGS, EXECUTOR_BUDGET, FAULT_VECTOR, PC_STACK, PENDING_DEBUG, PENDING_STEP, RECORD_PC, RIP, ZERO,
+} from './generated/layout'
 
 const CR0_EM: u64 = 4;
 const EFLAGS_TF: u32 = 0x100;
@@ -26,10 +29,23 @@ export function stepEntry(d: usize, a: usize, b: usize, imm: i32): void {
     return stepTrap(cpu + ZERO, cpu + ZERO, cpu + ZERO, 0);
   }
   checkBreakpoint(cpu + ZERO, cpu + RIP, cpu + ZERO, 0);
-  store<u32>(cpu + PENDING_STEP, (load<u32>(cpu + EFLAGS) & EFLAGS_TF) != 0 ? 1 : 0);
+  // Data breakpoints that MOV SS held back strike after this instruction.
+  const traps = (load<u32>(cpu + EFLAGS) & EFLAGS_TF) != 0 || load<u32>(cpu + PENDING_DEBUG) != 0;
+  store<u32>(cpu + PENDING_STEP, traps ? 1 : 0);
 }
 
 export function generalProtection(d: usize, a: usize, b: usize, imm: i32): void { raiseError(13, 0); }
+
+/** What privileged instructions check before they read their operand. */
+export function checkRing0(d: usize, a: usize, b: usize, imm: i32): void {
+  if (load<u32>(cpu + CPL) != 0) raiseError(13, 0);
+}
+
+/** A record has raised a fault: an address that cannot be, in an access to the stack segment, is #SS(0) and not #GP(0). */
+export function refineFault(record: u32): void {
+  const bad = takeBadAddress();
+  if (bad && load<i32>(cpu + FAULT_VECTOR) == 13 && (load<u16>(record + RECORD_PC) & PC_STACK) != 0) raiseError(12, 0);
+}
 
 /** imm: 0 x87, 1 MMX, 2 SSE. MMX and SSE are #UD under CR0.EM or without CR4.OSFXSR; otherwise it is CR0.TS or EM: #NM. */
 export function unitUnavailable(d: usize, a: usize, b: usize, imm: i32): void {

@@ -1,7 +1,7 @@
 // CLI, STI, PUSHF, POPF, CLAC, STAC and HLT: instructions on the flags above the arithmetic ones.
-import { EFLAGS, EXIT_HALT, EXIT_REASON, HALTED, INHIBIT } from './generated/layout';
+import { EFLAGS, EXIT_HALT, EXIT_REASON, HALTED, INHIBIT, PENDING_STEP } from './generated/layout';
 import { requireRing0 } from './control';
-import { allFlags, loadFlags, writableFlags } from './eflags';
+import { allFlags, loadFlags, noticeRequests, writableFlags } from './eflags';
 import { VECTOR_UD, raise, raiseGp } from './faults';
 import { updateMode } from './mode';
 import { FLAG_AC, FLAG_IF, FLAG_RF, FLAG_TF, FLAG_VM, cpl, get32, iopl, set32, virtual86 } from './registers';
@@ -22,6 +22,7 @@ export function sti(d: usize, a: usize, b: usize, imm: i32): void {
   if (!mayToggle()) return;
   if ((get32(EFLAGS) & FLAG_IF) == 0) set32(INHIBIT, get32(INHIBIT) | INHIBIT_NEXT);
   set32(EFLAGS, get32(EFLAGS) | FLAG_IF);
+  noticeRequests();
 }
 
 /** The value PUSHF pushes, into slot d. */
@@ -47,7 +48,9 @@ function setAlignmentCheck(value: u32): void {
 export function clac(d: usize, a: usize, b: usize, imm: i32): void { setAlignmentCheck(0); }
 export function stac(d: usize, a: usize, b: usize, imm: i32): void { setAlignmentCheck(FLAG_AC); }
 
+/** A single-step trap of the HLT itself would end the halt at once. */
 function halt(): void {
+  if (get32(PENDING_STEP)) return;
   set32(HALTED, 1);
   set32(EXIT_REASON, EXIT_HALT);
 }

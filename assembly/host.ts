@@ -10,7 +10,10 @@
 @external("env", "portWrite") export declare function portWrite(port: u32, size: u32, value: u32): void;
 /** Guest nanoseconds since power-on, the source of the time-stamp counter. */
 @external("env", "guestNanoseconds") export declare function guestNanoseconds(): f64;
-/** MSRs that belong to the local APIC (0x1b, 0x6e0, 0x800..0x8ff); value in scratch0. Returns 0 to raise #GP(0). */
+/**
+ * MSRs that belong to the local APIC (0x1b, 0x6e0, 0x800..0x8ff); value in scratch0. Returns 0 to raise #GP(0).
+ * A write to 0x10 tells that the time-stamp counter was set: a deadline in its terms is another time now.
+ */
 @external("env", "apicMsrRead") export declare function apicMsrRead(index: u32): u32;
 @external("env", "apicMsrWrite") export declare function apicMsrWrite(index: u32): u32;
 /** CR8, the task priority of the local APIC. */

@@ -4,7 +4,7 @@
 import { traceInterrupt } from './host';
 import {
   COUNT_FAULT, COUNT_INTERRUPT, DR7, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, HALTED,
-  IDTR_BASE, IDTR_LIMIT, INHIBIT, NEXT_RIP, RIP, RSP, TRACE_INTERRUPTS,
+  IDTR_BASE, IDTR_LIMIT, INHIBIT, NEXT_RIP, PENDING_DEBUG, PENDING_STEP, RIP, RSP, TRACE_INTERRUPTS,
 } from './generated/layout';
 import { DR7_GD, disarmStep } from './debug';
 import {
@@ -61,7 +61,14 @@ function deliver(vector: u32, kind: u32): void {
   else deliverProtected(vector, kind);
   if (faulted()) return;
   disarmStep();
+  keepHeldTraps(kind);
   updateMode();
+}
+
+/** Data breakpoints of a MOV SS before INT n or INT3 strike at the handler's first instruction; INT1 absorbs them. */
+function keepHeldTraps(kind: u32): void {
+  if (kind == KIND_INT1) set32(PENDING_DEBUG, 0);
+  if (kind == KIND_SOFTWARE && get32(PENDING_DEBUG) != 0) set32(PENDING_STEP, 1);
 }
 
 function deliverReal(vector: u32): void {

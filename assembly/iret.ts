@@ -5,7 +5,7 @@ import {
   checkStack, checkTarget, commitCode, commitStackSegment, dplOf, fail, fetchCode, finishCode, isConforming, isNull, setNullStack,
   stackAccess, targetAccess, targetIsLong,
 } from './descriptors';
-import { loadFlags, writableFlags } from './eflags';
+import { loadFlags, noticeRequests, writableFlags } from './eflags';
 import { VECTOR_GP, faulted, raiseGp } from './faults';
 import { updateMode } from './mode';
 import {
@@ -30,6 +30,7 @@ export function iret(d: usize, a: usize, b: usize, imm: i32): void {
     returnFromTask(get64(NEXT_RIP));
   } else iretProtected(imm);
   if (faulted()) return;
+  if (get32(INHIBIT) & NMI_BLOCKED) noticeRequests();
   set32(INHIBIT, get32(INHIBIT) & ~NMI_BLOCKED);
   updateMode();
 }

@@ -1,20 +1,43 @@
 // Accesses to guest memory by linear address: the slow path of the inlined TLB check, and all accesses of helpers.
 // An access that raises a fault returns 0 or does nothing; the caller tests faulted(). Both pages of an access that
 // straddles are checked before anything is written. Not here: segmentation (segment-check.ts).
-// QUIRK: there is no alignment check (#AC), and a non-canonical address raises #GP(0) also where the stack would raise #SS(0).
+// With alignment checks in force (mode.ts) every user access comes here. As on AMD processors #AC comes before #PF.
 import {
-  MMU_INDEX_SUPERVISOR, PHYS_CODE, PHYS_READABLE, PHYS_WRITABLE, TLB_KIND_READ, TLB_KIND_WRITE,
+  FAULT_VECTOR, MMU_INDEX_SUPERVISOR, MODE_FLAT, MODE_KEY, PHYS_CODE, PHYS_READABLE, PHYS_WRITABLE, TLB_KIND_READ, TLB_KIND_WRITE,
 } from './generated/layout';
 import { codeWritten } from './blocks';
 import { dataWatched, noteAccess, pageWatched } from './debug';
-import { faulted } from './faults';
-import { mmuIndex } from './mode';
+import { VECTOR_AC, VECTOR_GP, faulted, raiseError, raiseGp } from './faults';
+import { cpu } from './host';
+import { alignmentChecked, mmuIndex } from './mode';
 import { translate, walkedGlobal, walkedPhysical, walkedShift } from './paging';
 import { loadHost, pageEntry, readBus, storeHost, writeBus } from './physical';
-import { code64, longMode } from './registers';
+import { canonical, code64, longMode } from './registers';
 import { flushCount, tlbEntry, tlbFill, tlbHits, tlbHost, tlbTable } from './tlb';
 
 const PAGE_BYTES: u32 = 4096;
+
+/** The last fault was an address that is not canonical or beyond 4 GiB: #SS(0) where it is one of the stack (executor.ts). */
+let badAddress: bool = false;
+export function takeBadAddress(): bool {
+  const bad = badAddress;
+  badAddress = false;
+  return bad;
+}
+
+/** Raises #GP(0), or #SS(0) where the running record accesses the stack segment. */
+export function raiseBadAddress(): void {
+  raiseGp();
+  badAddress = true;
+}
+
+/** Raises #AC for a misaligned access of 2, 4, 8 or 16 bytes. */
+export function misaligned(linear: u64, size: u32): bool {
+  if (!alignmentChecked() || (linear & (size - 1)) == 0 || size > 16 || (size & (size - 1)) != 0) return false;
+  if (code64() && !canonical(linear)) return false;
+  raiseError(VECTOR_AC, 0);
+  return true;
+}
 
 /** Where the last resolve() ended when it is not plain host memory, and whether that memory holds translated code. */
 let resolvedPhysical: u64 = 0;
@@ -30,7 +53,10 @@ function resolve(linear: u64, kind: u32, index: u32): usize {
 
 function resolveMiss(linear: u64, kind: u32, index: u32): usize {
   if (kind == TLB_KIND_WRITE && resolveCode(linear, index)) return <usize>resolvedHost + (<u32>linear & 0xfff);
-  if (!translate(linear, kind, index)) return 0;
+  if (!translate(linear, kind, index)) {
+    badAddress = load<u32>(cpu + FAULT_VECTOR) == VECTOR_GP;
+    return 0;
+  }
   resolvedPhysical = walkedPhysical();
   const page = pageEntry(resolvedPhysical);
   if ((page & (kind == TLB_KIND_WRITE ? PHYS_WRITABLE : PHYS_READABLE)) == 0) return 0;
@@ -82,8 +108,21 @@ function nextPage(linear: u64): u64 {
 // @ts-ignore: decorator
 @inline function straddles(linear: u64, size: u32): bool { return (<u32>linear & 0xfff) + size > PAGE_BYTES; }
 
+/**
+ * An access across the end of a flat segment, which is at 4 GiB, or of the canonical addresses raises #GP(0). Segments that are
+ * not flat have been checked before.
+ */
+function beyondEnd(linear: u64): bool {
+  if (code64()) {
+    if (canonical(nextPage(linear))) return false;
+  } else if (linear >> 32 != 0 || (load<u32>(cpu + MODE_KEY) & MODE_FLAT) == 0) return false;
+  raiseBadAddress();
+  return true;
+}
+
 /** True when both pages allow the access. */
 function bothResolve(linear: u64, kind: u32, index: u32): bool {
+  if (<u32>linear >> 12 == 0xfffff && beyondEnd(linear)) return false;
   resolve(linear, kind, index);
   if (faulted()) return false;
   resolve(nextPage(linear), kind, index);
@@ -167,9 +206,13 @@ export function prepareRead(linear: u64, size: u32): void {
   else resolve(linear, TLB_KIND_READ, mmuIndex());
 }
 
-export function readMemory(linear: u64, size: u32): u64 { return readAs(linear, size, mmuIndex()); }
-export function writeMemory(linear: u64, size: u32, value: u64): void { writeAs(linear, size, value, mmuIndex()); }
-export function prepareWrite(linear: u64, size: u32): void { prepareWriteAs(linear, size, mmuIndex()); }
+export function readMemory(linear: u64, size: u32): u64 { return misaligned(linear, size) ? 0 : readAs(linear, size, mmuIndex()); }
+export function writeMemory(linear: u64, size: u32, value: u64): void {
+  if (!misaligned(linear, size)) writeAs(linear, size, value, mmuIndex());
+}
+export function prepareWrite(linear: u64, size: u32): void {
+  if (!misaligned(linear, size)) prepareWriteAs(linear, size, mmuIndex());
+}
 
 /** Implicit supervisor accesses to descriptor tables and the TSS: SMAP applies whatever EFLAGS.AC says. */
 export function readSystem(linear: u64, size: u32): u64 { return readAs(linear, size, MMU_INDEX_SUPERVISOR); }
@@ -179,6 +222,7 @@ export function writeSystem(linear: u64, size: u32, value: u64): void { writeAs(
 function advance(linear: u64, offset: u32): u64 { return code64() ? linear + offset : (linear + offset) & 0xffffffff; }
 
 export function readMemory128(linear: u64, target: usize): void {
+  if (misaligned(linear, 16)) return;
   if (straddles(linear, 16)) prepareRead(linear, 16);
   if (faulted()) return;
   const low = readMemory(linear, 8);
@@ -196,9 +240,9 @@ export function writeMemory128(linear: u64, source: usize): void {
 }
 
 /** Host address of a linear byte for a bulk operation up to the end of its page; 0: use the ordinary accesses (or faulted()). */
-export function hostForRead(linear: u64): usize { return dataWatched() ? 0 : resolve(linear, TLB_KIND_READ, mmuIndex()); }
+export function hostForRead(linear: u64): usize { return dataWatched() || alignmentChecked() ? 0 : resolve(linear, TLB_KIND_READ, mmuIndex()); }
 export function hostForWrite(linear: u64): usize {
-  if (dataWatched()) return 0;
+  if (dataWatched() || alignmentChecked()) return 0;
   const host = resolve(linear, TLB_KIND_WRITE, mmuIndex());
   return resolvedCode ? 0 : host;
 }

@@ -1,11 +1,12 @@
 // What is derived from the architectural mode: CPL, the MODE bits of modeKey and the TLBs in use. Called after every
 // change of CR0, CR4, EFER, XCR0, a segment register or a system flag.
 import {
-  CPL, CR0, CR4, CS_ACCESS, CS_BASE, CS_LIMIT, EFLAGS, MMU_INDEX_SUPERVISOR, MMU_INDEX_SUPERVISOR_AC, MMU_INDEX_USER, MODE_AVX,
+  CPL, CR0, CR4, CS_ACCESS, CS_BASE, CS_LIMIT, EFLAGS, EMPTY_TLB_OFFSET, MMU_INDEX_SUPERVISOR, MMU_INDEX_SUPERVISOR_AC, MMU_INDEX_USER, MODE_AVX,
   MODE_BITS, MODE_FLAT, MODE_FPU, MODE_KEY, MODE_PROTECTED, MODE_SSE, MODE_STACK32, MODE_STEP, MODE_USER, MODE_VM86, SS_ACCESS,
   STEP_ARMED, TLB_EXECUTE, TLB_KIND_EXECUTE, TLB_KIND_READ, TLB_KIND_WRITE, TLB_READ, TLB_WRITE, XCR0,
 } from './generated/layout';
 import { updateDebug } from './debug';
+import { cpu } from './host';
 import {
   ACCESS_BIG, ACCESS_CODE, ACCESS_EXPAND_DOWN, ACCESS_LONG, ACCESS_PRESENT, ACCESS_WRITABLE, CR0_EM, CR0_PE, CR0_TS, CR4_OSFXSR,
   CR4_OSXSAVE, CR4_SMAP, FLAG_AC, FLAG_TF, FLAG_VM, SEGMENT_DS, SEGMENT_ES, SEGMENT_SS, get32, get64, longMode, segmentAccess,
@@ -13,12 +14,16 @@ import {
 } from './registers';
 import { tlbTable } from './tlb';
 
+const CR0_AM: u64 = 1 << 18;
 const CODE_16: u32 = 0;
 const CODE_32: u32 = 1;
 const CODE_64: u32 = 2;
 const XCR0_SSE_AVX: u64 = 6;
 
 let index: u32 = 0;
+let aligned: bool = false;
+/** Whether user accesses must be aligned: CR0.AM, EFLAGS.AC and CPL 3. */
+export function alignmentChecked(): bool { return aligned; }
 /** MMU index of explicit data accesses. */
 export function mmuIndex(): u32 { return index; }
 
@@ -57,6 +62,10 @@ function selectTlbs(level: u32): void {
   set32(TLB_READ, <u32>tlbTable(index, TLB_KIND_READ));
   set32(TLB_WRITE, <u32>tlbTable(index, TLB_KIND_WRITE));
   set32(TLB_EXECUTE, <u32>tlbTable(index, TLB_KIND_EXECUTE));
+  aligned = level == 3 && (get32(EFLAGS) & FLAG_AC) != 0 && (get64(CR0) & CR0_AM) != 0;
+  if (!aligned) return;
+  set32(TLB_READ, <u32>cpu + EMPTY_TLB_OFFSET);
+  set32(TLB_WRITE, <u32>cpu + EMPTY_TLB_OFFSET);
 }
 
 /** CPL is the DPL of SS (SDM 3A 5.5 and table 3-1): it survives the steps in which CS.RPL is not meaningful. */

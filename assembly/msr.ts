@@ -3,7 +3,7 @@
 // QUIRK: the MTRRs and the PAT store what is written but memory has no types; DEBUGCTL records no branches.
 import { apicMsrRead, apicMsrWrite, cpu } from './host';
 import {
-  CPUID_FEATURE4, CPUID_FEATURE5, CR0, EFER, MSR_BIOS_SIGN_ID, MSR_CSTAR, MSR_DEBUGCTL, MSR_KERNEL_GS_BASE, MSR_LSTAR, MSR_MISC_ENABLE,
+  CPUID_FEATURE1, CPUID_FEATURE12, CPUID_FEATURE4, CPUID_FEATURE5, CR0, EFER, MSR_BIOS_SIGN_ID, MSR_CSTAR, MSR_DEBUGCTL, MSR_KERNEL_GS_BASE, MSR_LSTAR, MSR_MISC_ENABLE,
   MSR_MTRR_DEF_TYPE, MSR_MTRR_FIX0, MSR_MTRR_PHYS_BASE0, MSR_PAT, MSR_SFMASK, MSR_SMI_COUNT, MSR_SPEC_CTRL, MSR_STAR, MSR_SYSENTER_CS,
   MSR_SYSENTER_EIP, MSR_SYSENTER_ESP, MSR_TSC_ADJUST, MSR_TSC_AUX, MSR_XSS, RAX, RCX, RDX, SCRATCH0,
 } from './generated/layout';
@@ -22,6 +22,10 @@ const FEATURE_NX: u32 = 1 << 20;
 const FEATURE_FFXSR: u32 = 1 << 25;
 const FEATURE_LONG: u32 = 1 << 29;
 const FEATURE_SPEC_CTRL: u32 = 1 << 26; // leaf 7 EDX
+const FEATURE_X2APIC: u32 = 1 << 21; // leaf 1 ECX
+const FEATURE_TSC_DEADLINE: u32 = 1 << 24;
+const FEATURE_IBPB: u32 = 1 << 12; // leaf 0x80000008 EBX
+const APIC_BASE_X2APIC: u64 = 1 << 10;
 const FEATURE_ARCH_CAPABILITIES: u32 = 1 << 29;
 const MTRR_CAPABILITIES: u64 = 0x508; // eight variable ranges, fixed ranges, write combining
 
@@ -42,8 +46,10 @@ const constants: usize = memory.data<u32>([
   0xc0010010, 0, 0xc0010015, 0, 0xc001001f, 0, 0xc0010055, 0, 0xc0010114, 0, 0xc0010117, 0, // AMD SYSCFG, HWCR, NB_CFG, ..
   0xc0011020, 0, 0xc0011022, 0, 0xc0011023, 0, 0xc0011029, 2, 0xc001102a, 0, // AMD LS_CFG, DC_CFG, BU_CFG, DE_CFG (LFENCE serialises)
   0xc0010112, 0, 0xc0010113, 0, // AMD SMM
+  0xc0010000, 0, 0xc0010001, 0, 0xc0010002, 0, 0xc0010003, 0, // AMD performance event selection, counters: none counts
+  0xc0010004, 0, 0xc0010005, 0, 0xc0010006, 0, 0xc0010007, 0,
 ]);
-const CONSTANT_COUNT: u32 = 39;
+const CONSTANT_COUNT: u32 = 47;
 
 /** The value of a constant, or -1. */
 function constantOf(index: u32): i64 {
@@ -84,9 +90,15 @@ function fieldOf(index: u32): u32 {
 
 function isApic(index: u32): bool { return index == 0x1b || index == 0x6e0 || (index >= 0x800 && index < 0x900); }
 
+/** Whether CPUID announces what an APIC register, or a write to it, needs. */
+function apicFeature(index: u32, value: u64): bool {
+  if (index == 0x6e0) return (get32(CPUID_FEATURE1) & FEATURE_TSC_DEADLINE) != 0;
+  return index != 0x1b || (value & APIC_BASE_X2APIC) == 0 || (get32(CPUID_FEATURE1) & FEATURE_X2APIC) != 0;
+}
+
 function readMsr(index: u32): u64 {
   if (isApic(index)) {
-    if (!apicMsrRead(index)) raiseGp();
+    if (!apicFeature(index, 0) || !apicMsrRead(index)) raiseGp();
     return get64(SCRATCH0);
   }
   switch (index) {
@@ -153,14 +165,16 @@ function validMtrrTypes(value: u64): bool {
 function writeMsr(index: u32, value: u64): void {
   if (isApic(index)) {
     set64(SCRATCH0, value);
-    if (!apicMsrWrite(index)) raiseGp();
+    if (!apicFeature(index, value) || !apicMsrWrite(index)) raiseGp();
     return;
   }
   switch (index) {
     case 0x10: return moveTsc(value - readTsc());
     case 0x3b: return moveTsc(value - get64(MSR_TSC_ADJUST));
     case 0x8b: return; // written before the microcode revision is read
-    case 0x49: return; // IA32_PRED_CMD
+    case 0x49: // IA32_PRED_CMD
+      if ((get32(CPUID_FEATURE4) & FEATURE_SPEC_CTRL) == 0 && (get32(CPUID_FEATURE12) & FEATURE_IBPB) == 0) raiseGp();
+      return;
     case 0xc0000080: return writeEfer(value);
     case 0xc0000100: return canonical(value) ? setSegmentBase(SEGMENT_FS, value) : raiseGp();
     case 0xc0000101: return canonical(value) ? setSegmentBase(SEGMENT_GS, value) : raiseGp();

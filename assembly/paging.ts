@@ -1,6 +1,6 @@
 // The page walk (Intel SDM 3A chapter 4): every paging mode up to four levels, rights, accessed and dirty bits, #PF; and
 // the translation of instruction addresses. Not here: caching of the result (tlb.ts), data accesses (memory.ts).
-// QUIRK: translations are kept for one PCID at a time; a load of CR3 with bit 63 set flushes all the same.
+// Translations are kept for one PCID at a time; a load of CR3 with bit 63 set flushes all the same, as a processor may.
 import { cpu } from './host';
 import {
   A20_MASK, COUNT_PAGE_WALK, CPUID_FEATURE5, CR0, CR3, CR4, EFER, MMU_INDEX_SUPERVISOR, MMU_INDEX_USER, PDPTE0, PHYS_READABLE,

@@ -1,4 +1,4 @@
-// The state after power-on or RESET (Intel SDM 3A table 10-1). What was announced (CPUID words, tscKhz) stays.
+// The state after power-on or RESET, and after INIT (Intel SDM 3A table 10-1). What was announced (CPUID words, tscKhz) stays.
 import { cpu } from './host';
 import {
   A20_MASK, CC_A, CC_B, CC_OP, CPUID_FEATURE8, CR0, DR6, DR7, EFLAGS, FCW, FPR0, FTW_EMPTY, GDTR_BASE, GDTR_LIMIT, HALTED, IDTR_BASE,
@@ -7,7 +7,9 @@ import {
 } from './generated/layout';
 import { clearFault } from './faults';
 import { updateMode } from './mode';
-import { SEGMENT_CS, SEGMENT_ES, SEGMENT_GS, SEGMENT_LDTR, SEGMENT_TR, get32, set32, set64, setSegment } from './registers';
+import {
+  CR0_CD, CR0_ET, CR0_NW, SEGMENT_CS, SEGMENT_ES, SEGMENT_GS, SEGMENT_LDTR, SEGMENT_TR, get32, get64, set32, set64, setSegment,
+} from './registers';
 import { resetTlb } from './tlb';
 
 const APIC_BASE: u64 = 0xfee00800; // enabled
@@ -37,7 +39,8 @@ function resetFloatingPoint(): void {
   store<u8>(cpu + FTW_EMPTY, 0);
 }
 
-export function resetCpu(): void {
+/** What RESET and INIT have in common. */
+function resetExecution(): void {
   zero(RAX, NEXT_RIP);
   set64(RDX, get32(CPUID_FEATURE8));
   set64(RIP, 0xfff0);
@@ -48,14 +51,8 @@ export function resetCpu(): void {
   resetSegments();
   zero(CR0, PDPTE3);
   set64(CR0, CR0_RESET);
-  set64(XCR0, 1);
   set64(DR6, 0xffff0ff0);
   set64(DR7, 0x400);
-  resetFloatingPoint();
-  zero(MSR_STAR, MSR_MTRR_FIX10);
-  set64(MSR_PAT, PAT_RESET);
-  set64(MSR_MISC_ENABLE, 1);
-  set64(MSR_APIC_BASE, APIC_BASE | (get32(VCPU_INDEX) == 0 ? APIC_BOOT_PROCESSOR : 0));
   set32(HALTED, 0);
   set32(INHIBIT, 0);
   set32(REPEAT, 0);
@@ -65,5 +62,24 @@ export function resetCpu(): void {
   if (get32(A20_MASK) == 0) set32(A20_MASK, 0xffffffff);
   clearFault();
   resetTlb();
+}
+
+export function resetCpu(): void {
+  resetExecution();
+  set64(XCR0, 1);
+  resetFloatingPoint();
+  zero(MSR_STAR, MSR_MTRR_FIX10);
+  set64(MSR_PAT, PAT_RESET);
+  set64(MSR_MISC_ENABLE, 1);
+  set64(MSR_APIC_BASE, APIC_BASE | (get32(VCPU_INDEX) == 0 ? APIC_BOOT_PROCESSOR : 0));
+  updateMode();
+}
+
+/** INIT keeps CR0.CD and CR0.NW, the floating-point state, XCR0 and the MSRs other than EFER. */
+export function initCpu(): void {
+  const caching = get64(CR0) & (CR0_CD | CR0_NW), components = get64(XCR0);
+  resetExecution();
+  set64(CR0, CR0_ET | caching);
+  set64(XCR0, components);
   updateMode();
 }

@@ -1,6 +1,6 @@
 // Segmentation of data accesses where segments are not flat: limit, rights, null (Intel SDM 3A 5.3, 5.5).
 // Not here: loading of segment registers (segments.ts).
-import { VECTOR_GP, VECTOR_SS, raiseError } from './faults';
+import { VECTOR_GP, VECTOR_SS, faulted, raiseError, raiseGp } from './faults';
 import {
   ACCESS_BIG, ACCESS_CODE, ACCESS_EXPAND_DOWN, ACCESS_PRESENT, ACCESS_WRITABLE, SEGMENT_FS, SEGMENT_SS, code64, segmentAccess,
   segmentBase, segmentLimit,
@@ -12,7 +12,7 @@ export function insideLimit(access: u32, limit: u32, offset: u64, size: u32): bo
   if ((access & (ACCESS_CODE | ACCESS_EXPAND_DOWN)) == ACCESS_EXPAND_DOWN) {
     return offset > <u64>limit && last <= (access & ACCESS_BIG ? <u64>0xffffffff : <u64>0xffff);
   }
-  return last <= <u64>limit || limit == 0xffffffff;
+  return last <= <u64>limit; // bytes beyond 4 GiB are outside of a flat segment too
 }
 
 function allows(access: u32, write: bool): bool {
@@ -33,7 +33,7 @@ export function linearAddress(segment: u32, offset: u64, size: u32, write: bool)
   return (segmentBase(segment) + offset) & 0xffffffff;
 }
 
-/** Linear address into slot d of the effective address in slot a. imm: segment | size << 4 | write << 12 | execute << 13. */
+/** Linear address into slot d of the effective address in slot a. imm: segment | size << 4 | write << 12 | execute << 13 | aligned << 14. */
 export function checkSegment(d: usize, a: usize, b: usize, imm: i32): void {
   const segment: u32 = imm & 15, size: u32 = (imm >> 4) & 0xff, offset = load<u64>(a);
   if (imm & (1 << 13)) {
@@ -42,4 +42,6 @@ export function checkSegment(d: usize, a: usize, b: usize, imm: i32): void {
     return;
   }
   store<u64>(d, linearAddress(segment, offset, size, (imm & (1 << 12)) != 0));
+  // An operand that must be aligned and is not: #GP(0) wherever it is.
+  if ((imm & (1 << 14)) && faulted() && ((segmentBase(segment) + offset) & (size - 1))) raiseGp();
 }

@@ -2,6 +2,7 @@
 import { accessOf, descriptorBits, dplOf, isCode, isConforming, limitOf, probeDescriptor } from './descriptors';
 import { VECTOR_UD, faulted, raise } from './faults';
 import { readFlags, writeFlags } from './flags';
+import { readMemory, writeMemory } from './memory';
 import { ACCESS_S, ACCESS_WRITABLE, FLAG_ZF, cpl, longMode, mergeSize, protectedMode, virtual86 } from './registers';
 
 function setZero(zero: bool): void { writeFlags(zero ? readFlags() | FLAG_ZF : readFlags() & ~FLAG_ZF); }
@@ -61,4 +62,13 @@ export function arpl(d: usize, a: usize, b: usize, imm: i32): void {
   const raised = (target & 3) < rpl;
   store<u16>(d, <u16>(raised ? (target & 0xfffc) | rpl : target));
   setZero(raised);
+}
+
+/** ARPL of memory, which is written only where RPL is raised. a: slot with the linear address, b: slot of the other selector. */
+export function arplMemory(d: usize, a: usize, b: usize, imm: i32): void {
+  const linear = load<u64>(a), target = <u32>readMemory(linear, 2), rpl: u32 = load<u16>(b) & 3;
+  if (faulted()) return;
+  const raised = (target & 3) < rpl;
+  if (raised) writeMemory(linear, 2, (target & 0xfffc) | rpl);
+  if (!faulted()) setZero(raised);
 }

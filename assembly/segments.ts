@@ -11,7 +11,8 @@ import { prepareWrite, readMemory, writeMemory, writeSystem } from './memory';
 import { updateMode } from './mode';
 import {
   ACCESS_PRESENT, ACCESS_S, ACCESS_WRITABLE, CR4_UMIP, SEGMENT_CS, SEGMENT_DS, SEGMENT_LDTR, SEGMENT_SS, SEGMENT_TR, canonical, code64,
-  cpl, get32, get64, longMode, protectedMode, segmentAccess, segmentLimit, segmentSelector, set32, set64, setSegment, virtual86,
+  cpl, get32, get64, longMode, protectedMode, segmentAccess, segmentBase, segmentLimit, segmentSelector, set32, set64, setSegment,
+  virtual86,
 } from './registers';
 
 const TYPE_LDT: u32 = 2;
@@ -79,11 +80,11 @@ export function loadSegment(d: usize, a: usize, b: usize, imm: i32): void {
   if (segment <= SEGMENT_DS) updateMode();
 }
 
-/** On return to privilege `level`, a data segment that it may not use becomes null. */
+/** On return to privilege `level`, a data segment that it may not use becomes null; its base stays, as 64-bit code can see. */
 export function dropInnerSegment(segment: u32, level: u32): void {
   const access = segmentAccess(segment);
   if ((access & ACCESS_PRESENT) == 0 || (isCode(access) && isConforming(access)) || dplOf(access) >= level) return;
-  setSegment(segment, 0, 0, 0, 0);
+  setSegment(segment, 0, segmentBase(segment), 0, 0);
 }
 
 function requireProtected(): bool {

@@ -1,8 +1,8 @@
 // A cursor over a guest stack for instructions that push or pop several items: RSP changes only on commitStack(), so a
 // fault in the middle leaves it as it was. After a fault the remaining pushes and pops do nothing; test faulted() at the end.
-import { RSP, SS_ACCESS, SS_BASE, SS_LIMIT } from './generated/layout';
+import { MMU_INDEX_USER, RSP, SS_ACCESS, SS_BASE, SS_LIMIT } from './generated/layout';
 import { VECTOR_SS, faulted, raiseError } from './faults';
-import { prepareWriteAs, readAs, writeAs } from './memory';
+import { misaligned, prepareWriteAs, readAs, writeAs } from './memory';
 import { mmuIndex, mmuIndexOf } from './mode';
 import { ACCESS_BIG, canonical, code64, get32, get64, set64, sizeMask } from './registers';
 import { insideLimit } from './segment-check';
@@ -54,12 +54,15 @@ export function openLongStack(sp: u64, level: u32): void {
 }
 
 function address(size: u32): u64 {
+  let linear = pointer;
   if (mask == ALL) {
     if (!canonical(pointer)) raiseError(VECTOR_SS, 0);
-    return pointer;
+  } else {
+    if (!insideLimit(access, limit, pointer, size)) raiseError(VECTOR_SS, error);
+    linear = (base + pointer) & 0xffffffff;
   }
-  if (!insideLimit(access, limit, pointer, size)) raiseError(VECTOR_SS, error);
-  return (base + pointer) & 0xffffffff;
+  if (index == MMU_INDEX_USER && !faulted()) misaligned(linear, size);
+  return linear;
 }
 
 export function push(size: u32, value: u64): void {

@@ -3,7 +3,7 @@ import {
   EFER, EFLAGS, MSR_CSTAR, MSR_LSTAR, MSR_SFMASK, MSR_STAR, MSR_SYSENTER_CS, MSR_SYSENTER_EIP, MSR_SYSENTER_ESP, NEXT_RIP, R11, RCX,
   RDX, RIP, RSP, VENDOR0,
 } from './generated/layout';
-import { disarmStep } from './debug';
+import { armStep, disarmStep } from './debug';
 import { allFlags, clearFlags, loadFlags } from './eflags';
 import { VECTOR_UD, raise, raiseGp } from './faults';
 import { updateMode } from './mode';
@@ -51,6 +51,8 @@ export function sysret(d: usize, a: usize, b: usize, imm: i32): void {
   const code = <u32>(get64(MSR_STAR) >> 48);
   loadFlags(<u32>get64(R11), 0x3c7fd7 & ~FLAG_RF);
   setFlat(long ? code + 16 : code, code + 8, 3, long);
+  // TF from R11 traps before the next instruction, as if the SYSCALL had been stepped over.
+  if (get32(EFLAGS) & FLAG_TF) armStep();
   set64(RIP, rip);
   updateMode();
 }

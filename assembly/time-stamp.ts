@@ -1,8 +1,10 @@
 // The time-stamp counter: guest nanoseconds scaled to tscKhz, plus the offset that WRMSR sets.
-import { guestNanoseconds } from './host';
+import { apicMsrWrite, guestNanoseconds } from './host';
 import { MSR_TSC_ADJUST, MSR_TSC_AUX, MSR_TSC_OFFSET, RAX, RCX, RDX, TSC_KHZ } from './generated/layout';
 import { raiseGp } from './faults';
 import { CR4_TSD, controlBit4, cpl, get32, get64, set64 } from './registers';
+
+const MSR_TSC: u32 = 0x10;
 
 export function tscKhz(): u32 { return get32(TSC_KHZ) ? get32(TSC_KHZ) : 1000000; }
 export function readTsc(): u64 { return <u64>(guestNanoseconds() * (<f64>tscKhz() / 1000000)) + get64(MSR_TSC_OFFSET); }
@@ -11,6 +13,7 @@ export function readTsc(): u64 { return <u64>(guestNanoseconds() * (<f64>tscKhz(
 export function moveTsc(delta: u64): void {
   set64(MSR_TSC_OFFSET, get64(MSR_TSC_OFFSET) + delta);
   set64(MSR_TSC_ADJUST, get64(MSR_TSC_ADJUST) + delta);
+  apicMsrWrite(MSR_TSC);
 }
 
 function readInto(): bool {

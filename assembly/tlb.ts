@@ -4,7 +4,7 @@
 // and other pages, so that a change of CR3 costs a few hundred stores and keeps the kernel's global pages.
 import { cpu } from './host';
 import {
-  COUNT_TLB_FILL, COUNT_TLB_FLUSH, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, MMU_INDEX_COUNT, MODE_BITS, MODE_KEY,
+  COUNT_TLB_FILL, COUNT_TLB_FLUSH, EMPTY_TLB_OFFSET, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, MMU_INDEX_COUNT, MODE_BITS, MODE_KEY,
   TLB_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_KIND_COUNT, TLB_KIND_WRITE, TLB_OFFSET,
 } from './generated/layout';
 import { count } from './registers';
@@ -107,6 +107,7 @@ export function flushNotGlobal(): void {
 /** Power-on: the tables are filled whatever the logs say. */
 export function resetTlb(): void {
   for (let table: u32 = 0; table < TABLE_COUNT; table++) emptyTable(table);
+  memory.fill(cpu + EMPTY_TLB_OFFSET, 0xff, TLB_BYTES);
   memory.fill(cpu + JUMP_CACHE_OFFSET, 0, JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES);
   flushTlb();
 }

@@ -1,10 +1,11 @@
 // The x87 environment and state images: FNSTENV, FLDENV, FNSAVE, FRSTOR (SDM 1 figures 8-9 to 8-12).
 // Helpers NAME(d, a, b, imm): b: slot with the linear address; imm: operand size 2 or 4 | 0x100 for the protected-mode layout.
-// Not here: FXSAVE and XSAVE (xsave.ts).
+// Of an image only its start is checked for alignment, as its registers never are aligned. Not here: FXSAVE and XSAVE (xsave.ts).
 import { cpu } from './host';
 import { FCS, FCW, FDP, FDS, FIP, FOP, FPR0, FTW_EMPTY } from './generated/layout';
 import { faulted } from './faults';
-import { prepareRead, prepareWrite, readMemory, writeMemory } from './memory';
+import { prepareRead, prepareWrite, readAs, readMemory, writeAs, writeMemory } from './memory';
+import { mmuIndex } from './mode';
 import { initializeX87, setControlWord } from './x87-control';
 import { highOf, setStatusWord, significandOf, st, statusWord, updateSummary } from './x87-stack';
 
@@ -84,6 +85,7 @@ function readEnvironment(linear: u64, size: u32, protectedLayout: bool): void {
 export function fnstenv(d: usize, a: usize, b: usize, imm: i32): void {
   const linear = load<u64>(b), size = u32(imm & 0xff);
   prepareWrite(linear, environmentBytes(size));
+  if (!faulted()) prepareWrite(linear, size); // for its alignment
   if (faulted()) return;
   writeEnvironment(linear, size, (imm & PROTECTED) != 0);
   store<u16>(cpu + FCW, load<u16>(cpu + FCW) | ALL_MASKED);
@@ -93,6 +95,7 @@ export function fnstenv(d: usize, a: usize, b: usize, imm: i32): void {
 export function fldenv(d: usize, a: usize, b: usize, imm: i32): void {
   const linear = load<u64>(b), size = u32(imm & 0xff);
   prepareRead(linear, environmentBytes(size));
+  if (!faulted()) readMemory(linear, size); // for its alignment
   if (!faulted()) readEnvironment(linear, size, (imm & PROTECTED) != 0);
 }
 
@@ -100,11 +103,12 @@ export function fnsave(d: usize, a: usize, b: usize, imm: i32): void {
   const size = u32(imm & 0xff), linear = load<u64>(b);
   const registers = linear + environmentBytes(size);
   prepareWrite(linear, environmentBytes(size) + 8 * REGISTER_BYTES);
+  if (!faulted()) prepareWrite(linear, size);
   if (faulted()) return;
   writeEnvironment(linear, size, (imm & PROTECTED) != 0);
   for (let n: u32 = 0; n < 8; n++) {
-    writeMemory(registers + n * REGISTER_BYTES, 8, significandOf(st(n)));
-    writeMemory(registers + n * REGISTER_BYTES + 8, 2, highOf(st(n)));
+    writeAs(registers + n * REGISTER_BYTES, 8, significandOf(st(n)), mmuIndex());
+    writeAs(registers + n * REGISTER_BYTES + 8, 2, highOf(st(n)), mmuIndex());
   }
   initializeX87();
 }
@@ -113,10 +117,11 @@ export function frstor(d: usize, a: usize, b: usize, imm: i32): void {
   const size = u32(imm & 0xff), linear = load<u64>(b);
   const registers = linear + environmentBytes(size);
   prepareRead(linear, environmentBytes(size) + 8 * REGISTER_BYTES);
+  if (!faulted()) readMemory(linear, size);
   if (faulted()) return;
   readEnvironment(linear, size, (imm & PROTECTED) != 0);
   for (let n: u32 = 0; n < 8; n++) {
-    store<u64>(st(n), readMemory(registers + n * REGISTER_BYTES, 8));
-    store<u64>(st(n), readMemory(registers + n * REGISTER_BYTES + 8, 2), 8);
+    store<u64>(st(n), readAs(registers + n * REGISTER_BYTES, 8, mmuIndex()));
+    store<u64>(st(n), readAs(registers + n * REGISTER_BYTES + 8, 2, mmuIndex()), 8);
   }
 }

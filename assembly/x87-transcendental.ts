@@ -1,7 +1,8 @@
 // FSIN, FCOS, FSINCOS, FPTAN, FPATAN, F2XM1, FYL2X, FYL2XP1. Helpers NAME(d, a, b, imm) without operands.
 // Results are correctly rounded to 64 bits in practically all cases, whatever the precision control.
 // Arguments of the circular functions are reduced by the 66-bit pi of the SDM (volume 1 section 8.3.8).
-// QUIRK: operands for which the SDM calls the result undefined give the mathematical value where there is one.
+// Operands for which the manuals call the result undefined give the mathematical value, or the operand where there is none,
+// as AMD processors do.
 import {
   FINITE, INFINITE, PE, QUIET_BITS, TOP_BIT, UE, ZE, ZERO, aExponent, aKind, aSign, aSignificand, bExponent, bKind, bSign, bSignificand,
   denormal, flags, invalid, propagate, propagateOne, rExponent, rLow, rSign, rSignificand, resultFromA, setResult,
@@ -300,7 +301,8 @@ function exponentialResult(): void {
   if (aKind != FINITE) return;
   if (aExponent >= 0) {
     // Only -1 and 1 are in the range.
-    if (aExponent == 0 && aSignificand == TOP_BIT && aSign) rExponent = -1;
+    if (aExponent > 0 || aSignificand != TOP_BIT) flags |= PE;
+    else if (aSign) rExponent = -1;
     return;
   }
   setW(aSign, aExponent, aSignificand, 0);
@@ -384,7 +386,11 @@ function logarithmPlusResult(): void {
     setW(aSign, aExponent, aSignificand, 0);
     wDivide(0, exponent, high, low);
     wLogarithm();
-  } else if (aSign && aExponent >= 0) return invalid();
+  } else if (aSign && aExponent >= 0) {
+    resultFromA();
+    flags |= PE;
+    return;
+  }
   else logarithmOfSum();
   timesB(false);
 }

@@ -115,18 +115,17 @@ function canStore(b: usize, bytes: u32, indefinite: u64, pops: u32): bool {
   }
   if ((unmasked & IE) == 0) {
     writeMemory(load<u64>(b), bytes, indefinite);
-    if (faulted()) return false;
-  }
+  } else prepareWrite(load<u64>(b), bytes);
+  if (faulted()) return false;
   if (stackUnderflow()) popTimes(pops);
   return false;
 }
 
 function finishStore(b: usize, bytes: u32, value: u64, pops: u32): void {
   const stores = storesToMemory();
-  if (stores) {
-    writeMemory(load<u64>(b), bytes, value);
-    if (faulted()) return;
-  }
+  if (stores) writeMemory(load<u64>(b), bytes, value);
+  else prepareWrite(load<u64>(b), bytes); // memory is checked although nothing will be stored
+  if (faulted()) return;
   commitStatus();
   if (stores) popTimes(pops);
 }
@@ -149,10 +148,14 @@ export function fst64(d: usize, a: usize, b: usize, imm: i32): void {
   finishStore(b, 8, pack64(), imm);
 }
 
-/** Stores 10 bytes; false after a fault. */
-function write80(linear: u64, significand: u64, high: u32): bool {
+/** Stores 10 bytes, or only checks that they could be; false after a fault. */
+function write80(linear: u64, significand: u64, high: u32, stores: bool): bool {
   prepareWrite(linear, 8);
   if (faulted()) return false;
+  if (!stores) {
+    prepareWrite(linear + 8, 2);
+    return !faulted();
+  }
   writeMemory(linear + 8, 2, high);
   if (faulted()) return false;
   writeMemory(linear, 8, significand);
@@ -163,11 +166,11 @@ export function fst80(d: usize, a: usize, b: usize, imm: i32): void {
   beginX87();
   const linear = load<u64>(b);
   if (isEmpty(0)) {
-    if ((unmasked & IE) == 0 && !write80(linear, QUIET_BITS, NAN_HIGH)) return;
+    if (!write80(linear, QUIET_BITS, NAN_HIGH, (unmasked & IE) == 0)) return;
     if (stackUnderflow()) popTimes(imm);
     return;
   }
-  if (!write80(linear, significandOf(st(0)), highOf(st(0)))) return;
+  if (!write80(linear, significandOf(st(0)), highOf(st(0)), true)) return;
   clearC1();
   popTimes(imm);
 }
@@ -229,7 +232,7 @@ export function fbstp(d: usize, a: usize, b: usize, imm: i32): void {
   beginX87();
   const linear = load<u64>(b);
   if (isEmpty(0)) {
-    if ((unmasked & IE) == 0 && !write80(linear, DECIMAL_INDEFINITE, 0xffff)) return;
+    if (!write80(linear, DECIMAL_INDEFINITE, 0xffff, (unmasked & IE) == 0)) return;
     if (stackUnderflow()) pop();
     return;
   }
@@ -245,9 +248,17 @@ export function fbstp(d: usize, a: usize, b: usize, imm: i32): void {
     high = 0xffff;
   }
   const stores = storesToMemory();
-  if (stores && !write80(linear, low, high)) return;
+  if (!write80(linear, low, high, stores)) return;
   commitStatus();
   if (stores) pop();
+}
+
+/** The encoding D9 /3 of FSTP: an empty ST(0) is no fault, it is only popped. imm: i. */
+export function fstpUnchecked(d: usize, a: usize, b: usize, imm: i32): void {
+  if (isEmpty(0)) {
+    clearC1();
+    pop();
+  } else fstSti(d, a, b, imm | 8);
 }
 
 /** imm: i. Empty registers count as the default NaN. */
@@ -270,7 +281,6 @@ export function fcmov(d: usize, a: usize, b: usize, imm: i32): void {
     if (stackUnderflow()) setDefaultNan(0);
     return;
   }
-  clearC1();
   if (load<u8>(a)) setRegister(0, significandOf(st(imm)), highOf(st(imm)));
 }
 

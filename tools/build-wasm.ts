@@ -1,5 +1,6 @@
 // Builds the WebAssembly parts: writes the constants that AssemblyScript shares with TypeScript (assembly/generated/),
-// generates the interpreter, compiles assembly/index.ts: dist/wasm/interpreter.wasm and support.wasm. `--out DIR` puts the results elsewhere.
+// generates the interpreter, compiles assembly/index.ts: dist/wasm/interpreter.wasm and support.wasm. `--out DIR` puts
+// the results elsewhere.
 import { mkdirSync, writeFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as map from '../src/memory/memory-map.ts';
@@ -7,7 +8,7 @@ import { generateInterpreter } from '../src/cpu/interpreter/generate.ts';
 import { HELPERS } from '../src/cpu/ir/ops-helper.ts';
 import { STALE } from '../src/cpu/ir/ops-control.ts';
 import { CC } from '../src/cpu/ir/flags.ts';
-import { BLOCK, RECORD } from '../src/cpu/ir/record.ts';
+import { A_BRANCH, BLOCK, PC_STACK, RECORD } from '../src/cpu/ir/record.ts';
 import { CPU_FIELDS, CPU_STATE_BYTES, EXIT, MODE, MODE_BITS, REQUEST } from '../src/cpu/x86/state.ts';
 
 type ConstantTree = { readonly [name: string]: number | ConstantTree };
@@ -35,6 +36,7 @@ export function layoutSource(): string {
     ...constantsOf('BLOCK_HEADER_', BLOCK),
     ...constantsOf('RECORD_', RECORD),
     `export const STALE_OP: u32 = ${STALE};`,
+    ...constantsOf('', { PC_STACK, A_BRANCH }),
     '',
   ].join('\n');
 }

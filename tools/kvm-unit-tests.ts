@@ -4,6 +4,7 @@
 //
 //   node dist/tools/kvm-unit-tests.js --tests DIR [--tests DIR ...] [--command 'CMD ARGS'] [--baseline FILE]
 //        [--save FILE] [--only NAME,NAME] [--timeout SECONDS] [--table FILE]
+//        [--adapt] leaves out what nandu lacks, [--reuse FILE ...] takes what an earlier --save has instead of running it
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -19,11 +20,13 @@ export interface UnitTest {
   readonly args: string;
   readonly extra: string;
   readonly smp: number;
+  /** Further devices that the suite's run script adds. */
+  readonly devices: readonly string[];
   /** Why the test cannot run without hardware virtualization, or undefined. */
   readonly unfit?: string;
 }
 
-export interface UnitTestResult extends Omit<UnitTest, 'unfit'> {
+export interface UnitTestResult extends Omit<UnitTest, 'unfit' | 'devices'> {
   readonly result: Verdict;
   /** The suite's SUMMARY line, or the reason of a skip or a failure. */
   readonly summary: string;
@@ -66,16 +69,38 @@ export function testsOf(folder: string): UnitTest[] {
     const unfit = unfitReason(section);
     const extra = section.get('qemu_params') ?? section.get('extra_params') ?? '';
     const args = words(section.get('test_args') ?? '').join(' ');
-    return [{ name, arch, file, args, extra, smp: Number(section.get('smp') ?? 1), ...(unfit === undefined ? {} : { unfit }) }];
+    const devices = ['-device', 'pci-testdev'];
+    return [{ name, arch, file, args, extra, devices, smp: Number(section.get('smp') ?? 1), ...(unfit === undefined ? {} : { unfit }) }];
   });
+}
+
+/** What nandu does not have and a test cannot do without. */
+const BEYOND_NANDU: readonly (readonly [pattern: RegExp, reason: string])[] = [
+  [/^smptest/, 'needs two processors'],
+  [/^(svm|vmx|ept)/, 'needs nested virtualization'],
+  [/^intel_iommu/, 'needs a q35 machine with an IOMMU'],
+];
+
+/** Options that nandu does not know and tests can do without, each with what takes its place. */
+const ADAPTATIONS: readonly (readonly [pattern: RegExp, replacement: string])[] = [
+  [/,(vendor=\w+|host-phys-bits)\b/g, ''],
+  [/-cpu Opteron_G1/g, '-cpu qemu64'],
+  [/-machine pit=off/g, ''],
+];
+
+/** A test as nandu can run it: one processor, the processor models it has. */
+function adaptToNandu(test: UnitTest): UnitTest {
+  const reason = BEYOND_NANDU.find(([pattern]) => pattern.test(test.name))?.[1];
+  const extra = ADAPTATIONS.reduce((text, [pattern, replacement]) => text.replace(pattern, replacement), test.extra);
+  return { ...test, extra, devices: [], smp: 1, ...(test.unfit === undefined && reason !== undefined ? { unfit: reason } : {}) };
 }
 
 // prettier-ignore
 function commandLine(test: UnitTest, command: readonly string[]): string[] {
   return [
     ...command, '-no-reboot', '-nodefaults', '-device', 'pc-testdev', '-device', 'isa-debug-exit,iobase=0xf4,iosize=0x4',
-    '-display', 'none', '-serial', 'stdio', '-device', 'pci-testdev', '-kernel', test.file, '-smp', String(test.smp),
-    ...words(test.extra), ...(test.args === '' ? [] : ['-append', test.args]),
+    '-display', 'none', '-serial', 'stdio', ...test.devices, '-kernel', test.file, '-smp',
+    String(test.smp), ...words(test.extra), ...(test.args === '' ? [] : ['-append', test.args]),
   ];
 }
 
@@ -120,7 +145,7 @@ function verdictOf({ code, timedOut, output, errors }: Ending): { result: Verdic
 }
 
 async function runTest(test: UnitTest, command: readonly string[], timeoutMs: number): Promise<UnitTestResult> {
-  const { unfit, ...identity } = test;
+  const { unfit, devices: _, ...identity } = test;
   if (unfit !== undefined) return { ...identity, file: basename(test.file), result: 'skip', summary: unfit, seconds: 0 };
   const startMs = Date.now();
   const ending = await runCommand(commandLine(test, command), timeoutMs);
@@ -167,15 +192,20 @@ async function main(): Promise<void> {
       save: { type: 'string' },
       table: { type: 'string' },
       only: { type: 'string' },
+      adapt: { type: 'boolean', default: false },
+      reuse: { type: 'string', multiple: true, default: [] },
       timeout: { type: 'string', default: '90' },
     },
   });
   if (values.tests === undefined) throw new Error('--tests DIR is missing: the folder with the built tests');
   const only = values.only?.split(',');
-  const tests = values.tests.flatMap((folder) => testsOf(resolve(folder))).filter(({ name }) => only?.includes(name) ?? true);
+  const chosen = values.tests.flatMap((folder) => testsOf(resolve(folder))).filter(({ name }) => only?.includes(name) ?? true);
+  const tests = values.adapt ? chosen.map(adaptToNandu) : chosen;
+  const known = values.reuse.flatMap((file) => JSON.parse(readFileSync(file, 'utf8')) as UnitTestResult[]);
   const results: UnitTestResult[] = [];
   for (const test of tests) {
-    const result = await runTest(test, words(values.command), Number(values.timeout) * 1000);
+    const earlier = known.find(({ name, arch }) => name === test.name && arch === test.arch);
+    const result = earlier ?? (await runTest(test, words(values.command), Number(values.timeout) * 1000));
     process.stderr.write(`${result.result.padEnd(8)}${result.arch.padEnd(7)} ${result.name}  ${result.summary} ${result.seconds} s\n`);
     results.push(result);
     if (values.save !== undefined) writeFileSync(values.save, `${JSON.stringify(results, null, 1)}\n`);

@@ -1,3 +1,4 @@
+// Tests of the port and memory buses, interrupt lines and reset.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus, type Region } from './address-space.ts';

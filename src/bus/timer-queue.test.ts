@@ -1,3 +1,4 @@
+// Tests of the timer queue: order, moving deadlines, and periodic ticks without drift.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { paceTick, TimerQueue } from './timer-queue.ts';

@@ -77,12 +77,23 @@ describe('32-bit protected mode', () => {
     assert.deepEqual(stackWords(cpu, 4, 6), [0x18n, 0x444n, BigInt(SELECTOR.code3), BigInt(IF | 2) | RF, 0x7000n, BigInt(SELECTOR.data3)]);
     cpu.set('rsp', cpu.get('rsp') + 4n);
     cpu.setSegment('ds', SELECTOR.data0, 0n, 0xffffffff, 0xc093);
+    cpu.set('dr7', 0x402n); // RF has a meaning where there are breakpoints only
     assert.equal(cpu.help('iret', { imm: 4 }), undefined);
     assert.deepEqual(
       [cpu.get32('cpl'), cpu.get('rsp'), cpu.get('rip'), cpu.selector('ds'), cpu.selector('es')],
       [3, 0x7000n, 0x444n, 0, SELECTOR.data3],
     );
     assert.equal(cpu.get32('eflags') & Number(RF), Number(RF));
+  });
+
+  test('INIT starts at the reset vector and keeps caching bits, floating-point state and MSRs', () => {
+    const cpu = bench(protectedMode);
+    cpu.set('cr0', cpu.get('cr0') | 0x40000000n);
+    cpu.set32('mxcsr', 0x1fa0);
+    cpu.set('msrLstar', 0x1234n);
+    cpu.call('initCpu');
+    assert.deepEqual([cpu.get('rip'), cpu.selector('cs'), cpu.get('cr0'), cpu.get32('cpl')], [0xfff0n, 0xf000, 0x40000010n, 0]);
+    assert.deepEqual([cpu.get32('mxcsr'), cpu.get('msrLstar')], [0x1fa0, 0x1234n]);
   });
 
   test('INT n respects the gate\'s DPL and names the gate in the error code', () => {

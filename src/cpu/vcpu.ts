@@ -3,7 +3,7 @@
 import { assert } from '../base/assert.ts';
 import { vcpuArea } from '../memory/memory-map.ts';
 import type { CpuFeatures } from './x86/cpuid.ts';
-import { cpuOffset, EXIT, MODE_BITS, REQUEST, SEGMENT_REGISTERS } from './x86/state.ts';
+import { cpuOffset, EXIT, MODE, MODE_BITS, REQUEST, SEGMENT_REGISTERS } from './x86/state.ts';
 import { BlockTranslator } from './x86/translate.ts';
 
 /** Buses and clock as the support module calls them: see assembly/host.ts. */
@@ -39,6 +39,7 @@ interface Support {
   deliverInterrupt(vector: number): void;
   deliverNmi(): void;
   resetCpu(): void;
+  initCpu(): void;
   updateMode(): void;
   flushTlb(): void;
   readFlags(): number;
@@ -74,7 +75,8 @@ export class Vcpu {
   /** Called with the RIP of every block executed, for `-d exec`; the executor then runs one block at a time. */
   traceBlocks: ((rip: bigint) => void) | null = null;
   readonly #at = {
-    request: cpuOffset('request'), budget: cpuOffset('executorBudget'), skipped: cpuOffset('budgetSkipped'), exitReason: cpuOffset('exitReason'),
+    request: cpuOffset('request'), budget: cpuOffset('executorBudget'), skipped: cpuOffset('budgetSkipped'),
+    exitReason: cpuOffset('exitReason'),
     exitDetail: cpuOffset('exitDetail'), eflags: cpuOffset('eflags'), inhibit: cpuOffset('inhibit'), halted: cpuOffset('halted'),
     modeKey: cpuOffset('modeKey'), pendingStep: cpuOffset('pendingStep'), fault: cpuOffset('faultVector'),
   };
@@ -123,6 +125,11 @@ export class Vcpu {
     this.support.resetCpu();
     this.support.flushBlocks();
     this.translator.resetArena();
+  }
+
+  /** The INIT signal: what is decoded stays, as memory does. */
+  init(): void {
+    this.support.initCpu();
   }
 
   get32(field: string): number {
@@ -203,11 +210,16 @@ export class Vcpu {
       this.#setWord(this.#at.exitReason, -1);
       const inhibited = this.#takeRequests();
       if (this.#word(this.#at.exitReason) === EXIT.SHUTDOWN) return 'shutdown';
-      if (this.#word(this.#at.request) & (REQUEST.EXIT | REQUEST.RESET)) return 'request';
+      if (this.#word(this.#at.request) & REQUEST.EXIT) {
+        this.#setWord(this.#at.request, this.#word(this.#at.request) & ~REQUEST.EXIT);
+        return 'request';
+      }
       if (this.halted) return 'halt';
       const before = this.instructions;
       this.traceBlocks?.(this.get64('rip'));
+      if (inhibited) this.#setWord(this.#at.modeKey, this.#word(this.#at.modeKey) | MODE.STEP); // one instruction, not a block
       const end = this.#runBlocks(inhibited || this.traceBlocks !== null ? 0 : left);
+      if (inhibited) this.support.updateMode();
       left -= this.instructions - before;
       if (end === 'shutdown') return end;
       if (end === 'halt' && !this.wakeable) return end;

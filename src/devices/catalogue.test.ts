@@ -1,3 +1,4 @@
+// Tests of the device catalogue, the source of `-device help`.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { deviceCatalogue, isaDebugExitDevice, isaSerialDevice } from './catalogue.ts';

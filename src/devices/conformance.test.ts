@@ -1,3 +1,4 @@
+// Runs the conformance rules (conformance.ts) on every device (conformance-subjects.ts).
 import { describe, test } from 'node:test';
 import { fuzzDevices } from './conformance.ts';
 import { deviceSubjects } from './conformance-subjects.ts';

@@ -15,7 +15,7 @@ import { pcIoapic } from '../devices/intc/ioapic.ts';
 import { IsaPic } from '../devices/intc/isa-pic.ts';
 import { LocalApic, type LocalApicCpu } from '../devices/intc/local-apic.ts';
 import { LocalApicMsrs } from '../devices/intc/local-apic-registers.ts';
-import { isaFwCfg, type FwCfg } from '../devices/firmware/fw-cfg.ts';
+import { isaFwCfg, KEY, type FwCfg } from '../devices/firmware/fw-cfg.ts';
 import { isaPs2, type Ps2Parts } from '../devices/input/i8042.ts';
 import { pcLegacyPorts } from '../devices/misc/legacy-ports.ts';
 import { isaPort92 } from '../devices/misc/port92.ts';
@@ -74,7 +74,8 @@ export class PcBoard {
     const apics = new ApicBus(bus);
     this.pic = new IsaPic(bus, { int: { set: (level) => this.apic.setLint(0, level) } });
     const acknowledgePic = (): number => this.pic.acknowledge();
-    this.apic = new LocalApic({ id: 0, bootstrap: true, timers, cpu: options.cpu, messages: apics, acknowledgePic, timeOfTsc: options.timeOfTsc });
+    const { cpu, timeOfTsc } = options;
+    this.apic = new LocalApic({ id: 0, bootstrap: true, timers, cpu, messages: apics, acknowledgePic, timeOfTsc });
     apics.add(this.apic);
     this.apicMsrs = new LocalApicMsrs(this.apic, PHYSICAL_ADDRESS_BITS);
     const ioapic = pcIoapic(bus, { apics, acknowledgePic });
@@ -115,6 +116,7 @@ export class PcBoard {
       memory: { view: (address, size) => memory.ram(address, size), written: (address, size) => memory.invalidate(address, size) },
     });
     devices.add('fw-cfg', this.fwCfg);
+    this.#describeToGuest();
     for (const [n, backend] of options.serials.slice(0, ISA_SERIAL_DEFAULTS.length).entries()) {
       if (backend === undefined) continue;
       this.serialCount = n + 1;
@@ -127,10 +129,22 @@ export class PcBoard {
     this.#claimLegacyMemory();
   }
 
+  /** The numbers that guests without a BIOS look up in fw_cfg. */
+  #describeToGuest(): void {
+    const bytes = new DataView(new ArrayBuffer(8));
+    bytes.setBigUint64(0, BigInt(this.#memory.ramBytes), true);
+    this.fwCfg.set(KEY.RAM_SIZE, new Uint8Array(bytes.buffer));
+    this.fwCfg.set(KEY.NB_CPUS, Uint8Array.of(1, 0));
+    this.fwCfg.set(KEY.MAX_CPUS, Uint8Array.of(1, 0));
+  }
+
   /** Below 1 MiB: no video memory yet, and writes under read-only shadow that PAM sends to RAM. */
   #claimLegacyMemory(): void {
     const { bus } = this;
-    bus.claimMmio({ base: LEGACY_HOLE.start, size: LEGACY_HOLE.bytes, name: 'vga-hole', widthMax: 4, read: (_at, size) => [0, 0xff, 0xffff, 0, 0xffffffff][size]!, write: () => {} });
+    bus.claimMmio({
+      base: LEGACY_HOLE.start, size: LEGACY_HOLE.bytes, name: 'vga-hole', widthMax: 4,
+      read: (_at, size) => [0, 0xff, 0xffff, 0, 0xffffffff][size]!, write: () => {},
+    });
     bus.claimMmio({
       base: PAM_AREA.start, size: PAM_AREA.bytes, name: 'pam', widthMax: 4,
       read: (_at, size) => [0, 0xff, 0xffff, 0, 0xffffffff][size]!,

@@ -50,6 +50,9 @@ export const MMU_INDEX_COUNT = 3;
 export const TLB_KIND = { READ: 0, WRITE: 1, EXECUTE: 2 } as const;
 export const TLB_KIND_COUNT = 3;
 
+/** A TLB without entries: every access under alignment checks takes the slow path, which makes them. */
+export const EMPTY_TLB_OFFSET = 640 * KIB;
+
 /** Jump cache: {rip u64, block u32, modeKey u32}, indexed by a hash of RIP. */
 export const JUMP_CACHE_ENTRIES = 4096;
 export const JUMP_CACHE_ENTRY_BYTES = 16;

@@ -1,3 +1,4 @@
+// Tests of saved state: encoding, decoding, and the refusal of everything that is damaged.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../base/failure.ts';

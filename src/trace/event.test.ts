@@ -1,3 +1,4 @@
+// Tests of trace events: patterns that switch them on and off, and their text.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defineEvents, enableEvents, setTraceSink, textSink } from './event.ts';

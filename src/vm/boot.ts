@@ -68,12 +68,17 @@ export function placeBootImages(images: BootImages, options: CompleteMachineOpti
     return;
   }
   board.openShadow();
-  for (const { space, address, sizeBytes, value } of firmwareWrites()) (space === 'port' ? board.bus.ports : board.bus.mmio).write(address, sizeBytes, value);
+  for (const { space, address, sizeBytes, value } of firmwareWrites()) {
+    (space === 'port' ? board.bus.ports : board.bus.mmio).write(address, sizeBytes, value);
+  }
   const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);
   const { memory: map, rsdpAddress } = placeFirmwareTables(ram, {
     ramBytes: options.ramBytes, cpuCount: options.cpuCount, hpet: options.machine.hpet, acpi: options.machine.acpi,
     serialPorts: Math.min(2, Math.max(1, options.serials.length)),
-    identity: { uuid: options.uuid ?? '00000000-0000-0000-0000-000000000000', manufacturer: 'nandu', product: 'Standard PC (i440FX + PIIX, 1996)', version: 'pc-i440fx-7.2', serial: '' },
+    identity: {
+      uuid: options.uuid ?? '00000000-0000-0000-0000-000000000000', manufacturer: 'nandu',
+      product: 'Standard PC (i440FX + PIIX, 1996)', version: 'pc-i440fx-7.2', serial: '',
+    },
   });
   if (images.kernel === undefined) return;
   const input: BootInput = {

@@ -4,6 +4,7 @@ import type { CharBackend, CharFrontEnd } from '../ports/char-backend.ts';
 
 /** Text kept for `text` and `waitFor`; the oldest is dropped beyond this. */
 const TEXT_CHARACTERS_MAX = 4 * 1024 * 1024;
+const ERROR_CHARACTERS_MAX = 400;
 
 interface Waiter {
   readonly pattern: string | RegExp;
@@ -50,13 +51,16 @@ export class MachineConsole {
     return () => void this.#listeners.delete(listener);
   }
 
-  /** Resolves with the text up to and including the match, from where the last match ended. Rejects on time-out and at the machine's end. */
+  /**
+   * Resolves with the text up to and including the match, from where the last match ended. Rejects on time-out and at
+   * the machine's end.
+   */
   waitFor(pattern: string | RegExp, { timeoutMs = 60_000 }: { readonly timeoutMs?: number } = {}): Promise<string> {
     return new Promise((resolve, reject) => {
       const what = typeof pattern === 'string' ? JSON.stringify(pattern) : String(pattern);
       const stopTimer = this.#startTimeout(timeoutMs, () => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
-        reject(new Failure('limit', `the console did not show ${what} within ${timeoutMs} ms; it ended with ${JSON.stringify(this.#text.slice(-400))}`));
+        reject(new Failure('limit', `the console did not show ${what} within ${timeoutMs} ms; ${this.#endText()}`));
       });
       const waiter: Waiter = { pattern, from: this.#seen, resolve, reject, stopTimer };
       this.#waiters.push(waiter);
@@ -71,8 +75,13 @@ export class MachineConsole {
     this.#check();
     for (const waiter of this.#waiters.splice(0)) {
       waiter.stopTimer();
-      waiter.reject(new Failure('io', `the machine ended before its console showed ${String(waiter.pattern)}; it ended with ${JSON.stringify(this.#text.slice(-400))}`));
+      waiter.reject(new Failure('io', `the machine ended before its console showed ${String(waiter.pattern)}; ${this.#endText()}`));
     }
+  }
+
+  /** For errors. */
+  #endText(): string {
+    return `it ended with ${JSON.stringify(this.#text.slice(-ERROR_CHARACTERS_MAX))}`;
   }
 
   #check(): void {

@@ -18,6 +18,8 @@ const numeric = (properties: Properties, name: string): number | undefined => {
   const value = properties[name];
   return value === undefined ? undefined : Number(value);
 };
+const backendOf = (properties: Properties): CharBackend | undefined => properties['chardev'] as CharBackend | undefined;
+
 /** Only the members that were given, so that defaults stay the device's. */
 function given<T extends Record<string, unknown>>(members: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never;
@@ -26,16 +28,22 @@ function given<T extends Record<string, unknown>>(members: T): { [K in keyof T]:
 const BUILDERS: Readonly<Record<string, (board: PcBoard, properties: Properties, wires: DeviceWires) => void>> = {
   'isa-debug-exit': (board, properties, { exit }) =>
     isaDebugExit(board.isa, { ...given({ iobase: numeric(properties, 'iobase'), iosize: numeric(properties, 'iosize') }), exit }),
-  'pc-testdev': (board) => void board.devices.add('pc-testdev', pcTestdev(board.bus, { irqs: Array.from({ length: 16 }, (_, n) => board.isa.irq(n)) })),
+  'pc-testdev': (board) => {
+    const irqs = Array.from({ length: 16 }, (_, n) => board.isa.irq(n));
+    board.devices.add('pc-testdev', pcTestdev(board.bus, { irqs }));
+  },
   'isa-serial': (board, properties) => {
     const index = numeric(properties, 'index') ?? board.serialCount;
     const defaults = ISA_SERIAL_DEFAULTS[index];
     if (defaults === undefined) throw new Failure('invalid-argument', "Property 'isa-serial.index' doesn't take a value above 3");
-    const { iobase = defaults.iobase, irq = defaults.irq } = given({ iobase: numeric(properties, 'iobase'), irq: numeric(properties, 'irq') });
-    board.devices.add(`isa-serial${board.serialCount++}`, isaSerial(board.isa, { iobase, irq, backend: properties['chardev'] as CharBackend | undefined }));
+    const iobase = numeric(properties, 'iobase') ?? defaults.iobase;
+    const irq = numeric(properties, 'irq') ?? defaults.irq;
+    board.devices.add(`isa-serial${board.serialCount++}`, isaSerial(board.isa, { iobase, irq, backend: backendOf(properties) }));
   },
   'isa-debugcon': (board, properties) =>
-    isaDebugcon(board.isa, given({ iobase: numeric(properties, 'iobase'), readback: numeric(properties, 'readback'), backend: properties['chardev'] as CharBackend | undefined })),
+    isaDebugcon(board.isa, given({
+      iobase: numeric(properties, 'iobase'), readback: numeric(properties, 'readback'), backend: backendOf(properties),
+    })),
 };
 
 export function addDevices(board: PcBoard, devices: readonly DeviceOptions[], wires: DeviceWires): void {

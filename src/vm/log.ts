@@ -16,18 +16,22 @@ export interface MachineLog {
 
 /** The registers as a person reads them, one line a group. */
 export function registerText(vcpu: Vcpu): string {
-  const hex = (value: bigint): string => value.toString(16).padStart(16, '0');
-  const rows: string[] = [];
-  for (let n = 0; n < 16; n += 4) rows.push(GENERAL_REGISTERS.slice(n, n + 4).map((name) => `${name.toUpperCase().padEnd(3)}=${hex(vcpu.get64(name))}`).join(' '));
-  rows.push(`RIP=${hex(vcpu.get64('rip'))} EFLAGS=${(vcpu.get32('eflags') | vcpu.support.readFlags()).toString(16).padStart(8, '0')} CPL=${vcpu.get32('cpl')} HLT=${vcpu.get32('halted')}`);
-  for (const name of SEGMENT_REGISTERS) {
-    rows.push(`${name.toUpperCase().padEnd(4)}=${vcpu.get32(`${name}Selector`).toString(16).padStart(4, '0')} ${hex(vcpu.get64(`${name}Base`))} ` +
-      `${vcpu.get32(`${name}Limit`).toString(16).padStart(8, '0')} ${vcpu.get32(`${name}Access`).toString(16).padStart(4, '0')}`);
-  }
-  rows.push(`GDT=${hex(vcpu.get64('gdtrBase'))} ${vcpu.get32('gdtrLimit').toString(16).padStart(4, '0')} IDT=${hex(vcpu.get64('idtrBase'))} ${vcpu.get32('idtrLimit').toString(16).padStart(4, '0')}`);
-  rows.push(['cr0', 'cr2', 'cr3', 'cr4', 'efer'].map((name) => `${name.toUpperCase()}=${hex(vcpu.get64(name))}`).join(' '));
+  const wide = (name: string): string => hex(vcpu.get64(name), 16);
+  const named = (name: string, width = 0): string => `${name.toUpperCase().padEnd(width)}=${wide(name)}`;
+  const table = (name: 'gdtr' | 'idtr'): string => `${wide(`${name}Base`)} ${hex(vcpu.get32(`${name}Limit`), 4)}`;
+  const narrow = (name: string, digits: number): string => hex(vcpu.get32(name), digits);
+  const segment = (name: string): string =>
+    [narrow(`${name}Selector`, 4), wide(`${name}Base`), narrow(`${name}Limit`, 8), narrow(`${name}Access`, 4)].join(' ');
+  const eflags = hex((vcpu.get32('eflags') | vcpu.support.readFlags()) >>> 0, 8);
+  const rows = [0, 4, 8, 12].map((start) => GENERAL_REGISTERS.slice(start, start + 4).map((name) => named(name, 3)).join(' '));
+  rows.push(`${named('rip')} EFLAGS=${eflags} CPL=${vcpu.get32('cpl')} HLT=${vcpu.get32('halted')}`);
+  rows.push(...SEGMENT_REGISTERS.map((name) => `${name.toUpperCase().padEnd(4)}=${segment(name)}`));
+  rows.push(`GDT=${table('gdtr')} IDT=${table('idtr')}`);
+  rows.push(['cr0', 'cr2', 'cr3', 'cr4', 'efer'].map((name) => named(name)).join(' '));
   return `${rows.join('\n')}\n`;
 }
+
+const hex = (value: bigint | number, digits: number): string => value.toString(16).padStart(digits, '0');
 
 export function attachLog(vcpu: Vcpu, { items, write = () => {} }: LogOptions): MachineLog {
   const on = new Set(items);
@@ -47,8 +51,9 @@ export function attachLog(vcpu: Vcpu, { items, write = () => {} }: LogOptions): 
   let count = 0;
   return {
     interrupt(vector, error, kind) {
-      write(`${String(count++).padStart(6)}: v=${vector.toString(16).padStart(2, '0')} e=${error.toString(16).padStart(4, '0')} ${KIND[kind] ?? kind} cpl=${vcpu.get32('cpl')} ` +
-        `IP=${vcpu.get32('csSelector').toString(16).padStart(4, '0')}:${vcpu.get64('rip').toString(16).padStart(16, '0')} SP=${vcpu.get64('rsp').toString(16)} CR2=${vcpu.get64('cr2').toString(16)}\n`);
+      const event = `v=${hex(vector, 2)} e=${hex(error, 4)} ${KIND[kind] ?? kind} cpl=${vcpu.get32('cpl')}`;
+      const where = `IP=${hex(vcpu.get32('csSelector'), 4)}:${hex(vcpu.get64('rip'), 16)} SP=${hex(vcpu.get64('rsp'), 0)}`;
+      write(`${String(count++).padStart(6)}: ${event} ${where} CR2=${hex(vcpu.get64('cr2'), 0)}\n`);
     },
     reset() {
       if (on.has('cpu_reset')) write(`CPU Reset (CPU 0)\n${registerText(vcpu)}`);

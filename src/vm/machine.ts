@@ -10,6 +10,7 @@ import { Vcpu, type VcpuPorts, type WasmModules } from '../cpu/vcpu.ts';
 import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
+import type { WallClock } from '../ports/clock.ts';
 import type { MachinePlatform } from '../ports/platform.ts';
 import { loadBootImages, placeBootImages, type BootImages } from './boot.ts';
 import { MachineConsole } from './console.ts';
@@ -26,6 +27,7 @@ const SLICE_INSTRUCTIONS_MIN = 500;
 const SLICE_INSTRUCTIONS_START = 20_000;
 const SLICE_INSTRUCTIONS_MAX = 2_000_000;
 const TSC_KHZ = 1_000_000;
+const MSR_TSC = 0x10;
 
 type Run = 'created' | 'running' | 'paused' | 'ended';
 
@@ -50,6 +52,7 @@ export class Machine {
   /** Measured speed, instructions per nanosecond. */
   #speed = SLICE_INSTRUCTIONS_START / SLICE_NS_MAX;
   #pendingReset = false;
+  #pendingInit = false;
   #pendingExit: ExitReason | undefined;
 
   /** Reads the files, builds the board, and loads what is booted. Throws Failure for what the user can mend. */
@@ -74,7 +77,7 @@ export class Machine {
 
     this.#clock = options.icount === undefined
       ? new HostDrivenClock(() => platform.hostNs())
-      : new InstructionClock(() => this.vcpu.instructionsNow, options.icount.shift === 'auto' ? 3 : options.icount.shift);
+      : new InstructionClock(() => (this.vcpu === undefined ? 0 : this.vcpu.instructionsNow), options.icount.shift === 'auto' ? 3 : options.icount.shift);
     this.#timers = new TimerQueue(this.#clock, () => this.#deadlineCameNearer());
     this.console = new MachineConsole((ms, callback) => {
       const wait = platform.sleep(ms * NS_PER_MS, callback);
@@ -83,12 +86,12 @@ export class Machine {
     const serials = options.serials.length > 0 ? options.serials : [this.console.backend];
     this.board = new PcBoard({
       memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
-      wall: options.rtc.base === 'localtime' ? platform.localClock : options.rtc.base === 'utc' ? platform.wallClock : this.#fixedDate(options.rtc.base.startMs),
+      wall: this.#wallClock(),
       cpu: {
         raise: () => this.#interrupt(),
         nmi: () => this.#request(REQUEST.NMI),
         smi: () => {},
-        init: () => this.reset(),
+        init: () => this.#init(),
         startUp: () => {},
       },
       timeOfTsc: (low, high) => this.#timeOfTsc(low, high),
@@ -118,7 +121,11 @@ export class Machine {
         this.vcpu.set64('scratch0', (BigInt(board.apicMsrs.high >>> 0) << 32n) | BigInt(board.apicMsrs.low >>> 0));
         return true;
       },
-      apicMsrWrite: (index) => board.apicMsrs.write(index, this.vcpu.get32('scratch0'), this.vcpu.get32High('scratch0')),
+      apicMsrWrite: (index) => {
+        if (index !== MSR_TSC) return board.apicMsrs.write(index, this.vcpu.get32('scratch0'), this.vcpu.get32High('scratch0'));
+        board.apic.tscChanged();
+        return true;
+      },
       taskPriorityRead: () => board.apic.state.tpr >> 4,
       taskPriorityWrite: (value) => board.apic.setTaskPriority(value << 4),
       randomU32: () => this.#platform.randomU32(),
@@ -131,8 +138,11 @@ export class Machine {
     };
   }
 
-  #fixedDate(startMs: number): { nowMs(): number } {
-    return { nowMs: () => startMs + this.#clock.now() / NS_PER_MS };
+  #wallClock(): WallClock {
+    const { base } = this.options.rtc;
+    if (base === 'localtime') return this.#platform.localClock;
+    if (base === 'utc') return this.#platform.wallClock;
+    return { nowMs: () => base.startMs + this.#clock.now() / NS_PER_MS };
   }
 
   #timeOfTsc(low: number, high: number): number {
@@ -201,6 +211,13 @@ export class Machine {
     if (this.#run === 'paused') this.#takeRequests();
   }
 
+  /** QUIRK: without a ROM there is nothing at the reset vector, so INIT resets the machine. */
+  #init(): void {
+    if (this.#images.rom === undefined) return this.reset();
+    this.#pendingInit = true;
+    this.#kick();
+  }
+
   powerButton(): void {
     this.board.pm.pressPowerButton();
   }
@@ -235,7 +252,11 @@ export class Machine {
       if (this.options.noReboot) this.#pendingExit = { kind: 'reset', code: 0 };
       else this.#powerOn();
     }
-    if (this.#pendingExit === undefined) return true;
+    if (this.#pendingExit === undefined) {
+      if (this.#pendingInit) this.vcpu.init();
+      this.#pendingInit = false;
+      return true;
+    }
     this.#run = 'ended';
     this.#sleeping?.cancel();
     this.console.end();
@@ -257,13 +278,13 @@ export class Machine {
 
   /** Ends the slice that is running, or the wait. */
   #kick(): void {
-    if (this.#inSlice) this.vcpu.support.kick();
+    if (this.#inSlice) this.vcpu.raise(REQUEST.EXIT);
     else if (this.#run === 'running') this.#schedule();
   }
 
   #deadlineCameNearer(): void {
     if (this.#inSlice) {
-      if (this.#timers.nextDeadline() < this.#sliceEndNs) this.vcpu.support.kick();
+      if (this.#timers.nextDeadline() < this.#sliceEndNs) this.vcpu.raise(REQUEST.EXIT);
     } else if (this.#sleeping !== undefined) this.#schedule();
   }
 
@@ -305,6 +326,7 @@ export class Machine {
     }
     this.#sleeping = this.#platform.sleep(Math.max(0, deadline - this.#timers.now()), () => {
       this.#sleeping = undefined;
+      if (this.#clock instanceof InstructionClock) this.#clock.warpTo(deadline);
       this.#turn();
     });
   }
@@ -349,7 +371,8 @@ function featureOverrides({ cpu }: CompleteMachineOptions): Record<string, boole
 function checkOptions(options: CompleteMachineOptions): void {
   const mib = 1024 * 1024;
   if (options.ramBytes > GUEST_RAM_BYTES_MAX) {
-    throw new Failure('limit', `guest RAM of ${Math.ceil(options.ramBytes / mib)} MiB is more than a wasm32 memory has room for: at most ${GUEST_RAM_BYTES_MAX / mib} MiB`);
+    const wanted = `guest RAM of ${Math.ceil(options.ramBytes / mib)} MiB`;
+    throw new Failure('limit', `${wanted} is more than a wasm32 memory has room for: at most ${GUEST_RAM_BYTES_MAX / mib} MiB`);
   }
   if (options.ramBytes < 2 * mib) throw new Failure('invalid-argument', 'guest RAM is less than 2 MiB');
   if (options.ramBytes % WASM_PAGE_BYTES !== 0) throw new Failure('invalid-argument', 'guest RAM is not a multiple of 64 KiB');

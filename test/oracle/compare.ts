@@ -19,11 +19,42 @@ const FX_FIELDS: readonly (readonly [string, number, number])[] = [
   ...Array.from({ length: 16 }, (_, n) => [`xmm${n}`, 160 + 16 * n, 16] as const),
 ];
 
-function vectorDifferences(expected: OracleResult, actual: OracleResult, registerCount: number): string[] {
+/** Approximations: the manual bounds their relative error by 1.5 * 2^-12. */
+const RECIPROCAL = /^r(cp|sqrt)[ps]s /;
+const RECIPROCAL_ERROR = 2 ** -10.5;
+/** The last bit of these, and with it C1, is each processor's own. */
+const TRANSCENDENTAL = /^(f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos) /;
+const ULPS_MAX = 2n;
+const C1 = 0x200;
+
+function nearlySame(name: string, last: string, a: Uint8Array, b: Uint8Array): boolean {
+  const left = new DataView(a.slice().buffer), right = new DataView(b.slice().buffer);
+  if (name === 'fsw') {
+    const ignored = TRANSCENDENTAL.test(last) ? C1 : 0;
+    return ((left.getUint16(0, true) ^ right.getUint16(0, true)) & ~ignored) === 0;
+  }
+  if (name.startsWith('st') && TRANSCENDENTAL.test(last)) {
+    const distance = extendedNumber(left) - extendedNumber(right);
+    return distance >= -ULPS_MAX && distance <= ULPS_MAX;
+  }
+  if (!name.startsWith('xmm') || !RECIPROCAL.test(last)) return false;
+  return [0, 4, 8, 12].every((at) => {
+    const [x, y] = [left.getFloat32(at, true), right.getFloat32(at, true)];
+    return left.getUint32(at) === right.getUint32(at) || Math.abs(x - y) <= Math.abs(x) * RECIPROCAL_ERROR;
+  });
+}
+
+/** Sign and magnitude without the redundant integer bit: neighbouring numbers differ by 1. */
+function extendedNumber(view: DataView): bigint {
+  const high = BigInt(view.getUint16(8, true));
+  return (high << 63n) | BigInt.asUintN(63, view.getBigUint64(0, true));
+}
+
+function vectorDifferences(last: string, expected: OracleResult, actual: OracleResult, registerCount: number): string[] {
   const lines: string[] = [];
   const compare = (name: string, a: Uint8Array, b: Uint8Array): void => {
     const [left, right] = [bytesText(a), bytesText(b)];
-    if (left !== right) lines.push(`${name}: ${left} expected, ${right} found (little endian)`);
+    if (left !== right && !nearlySame(name, last, a, b)) lines.push(`${name}: ${left} expected, ${right} found (little endian)`);
   };
   if (expected.fxsave !== undefined && actual.fxsave !== undefined) {
     const last = FX_FIELDS.length - 16 + registerCount;
@@ -43,7 +74,7 @@ function vectorDifferences(expected: OracleResult, actual: OracleResult, registe
 const USER_END = 0x7fff_ffff_f000n;
 const PRESENT = 1;
 /** These access much memory in an order of their own: where a fault in the middle lies is not architectural. */
-const WIDE = /^(fxrstor|frstor|fldenv|xrstor|pusha|popa|enter|cmps) /;
+const WIDE = /^(fxrstor|frstor|fldenv|pusha|popa|enter|cmps) /;
 
 function ending(result: OracleResult, isWide: boolean): string {
   if (result.outcome === 'completed' || result.outcome === 'timeout' || result.outcome === 'crash') return result.outcome;
@@ -52,12 +83,19 @@ function ending(result: OracleResult, isWide: boolean): string {
   return `#${result.vector} error ${hex(errorCode)} rip ${hex(result.rip)}${address}`;
 }
 
+/** MXCSR.MM exists on AMD processors only, and is not announced. */
+const MXCSR_MM = 1 << 17;
+const takesMisalignedMode = ({ fxsave }: OracleResult): boolean =>
+  fxsave !== undefined && (new DataView(fxsave.buffer, fxsave.byteOffset).getUint32(24, true) & MXCSR_MM) !== 0;
+
 /** One line for each difference; none when the emulator agrees, or when there is no answer to compare with. */
 export function differences(test: GeneratedCase, expected: OracleResult, actual: OracleResult): string[] {
   if (expected.outcome === 'refused' || expected.outcome === 'crash' || expected.outcome === 'timeout') return [];
+  if (takesMisalignedMode(expected)) return [];
   const isWide = test.program.some((line) => WIDE.test(line));
   const [wanted, found] = [ending(expected, isWide), ending(actual, isWide)];
   if (wanted !== found) return [`${wanted} expected, ${found} found`];
+  if (isWide && wanted.startsWith('#')) return []; // how much of it was done before is not architectural either
   const is64 = ORACLE_MODES[test.mode].bits === 64;
   const lines: string[] = [];
   const count = is64 ? 16 : 8;
@@ -66,12 +104,12 @@ export function differences(test: GeneratedCase, expected: OracleResult, actual:
     const [left, right] = [BigInt.asUintN(bits, expected.registers[n]!), BigInt.asUintN(bits, actual.registers[n]!)];
     if (left !== right) lines.push(`${REGISTER_NAMES[n]}: ${hex(left)} expected, ${hex(right)} found`);
   }
-  const mask = COMPARED_FLAGS & ~test.undefinedFlags;
+  const mask = COMPARED_FLAGS & ~(expected.outcome === 'completed' ? test.undefinedFlags : test.undefinedFlagsInside);
   const [wantedFlags, foundFlags] = [expected.flags & mask, actual.flags & mask];
   if (wantedFlags !== foundFlags) lines.push(`flags: ${hex(wantedFlags)} expected, ${hex(foundFlags)} found`);
   const [left, right] = [changesText(expected.changes), changesText(actual.changes)];
   if (left !== right) lines.push(`memory: ${left} expected, ${right} found`);
-  return [...lines, ...vectorDifferences(expected, actual, count)];
+  return [...lines, ...vectorDifferences(test.program.at(-1) ?? '', expected, actual, count)];
 }
 
 /** The case as text: enough to understand a difference. */

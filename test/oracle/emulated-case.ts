@@ -41,6 +41,8 @@ export class EmulatedProcessor {
   readonly #view: DataView;
   readonly #area: DataView;
   readonly #initialData = new Uint8Array(PAGE_BYTES);
+  readonly #initialWords = new Int32Array(this.#initialData.buffer);
+  readonly #dataWords: Int32Array;
 
   constructor(modules: WasmModules, features: CpuFeatures) {
     const pages = (GUEST_RAM + RAM_BYTES) / 65536;
@@ -48,6 +50,7 @@ export class EmulatedProcessor {
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     this.#ram = new Uint8Array(buffer, GUEST_RAM, RAM_BYTES);
     this.#view = new DataView(buffer, GUEST_RAM, RAM_BYTES);
+    this.#dataWords = new Int32Array(buffer, GUEST_RAM + REGION.DATA, PAGE_BYTES / 4);
     const physicalMap = new Uint32Array(buffer, PHYS_MAP, RAM_BYTES >> PAGE_SHIFT);
     physicalMap.forEach((_, page) => (physicalMap[page] = (GUEST_RAM + page * PAGE_BYTES) | PHYS.READABLE | PHYS.WRITABLE));
     this.#vcpu = new Vcpu(0, memory, modules, features, ports);
@@ -183,6 +186,7 @@ export class EmulatedProcessor {
     const data = this.#ram.subarray(REGION.DATA, REGION.DATA + PAGE_BYTES);
     const changes: MemoryChange[] = [];
     for (let n = 0; n < PAGE_BYTES; n++) {
+      while ((n & 3) === 0 && n < PAGE_BYTES && this.#dataWords[n >> 2] === this.#initialWords[n >> 2]) n += 4;
       const first = n;
       while (n < PAGE_BYTES && data[n] !== this.#initialData[n]) n++;
       if (n > first) changes.push({ offset: first, bytes: data.slice(first, n) });

@@ -117,7 +117,7 @@ interface Prefixes {
   readonly rexW: boolean;
 }
 
-function choosePrefixes(row: Row, rng: Prng, bits: Bits, allow66: boolean): Prefixes {
+function choosePrefixes(row: Row, rng: Prng, bits: Bits, { allow66 = true, allowRepeat = true }: EncodeChoices): Prefixes {
   const legacy: number[] = [];
   const mayHave66 = allow66 && !row.vex && row.prefix === 'any' && !(bits === 64 && row.force64 === true);
   const has66 = row.prefix === '66' || (mayHave66 && rng.chance(20));
@@ -126,7 +126,7 @@ function choosePrefixes(row: Row, rng: Prng, bits: Bits, allow66: boolean): Pref
   if (has67) legacy.push(0x67);
   if (has66 && !row.vex) legacy.push(0x66);
   if (row.prefix in MANDATORY && row.prefix !== '66' && !row.vex) legacy.push(MANDATORY[row.prefix]!);
-  else if (row.map === 0 && !row.vex && rng.chance(4)) legacy.push(rng.pick([0xf2, 0xf3]));
+  else if (row.map === 0 && !row.vex && rng.chance(4) && allowRepeat) legacy.push(rng.pick([0xf2, 0xf3]));
   if (rng.chance(4)) legacy.push(rng.pick(bits === 64 ? [0x2e, 0x36, 0x3e, 0x26] : [0x36, 0x3e, 0x26]));
   if (bits === 64 && rng.chance(3)) legacy.push(rng.pick([0x64, 0x65]));
   return { legacy, has66, has67, rexW };
@@ -143,13 +143,14 @@ export interface EncodeChoices {
   /** Values for immediates, in order; random where absent. */
   readonly immediates?: readonly bigint[];
   readonly allow66?: boolean;
+  readonly allowRepeat?: boolean;
   readonly extraPrefixes?: readonly number[];
   readonly lock?: boolean;
 }
 
 export function encodeRow(row: Row, rng: Prng, context: EncodeContext, choices: EncodeChoices = {}): EncodedInstruction {
   const { bits } = context;
-  const { legacy, has66, has67, rexW } = choosePrefixes(row, rng, bits, choices.allow66 ?? true);
+  const { legacy, has66, has67, rexW } = choosePrefixes(row, rng, bits, choices);
   const addressBytes = bits === 64 ? (has67 ? 4 : 8) : (bits === 32) === has67 ? 2 : 4;
   const operandBytes = operandBytesOf(row, bits, has66 && !row.vex, rexW);
 

@@ -28,8 +28,8 @@ export const SLOT = {
   image: 60 * 1024 * 1024 + 4096,
 } as const;
 
-export type Helper = (d: number, a: number, b: number, imm: number) => void;
-export type Support = Readonly<Record<string, Helper>>;
+export type SupportFunction = (d: number, a: number, b: number, imm: number) => void;
+export type Support = Readonly<Record<string, SupportFunction>>;
 
 export interface FpOp {
   readonly name: string;

@@ -1,7 +1,7 @@
 // Generates the interpreter: one WebAssembly function `run`, a loop around one br_table over the IR operations of
 // cpu/ir/op.ts, whose cases are the operations' meanings with operands read through the current record.
 // Built at build time (tools/build-wasm.ts) into dist/wasm/interpreter.wasm. The meanings are shared with the translator.
-import { RECORD } from '../ir/record.ts';
+import { PC_STACK, RECORD } from '../ir/record.ts';
 import type { Lowering, Operand, Width } from '../ir/lowering.ts';
 import { OPS } from '../ir/op.ts';
 import '../ir/ops-vector.ts'; // the last link of the chain that declares every operation
@@ -26,7 +26,10 @@ const LOCALS: readonly ValueType[] = [
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
 const PLAIN_LOAD = {
   i32: { 1: [OP.i32_load8_u, OP.i32_load8_s], 2: [OP.i32_load16_u, OP.i32_load16_s], 4: [OP.i32_load, OP.i32_load], 8: [0, 0] },
-  i64: { 1: [OP.i64_load8_u, OP.i64_load8_s], 2: [OP.i64_load16_u, OP.i64_load16_s], 4: [OP.i64_load32_u, OP.i64_load32_s], 8: [OP.i64_load, OP.i64_load] },
+  i64: {
+    1: [OP.i64_load8_u, OP.i64_load8_s], 2: [OP.i64_load16_u, OP.i64_load16_s], 4: [OP.i64_load32_u, OP.i64_load32_s],
+    8: [OP.i64_load, OP.i64_load],
+  },
 } as const;
 const PLAIN_STORE = {
   i32: { 1: OP.i32_store8, 2: OP.i32_store16, 4: OP.i32_store, 8: 0 },
@@ -128,6 +131,8 @@ class InterpreterLowering implements Lowering {
 
   pc(): void {
     this.#field16(RECORD.PC);
+    this.code.i32(PC_STACK - 1);
+    this.code.op(OP.i32_and);
   }
 
   openState(): void {
@@ -348,6 +353,7 @@ const IMPORTS: Readonly<Record<string, FunctionType>> = {
   lookup: i32(),
   followJump: i32('i32'),
   forgetRip: none(),
+  refineFault: none('i32'),
   deliverFault: none(),
   condition: i32('i32'),
   readMemory: { params: ['i64', 'i32'], results: ['i64'] },
@@ -439,7 +445,10 @@ function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: n
   code.op(OP.return);
 }
 
-export function generateInterpreter(memoryPages: { readonly initial: number; readonly maximum: number }, helpers: readonly string[]): Uint8Array<ArrayBuffer> {
+export function generateInterpreter(
+  memoryPages: { readonly initial: number; readonly maximum: number },
+  helpers: readonly string[],
+): Uint8Array<ArrayBuffer> {
   const module = new ModuleWriter(memoryPages);
   const cpu = module.importGlobal('cpu');
   const functions = new Map<string, number>();
@@ -482,6 +491,8 @@ export function generateInterpreter(memoryPages: { readonly initial: number; rea
   code.op(OP.i64_extend_i32_u);
   code.op(OP.i64_add);
   lowering.closeState('rip', 3);
+  code.get(IP);
+  code.call(functions.get('refineFault')!);
   code.call(functions.get('deliverFault')!);
   lowering.state('exitReason', 2);
   code.i32(EXIT.SHUTDOWN);

@@ -1,8 +1,8 @@
 // Operations that end a block or concern the executor itself. In those that end a block, d counts its instructions.
 import { OP } from '../../wasm/opcodes.ts';
-import './ops-memory.ts'; // operations are numbered in a fixed order
+import { checkTarget } from './ops-memory.ts'; // declared before: operations are numbered in a fixed order
 import type { Lowering } from './lowering.ts';
-import { op } from './op.ts';
+import { family, op } from './op.ts';
 
 function advance(m: Lowering, push: () => void): void {
   m.openState();
@@ -14,12 +14,22 @@ function advance(m: Lowering, push: () => void): void {
 
 /** The jump record: RIP = (RIP + imm) & (all ones >> a), on to the block in IMM2 when it is linked. */
 export const JUMP = op('jump', (m) => m.jump(0));
-/** Continues at the address in a. */
-export const JUMP_INDIRECT = op('jump_indirect', (m) => {
-  m.openState();
+/** Continues at the address in a; [2] outside 64-bit mode, [3] in it. */
+export const JUMP_INDIRECT = family('jump_indirect', (m, w) => {
+  const target = m.i64[0]!;
   m.get('a', 3);
+  m.code.set(target);
+  checkTarget(m, w === 3 ? 3 : 2, target);
+  m.openState();
+  m.code.get(target);
   m.closeState('rip', 3);
   m.dispatch();
+}, [2, 3]);
+/** Raises what a branch to the address in a would raise outside 64-bit mode: before a call pushes anything. */
+export const CHECK_TARGET = op('check_target', (m) => {
+  m.get('a', 3);
+  m.code.set(m.i64[0]!);
+  checkTarget(m, 2, m.i64[0]!);
 });
 /** Continues at block RIP + imm, looked up anew: after what may have changed the mode or the mapping. */
 export const CONTINUE = op('continue', (m) => {

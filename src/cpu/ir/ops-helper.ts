@@ -23,14 +23,15 @@ const table = {
 const system = {
   loadSegment: FAULTS, farJump: FAULTS, farCall: FAULTS, farReturn: FAULTS, iret: FAULTS, softwareInterrupt: FAULTS, int3: FAULTS,
   into: FAULTS, int1: FAULTS, stepEntry: FAULTS, lldt: FAULTS, ltr: FAULTS, lar: FAULTS, lsl: FAULTS, verr: FAULTS,
-  verw: FAULTS, arpl: FAULTS, sldt: FAULTS, str: FAULTS, smsw: FAULTS, sgdt: FAULTS, sidt: FAULTS, lgdt: FAULTS, lidt: FAULTS,
+  verw: FAULTS, arpl: FAULTS, arplMemory: FAULTS, sldt: FAULTS, str: FAULTS, smsw: FAULTS, sgdt: FAULTS, sidt: FAULTS, lgdt: FAULTS, lidt: FAULTS,
   checkSegment: FAULTS, movToCr: FAULTS, movFromCr: FAULTS, movToDr: FAULTS, movFromDr: FAULTS, clts: FAULTS, lmsw: FAULTS,
   rdmsr: FAULTS, wrmsr: FAULTS, rdtsc: FAULTS, rdtscp: FAULTS, rdpmc: FAULTS, cpuid: FAULTS, xgetbv: FAULTS, xsetbv: FAULTS,
   invlpg: FAULTS, invpcid: FAULTS, wbinvd: FAULTS, hlt: FAULTS, cli: FAULTS, sti: FAULTS, readEflags: FAULTS, popf: FAULTS,
   swapgs: FAULTS, rdfsbase: FAULTS, wrfsbase: FAULTS, rdgsbase: FAULTS, wrgsbase: FAULTS, clac: FAULTS, stac: FAULTS,
   monitor: FAULTS, mwait: FAULTS, rdpid: FAULTS, rdrand: FAULTS, rdseed: FAULTS, syscall: FAULTS, sysret: FAULTS, sysenter: FAULTS,
   sysexit: FAULTS, portIn: FAULTS, portOut: FAULTS, enter: FAULTS, pusha: FAULTS, popa: FAULTS, bound: FAULTS, cmpxchg8b: FAULTS,
-  cmpxchg16b: FAULTS, generalProtection: FAULTS, unitUnavailable: FAULTS, movs: FAULTS, cmps: FAULTS, stos: FAULTS, lods: FAULTS, scas: FAULTS, ins: FAULTS, outs: FAULTS,
+  cmpxchg16b: FAULTS, generalProtection: FAULTS, checkRing0: FAULTS, unitUnavailable: FAULTS, movs: FAULTS, cmps: FAULTS, stos: FAULTS,
+  lods: FAULTS, scas: FAULTS, ins: FAULTS, outs: FAULTS,
 } as const satisfies Record<string, boolean>;
 
 // assembly/x87-*.ts, sse-float.ts, xsave.ts: control and state
@@ -55,7 +56,7 @@ const x87 = {
   fpRecord: NO_FAULT, fincstp: NO_FAULT, fdecstp: NO_FAULT, ffree: NO_FAULT, mmxWritten: NO_FAULT, farithF32: NO_FAULT,
   farithF64: NO_FAULT, farithI16: NO_FAULT, farithI32: NO_FAULT, farithSt0Sti: NO_FAULT, farithStiSt0: NO_FAULT, fcomF32: NO_FAULT,
   fcomF64: NO_FAULT, fcomI16: NO_FAULT, fcomI32: NO_FAULT, fcomSti: NO_FAULT, fucomSti: NO_FAULT, fcomi: NO_FAULT, fucomi: NO_FAULT,
-  fldSti: NO_FAULT, fxch: NO_FAULT, fstSti: NO_FAULT, fcmov: NO_FAULT, fchs: NO_FAULT, fabs: NO_FAULT, ftst: NO_FAULT, fxam: NO_FAULT,
+  fldSti: NO_FAULT, fxch: NO_FAULT, fstSti: NO_FAULT, fstpUnchecked: NO_FAULT, fcmov: NO_FAULT, fchs: NO_FAULT, fabs: NO_FAULT, ftst: NO_FAULT, fxam: NO_FAULT,
   fld1: NO_FAULT, fldl2t: NO_FAULT, fldl2e: NO_FAULT, fldpi: NO_FAULT, fldlg2: NO_FAULT, fldln2: NO_FAULT, fldz: NO_FAULT,
   f2xm1: NO_FAULT, fyl2x: NO_FAULT, fptan: NO_FAULT, fpatan: NO_FAULT, fxtract: NO_FAULT, fprem1: NO_FAULT, fprem: NO_FAULT,
   fyl2xp1: NO_FAULT, fsqrt: NO_FAULT, fsincos: NO_FAULT, frndint: NO_FAULT, fscale: NO_FAULT, fsin: NO_FAULT, fcos: NO_FAULT,

@@ -141,6 +141,26 @@ export const POP = stackOp('pop', (m, w) => {
   m.code.get(value);
   m.close('d', w);
 });
+/** Raises #GP(0) when a local holds no address to branch to: not canonical, or beyond the limit of CS. */
+export function checkTarget(m: Lowering, w: 2 | 3, target: number): void {
+  m.code.get(target);
+  if (w === 3) {
+    m.code.i64(16);
+    m.code.op(OP.i64_shl);
+    m.code.i64(16);
+    m.code.op(OP.i64_shr_s);
+    m.code.get(target);
+    m.code.op(OP.i64_ne);
+  } else {
+    m.state('csLimit', 2);
+    m.code.op(OP.i64_extend_i32_u);
+    m.code.op(OP.i64_gt_u);
+  }
+  m.code.if();
+  m.callHelper('generalProtection', false);
+  m.fault();
+  m.code.end();
+}
 function pushReturnAddress(m: Lowering, w: 2 | 3): void {
   pushValue(m, w, () => {
     m.rip();
@@ -160,6 +180,7 @@ export const CALL_INDIRECT = stackOp('call_indirect', (m, w) => {
   m.get('a', w);
   if (w === 2) m.code.op(OP.i64_extend_i32_u);
   m.code.set(target);
+  checkTarget(m, w, target);
   pushReturnAddress(m, w);
   m.openState();
   m.code.get(target);
@@ -172,6 +193,7 @@ export const RETURN = stackOp('ret', (m, w) => {
   popValue(m, w);
   if (w === 2) m.code.op(OP.i64_extend_i32_u);
   m.code.set(target);
+  checkTarget(m, w, target);
   raiseStack(m, w, () => {
     m.immediate(3);
     m.code.op(OP.i64_add);

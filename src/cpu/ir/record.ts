@@ -6,13 +6,18 @@ export const RECORD = {
   OP: 0, // u16: number of the operation (ops.ts)
   D: 2, // u16: destination, or the number of guest instructions in the block for one that ends it
   A: 4, // u16: first source, or base register of an address
-  PC: 6, // u16: offset of the guest instruction from the start of the block
+  PC: 6, // u16: offset of the guest instruction from the start of the block; PC_STACK: it accesses the stack segment
   IMM: 8, // i32: immediate or displacement
   B: 12, // u16: second source, or index register
   C: 14, // u16: third source, or scale of the index
   IMM2: 12, // i32: second immediate, or the block that a jump leads to (0: not linked yet)
   BYTES: 16,
 } as const;
+
+/** Bit of RECORD.PC: an address that cannot be is #SS(0) instead of #GP(0) here. */
+export const PC_STACK = 0x8000;
+/** Bit of a jump record's A (above the shift count): a branch, whose target beyond the code segment is its own fault. */
+export const A_BRANCH = 0x100;
 
 /** Byte offsets of the fields of a block header. The address of a block is that of its first record. */
 export const BLOCK = {

@@ -4,7 +4,7 @@
 // Order inside an instruction: everything that can fault comes before the first change that the guest can see.
 import { assert } from '../../base/assert.ts';
 import type { Width } from '../ir/lowering.ts';
-import { RECORD } from '../ir/record.ts';
+import { A_BRANCH, PC_STACK, RECORD } from '../ir/record.ts';
 import * as control from '../ir/ops-control.ts';
 import { HELPER } from '../ir/ops-helper.ts';
 import * as integer from '../ir/ops-integer.ts';
@@ -48,6 +48,9 @@ export class BlockBuilder {
   readonly flags: KnownFlags = { kind: 'none', width: 0 };
   #temporaries = 0;
   #vectorTemporaries = 0;
+  /** Whether the records to come, or those that access the memory operand, access the stack segment. */
+  #onStack = false;
+  #operandOnStack = false;
   // Address of the memory operand once it has been worked out.
   #addressReady = false;
   #form: memory.Form = 'b';
@@ -77,7 +80,7 @@ export class BlockBuilder {
     this.nextPc = pc + this.insn.length;
     this.instructionCount++;
     this.#temporaries = this.#vectorTemporaries = 0;
-    this.#addressReady = false;
+    this.#addressReady = this.#onStack = this.#operandOnStack = false;
     this.stackBase = RSP;
   }
 
@@ -93,7 +96,7 @@ export class BlockBuilder {
     u16[half] = op;
     u16[half + 1] = d;
     u16[half + 2] = a;
-    u16[half + 3] = this.pc;
+    u16[half + 3] = this.#onStack ? this.pc | PC_STACK : this.pc;
     this.#i32[(this.#record >> 2) + 2] = immediate;
     u16[half + 6] = b;
     u16[half + 7] = c;
@@ -241,7 +244,8 @@ export class BlockBuilder {
     } else if (insn.candidate!.row.operands.some(({ kind }) => kind === 'O') && insn.addressWidth === 3) {
       this.emit2(integer.MOVI64, slot, ZERO, insn.displacement, insn.immediateHigh);
     } else {
-      this.emit(integer.EA[insn.addressWidth]!, slot, this.#baseSlot(), insn.displacement, insn.index < 0 ? ZERO : register(insn.index), insn.scale);
+      const index = insn.index < 0 ? ZERO : register(insn.index);
+      this.emit(integer.EA[insn.addressWidth]!, slot, this.#baseSlot(), insn.displacement, index, insn.scale);
     }
     return slot;
   }
@@ -256,9 +260,10 @@ export class BlockBuilder {
   }
 
   /** Works out the linear address of the memory operand for an access of `bytes`. */
-  #prepareAddress(bytes: number, write: boolean): void {
+  #prepareAddress(bytes: number, write: boolean, aligned = false): void {
     if (this.#addressReady) return;
     const { insn } = this;
+    this.#operandOnStack = this.#segmentOfAddress() === SEGMENT.SS;
     const simple = !insn.ripRelative && !insn.candidate!.row.operands.some(({ kind }) => kind === 'O' && insn.addressWidth === 3);
     if (this.long) {
       if (insn.segment >= SEGMENT.FS) return this.#prepareSegmentBase(simple);
@@ -271,24 +276,26 @@ export class BlockBuilder {
       return this.#setAddress('x32', this.#baseSlot(), insn.displacement, register(insn.index), insn.scale);
     }
     const offset = this.effectiveAddress();
-    return this.#setAddress('b', this.checkedLinear(offset, this.#segmentOfAddress(), bytes, write), 0);
+    return this.#setAddress('b', this.checkedLinear(offset, this.#segmentOfAddress(), bytes, write, aligned), 0);
   }
 
   #prepareSegmentBase(simple: boolean): void {
     const { insn } = this;
     const base = SEGMENT_BASE[insn.segment]!;
     const slot = this.temporary();
+    const index = insn.index < 0 ? ZERO : register(insn.index);
     if (!simple || insn.addressWidth === 2) this.emit(integer.EA_SEGMENT, slot, this.effectiveAddress(), 0, ZERO, base);
-    else this.emit(integer.EA_SEGMENT, slot, this.#baseSlot(), insn.displacement, insn.index < 0 ? ZERO : register(insn.index), base | insn.scale);
+    else this.emit(integer.EA_SEGMENT, slot, this.#baseSlot(), insn.displacement, index, base | insn.scale);
     this.#setAddress('b', slot, 0);
   }
 
   /** Linear address of offset `offset` in a segment, after the limit and rights checks that the mode asks for. */
-  checkedLinear(offset: Slot, segment: number, bytes: number, write: boolean): Slot {
+  checkedLinear(offset: Slot, segment: number, bytes: number, write: boolean, aligned = false): Slot {
+    this.#onStack = segment === SEGMENT.SS;
     if (this.long && segment < SEGMENT.FS) return offset;
     const linear = this.temporary();
     if (this.long) this.emit(integer.EA_SEGMENT, linear, offset, 0, ZERO, SEGMENT_BASE[segment]!);
-    else this.emit(HELPER.checkSegment, linear, offset, segment | (bytes << 4) | (write ? 1 << 12 : 0), ZERO, 0);
+    else this.emit(HELPER.checkSegment, linear, offset, segment | (bytes << 4) | (write ? 1 << 12 : 0) | (aligned ? 1 << 14 : 0), ZERO, 0);
     return linear;
   }
 
@@ -299,10 +306,12 @@ export class BlockBuilder {
     const wrap = this.#form === 'b32' || this.#form === 'x32';
     this.emit(integer.EA[wrap ? 2 : 3]!, slot, this.#base, this.#displacement, this.#index, this.#scale);
     this.#setAddress('b', slot, 0);
+    this.#onStack = this.#operandOnStack;
     return slot;
   }
 
   #emitAccess(op: Readonly<Record<memory.Form, number>>, value: Slot, extra: number): void {
+    this.#onStack = this.#operandOnStack;
     this.emit(op[this.#form], value, this.#base, this.#displacement + extra, this.#index, this.#scale);
   }
 
@@ -327,20 +336,21 @@ export class BlockBuilder {
   /** Stores an immediate, sign-extended to 64 bits. */
   storeImmediate(width: Width, value: number): void {
     this.#prepareAddress(1 << width, true);
+    this.#onStack = this.#operandOnStack;
     if (this.#form === 'b' || this.#form === 'b32')
       this.emit2(memory.STORE_IMMEDIATE[width]![this.#form], ZERO, this.#base, this.#displacement, value);
     else this.store(width, this.constant(value));
   }
 
   loadVector(target: Slot = this.vectorTemporary(), aligned = false): Slot {
-    this.#prepareAddress(16, false);
+    this.#prepareAddress(16, false, aligned);
     if (aligned) this.#emitAccess(memory.ALIGN16, ZERO, 0);
     this.#emitAccess(memory.LOAD_VECTOR, target, 0);
     return target;
   }
 
   storeVector(value: Slot, aligned = false): void {
-    this.#prepareAddress(16, true);
+    this.#prepareAddress(16, true, aligned);
     if (aligned) this.#emitAccess(memory.ALIGN16, ZERO, 0);
     this.#emitAccess(memory.STORE_VECTOR, value, 0);
   }
@@ -460,7 +470,9 @@ export class BlockBuilder {
     this.move(this.stackWidth, RSP, value);
   }
 
+  /** Whether the operations for a flat stack of the usual width do; the next record accesses the stack. */
   #fastStack(width: Width): boolean {
+    this.#onStack = true;
     return width === (this.long ? 3 : 2) && (this.long || (this.flat && this.stackWidth === 2));
   }
 
@@ -511,7 +523,7 @@ export class BlockBuilder {
 
   /** A jump record: a holds by how much a mask of ones is shifted for the width of the new RIP. */
   #jumpRecord(offset: number): void {
-    this.emit2(control.JUMP, this.instructionCount, 64 - (this.long ? 64 : this.opWidth === 1 ? 16 : 32), offset, 0);
+    this.emit2(control.JUMP, this.instructionCount, A_BRANCH | (64 - (this.long ? 64 : this.opWidth === 1 ? 16 : 32)), offset, 0);
   }
 
   /** Ends the block with a jump to an offset from its start. */
@@ -582,8 +594,17 @@ export class BlockBuilder {
   call(taken: number): void {
     const width = this.opWidth;
     if (this.#fastStack(width)) this.emit(memory.CALL[width]!, ZERO, ZERO, this.nextPc, ZERO, 0);
-    else this.push(width, this.#returnAddress());
+    else {
+      if (!this.flat) this.#checkCallTarget(taken);
+      this.push(width, this.#returnAddress());
+    }
     this.jump(taken);
+  }
+
+  #checkCallTarget(taken: number): void {
+    const target = this.temporary();
+    this.emit(integer.RIP_PLUS, target, ZERO, taken, ZERO, 0);
+    this.emit(control.CHECK_TARGET, ZERO, this.target(this.opWidth, target), 0, ZERO, 0);
   }
 
   #returnAddress(): Slot {
@@ -605,14 +626,15 @@ export class BlockBuilder {
     const target = this.target(width, value);
     if (this.#fastStack(width)) this.emit(memory.CALL_INDIRECT[width]!, this.instructionCount, target, this.nextPc, ZERO, 0);
     else {
+      this.emit(control.CHECK_TARGET, ZERO, target, 0, ZERO, 0);
       this.push(width, this.#returnAddress());
-      this.emit(control.JUMP_INDIRECT, this.instructionCount, target, 0, ZERO, 0);
+      this.emit(control.JUMP_INDIRECT[this.long ? 3 : 2]!, this.instructionCount, target, 0, ZERO, 0);
     }
     this.ended = true;
   }
 
   jumpIndirect(value: Slot): void {
-    this.emit(control.JUMP_INDIRECT, this.instructionCount, this.target(this.opWidth, value), 0, ZERO, 0);
+    this.emit(control.JUMP_INDIRECT[this.long ? 3 : 2]!, this.instructionCount, this.target(this.opWidth, value), 0, ZERO, 0);
     this.ended = true;
   }
 
@@ -621,8 +643,9 @@ export class BlockBuilder {
     if (this.#fastStack(width)) this.emit(memory.RETURN[width]!, this.instructionCount, ZERO, extraBytes, ZERO, 0);
     else {
       const target = this.target(width, this.peek(width));
+      if (!this.long) this.emit(control.CHECK_TARGET, ZERO, target, 0, ZERO, 0);
       this.setStackPointer(this.#stackPointer((1 << width) + extraBytes));
-      this.emit(control.JUMP_INDIRECT, this.instructionCount, target, 0, ZERO, 0);
+      this.emit(control.JUMP_INDIRECT[this.long ? 3 : 2]!, this.instructionCount, target, 0, ZERO, 0);
     }
     this.ended = true;
   }
@@ -662,7 +685,7 @@ export class BlockBuilder {
   /** Replaces the CMP or TEST that was emitted last by its fusion with the conditional jump, if there is one. */
   fuseJump(code: number): boolean {
     const previous = this.#record - RECORD.BYTES;
-    if (this.flags.kind === 'none' || this.#u16[(previous + RECORD.PC) >> 1] === this.pc) return false;
+    if (this.flags.kind === 'none' || (this.#u16[(previous + RECORD.PC) >> 1]! & ~PC_STACK) === this.pc) return false;
     const op = this.#u16[previous >> 1]!;
     const { width } = this.flags;
     const fused =

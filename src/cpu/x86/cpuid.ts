@@ -31,7 +31,8 @@ export const FEATURES: Readonly<Record<string, Place>> = {
 };
 /** Names that mean another feature, or one of which another is part. */
 const ALIASES: Readonly<Record<string, string>> = {
-  pni: 'sse3', cx16: 'cx16', 'sse4-1': 'sse4_1', 'sse4.1': 'sse4_1', 'sse4-2': 'sse4_2', 'sse4.2': 'sse4_2', xd: 'nx', lzcnt: 'abm', 'tsc-adjust': 'tsc_adjust', sha_ni: 'sha-ni',
+  pni: 'sse3', cx16: 'cx16', 'sse4-1': 'sse4_1', 'sse4.1': 'sse4_1', 'sse4-2': 'sse4_2', 'sse4.2': 'sse4_2', xd: 'nx',
+  lzcnt: 'abm', 'tsc-adjust': 'tsc_adjust', sha_ni: 'sha-ni',
   'lahf-lm': 'lahf_lm',
 };
 /** Feature names that rows use although CPUID calls them otherwise. */
@@ -52,8 +53,10 @@ const BASE = words(`fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pa
   hypervisor syscall nx lm lahf_lm`);
 
 export const CPU_MODELS: readonly CpuModel[] = [
-  { name: 'qemu64', description: 'plain 64-bit processor', vendor: 'AuthenticAMD', brand: 'nandu virtual CPU', signature: 0x00060fb1, maxBasicLeaf: 0xd, features: BASE },
-  { name: 'max', description: 'everything that is implemented', vendor: 'AuthenticAMD', brand: 'nandu TCG CPU', signature: 0x00060fb1, maxBasicLeaf: 0x16,
+  { name: 'qemu64', description: 'plain 64-bit processor', vendor: 'AuthenticAMD', brand: 'nandu virtual CPU', signature: 0x00060fb1,
+    maxBasicLeaf: 0xd, features: BASE },
+  { name: 'max', description: 'everything that is implemented', vendor: 'AuthenticAMD', brand: 'nandu TCG CPU', signature: 0x00060fb1,
+    maxBasicLeaf: 0x16,
     features: Object.keys(FEATURES).filter((name) => !['monitor', 'vme', 'invtsc'].includes(name)) },
 ];
 

@@ -19,7 +19,8 @@ export interface OpcodeEntry {
 }
 
 const specificity = (row: Row): number =>
-  (row.modrm >= 0 ? 16 : 0) + (row.digit >= 0 ? 8 : 0) + (row.mod !== 'any' ? 4 : 0) + (row.prefix !== 'any' ? 2 : 0) + (row.w !== 'any' ? 1 : 0);
+  (row.modrm >= 0 ? 16 : 0) + (row.digit >= 0 ? 8 : 0) + (row.mod !== 'any' ? 4 : 0) + (row.prefix !== 'any' ? 2 : 0) +
+  (row.w !== 'any' ? 1 : 0);
 
 type Table = (OpcodeEntry | undefined)[];
 
@@ -49,7 +50,8 @@ function checkUnambiguous(candidates: readonly Candidate[]): void {
     for (const { row: y } of candidates.slice(i + 1)) {
       const apart = (a: number | string, b: number | string, any: number | string): boolean => a !== any && b !== any && a !== b;
       const disjoint = apart(x.digit, y.digit, -1) || apart(x.modrm, y.modrm, -1) || apart(x.mod, y.mod, 'any') ||
-        apart(x.prefix, y.prefix, 'any') || apart(x.w, y.w, 'any') || (x.no64 === true && y.only64 === true) || (y.no64 === true && x.only64 === true);
+        apart(x.prefix, y.prefix, 'any') || apart(x.w, y.w, 'any') ||
+        (x.no64 === true && y.only64 === true) || (y.no64 === true && x.only64 === true);
       assert(disjoint || specificity(x) !== specificity(y), `rows ${x.text} and ${y.text} are ambiguous`);
     }
 }

@@ -193,7 +193,8 @@ export class Decoder {
     if (entry === undefined) return false;
     if (entry.hasModrm) {
       this.modrm = this.#byte();
-      this.mod = this.modrm >> 6;
+      // Control and debug register moves ignore mod: always registers.
+      this.mod = map === 1 && opcode >= 0x20 && opcode <= 0x23 ? 3 : this.modrm >> 6;
       this.reg = ((this.modrm >> 3) & 7) | ((this.rex & 4) << 1);
       this.rm = (this.modrm & 7) | ((this.rex & 1) << 3);
     }
@@ -204,8 +205,7 @@ export class Decoder {
       if (row.force64 === true) this.operandWidth = 3;
       else if (row.default64 === true) this.operandWidth = this.operandSize66 && (this.rex & 8) === 0 ? 1 : 3;
     }
-    // Control and debug register moves ignore mod: always registers.
-    if (entry.hasModrm && this.mod !== 3 && !(map === 1 && opcode >= 0x20 && opcode <= 0x23)) this.#decodeMemory();
+    if (entry.hasModrm && this.mod !== 3) this.#decodeMemory();
     for (const operand of row.operands) this.#decodeImmediate(operand);
     if (this.lock && (row.lock !== true || this.mod === 3)) return false;
     if (this.vex && this.vexRegister !== 0 && !row.operands.some(({ kind }) => kind === 'B' || kind === 'H')) return false;
@@ -214,7 +214,8 @@ export class Decoder {
   }
 
   #select(candidates: readonly Candidate[]): Candidate | null {
-    const prefixClass = this.repeat === 0xf3 ? PREFIX_CLASS.F3 : this.repeat === 0xf2 ? PREFIX_CLASS.F2 : this.operandSize66 ? PREFIX_CLASS['66'] : PREFIX_CLASS.NP;
+    const unrepeated = this.operandSize66 ? PREFIX_CLASS['66'] : PREFIX_CLASS.NP;
+    const prefixClass = this.repeat === 0xf3 ? PREFIX_CLASS.F3 : this.repeat === 0xf2 ? PREFIX_CLASS.F2 : unrepeated;
     const digit = (this.modrm >> 3) & 7;
     const long = this.codeSize === 2;
     for (let i = 0; i < candidates.length; i++) {

@@ -35,9 +35,13 @@ function widthOf(decoder: Decoder, { width }: OperandCode): number {
 
 function memoryText(decoder: Decoder, width: number | undefined, nextRip: bigint): string {
   const parts: string[] = [];
-  if (decoder.ripRelative) return `${width === undefined ? '' : POINTER[width]!}[0x${BigInt.asUintN(64, nextRip + BigInt(decoder.displacement)).toString(16)}]`;
+  if (decoder.ripRelative) {
+    const address = BigInt.asUintN(64, nextRip + BigInt(decoder.displacement));
+    return `${width === undefined ? '' : POINTER[width]!}[0x${address.toString(16)}]`;
+  }
   if (decoder.base >= 0) parts.push(generalName(decoder.base, decoder.addressWidth));
-  if (decoder.index >= 0) parts.push(generalName(decoder.index, decoder.addressWidth) + (decoder.scale > 0 ? `*${1 << decoder.scale}` : ''));
+  const scale = decoder.scale > 0 ? `*${1 << decoder.scale}` : '';
+  if (decoder.index >= 0) parts.push(generalName(decoder.index, decoder.addressWidth) + scale);
   let text = parts.join('+');
   const { displacement } = decoder;
   if (text === '') text = hex(displacement >>> 0);
@@ -82,7 +86,9 @@ export function disassemble(decoder: Decoder, rip: bigint): string {
   const mnemonic = prefix === undefined ? instruction.name : prefix + CONDITION[decoder.opcode & 15]!;
   const repeat = row.prefix === 'any' && /^(movs|cmps|stos|lods|scas|ins|outs)$/.test(mnemonic)
     ? decoder.repeat === 0xf3 ? 'rep ' : decoder.repeat === 0xf2 ? 'repne ' : '' : '';
-  const suffix = /^(movs|cmps|stos|lods|scas|ins|outs)$/.test(mnemonic) ? ((decoder.opcode & 1) === 0 ? 'b' : 'wdq'[decoder.operandWidth - 1]!) : '';
+  const isString = /^(movs|cmps|stos|lods|scas|ins|outs)$/.test(mnemonic);
+  const suffix = isString ? ((decoder.opcode & 1) === 0 ? 'b' : 'wdq'[decoder.operandWidth - 1]!) : '';
   const operands = row.operands.map((operand) => operandText(decoder, operand, nextRip));
-  return `${decoder.lock ? 'lock ' : ''}${repeat}${(mnemonic + suffix).padEnd(operands.length > 0 ? 7 : 0)} ${operands.join(', ')}`.trimEnd();
+  const name = (mnemonic + suffix).padEnd(operands.length > 0 ? 7 : 0);
+  return `${decoder.lock ? 'lock ' : ''}${repeat}${name} ${operands.join(', ')}`.trimEnd();
 }

@@ -85,7 +85,8 @@ export function row(text: string, operands: readonly string[] = [], options: Row
   const bytes: number[] = [];
   let slashR = false;
   for (const [index, token] of tokens.entries()) {
-    if (token === 'NP' || ((token === '66' || token === 'F3' || token === 'F2') && index === 0 && tokens.length > 1 && /^(0F|REX|W0|VEX)/.test(tokens[1]!))) prefix = token;
+    const isPrefix = (token === '66' || token === 'F3' || token === 'F2') && index === 0 && /^(0F|REX|W0|VEX)/.test(tokens[1] ?? '');
+    if (token === 'NP' || isPrefix) prefix = token;
     else if (token === 'REX.W' || token === 'W1') w = 1;
     else if (token === 'W0') w = 0;
     else if (token === 'VEX') vex = true;
@@ -118,6 +119,11 @@ export function row(text: string, operands: readonly string[] = [], options: Row
 const declared: Instruction[] = [];
 export const INSTRUCTIONS: readonly Instruction[] = declared;
 
-export function instruction(name: string, rows: readonly Row[], meaning: (b: BlockBuilder) => void, options: InstructionOptions = {}): void {
+export function instruction(
+  name: string,
+  rows: readonly Row[],
+  meaning: (b: BlockBuilder) => void,
+  options: InstructionOptions = {},
+): void {
   declared.push({ name, rows, meaning, feature: options.feature ?? '', undefinedFlags: options.undefinedFlags ?? 0 });
 }

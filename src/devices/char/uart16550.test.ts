@@ -1,3 +1,4 @@
+// Tests of the 16550A serial port as a driver sees it: FIFOs, interrupts, loopback and back pressure.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';

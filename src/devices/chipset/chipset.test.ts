@@ -1,3 +1,4 @@
+// Tests of the i440FX and PIIX3/PIIX4 functions: configuration space, PIRQ routing, PAM, port CF9 and ACPI power management.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';

@@ -1,3 +1,4 @@
+// Tests of fw_cfg: selectors, the file directory and DMA.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';

@@ -1,3 +1,4 @@
+// Tests of the 8042 keyboard controller with its keyboard and mouse.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';

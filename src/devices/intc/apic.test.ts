@@ -1,3 +1,4 @@
+// Tests of the local APIC and the I/O APIC: priorities, timer, x2APIC mode, IPIs, level and edge inputs.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';
@@ -125,6 +126,27 @@ test('changing between one-shot and periodic neither resets the count nor revive
   runTo(2500);
   write(0x320, 0x2_0040);
   assert.deepEqual([read(0x390), read(0x380)], [0, 1000]);
+});
+
+test('a TSC deadline in the past fires at once', () => {
+  const { apic, clock, write } = bench();
+  const msr = new LocalApicMsrs(apic, 40);
+  write(0x320, 0x4_0041);
+  clock.time = 5000;
+  assert.ok(msr.write(0x6e0, 4000, 0));
+  assert.equal(apic.acknowledge(), 0x41);
+  assert.ok(msr.read(0x6e0));
+  assert.equal(msr.low, 0);
+});
+
+test('a one-shot that is over stays at zero when the timer becomes periodic before its alarm has come', () => {
+  const { clock, write, read } = bench();
+  write(0x3e0, 0xb);
+  write(0x320, 0x40);
+  write(0x380, 1000);
+  clock.time = 1500;
+  write(0x320, 0x2_0040);
+  assert.equal(read(0x390), 0);
 });
 
 test('the TSC deadline fires at its time and reads zero afterwards', () => {

@@ -1,3 +1,4 @@
+// Tests of the pair of 8259A interrupt controllers, as wired in a PC.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';

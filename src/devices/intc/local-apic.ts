@@ -246,6 +246,7 @@ export class LocalApic implements Device<LocalApicState> {
 
   writeLvt(index: number, value: number): void {
     const { state } = this;
+    if (index === LVT.TIMER) this.#expireIfDue(); // under the old mode
     const before = state.lvt[index]!;
     const masked = this.softwareEnabled ? 0 : LVT_MASKED;
     state.lvt[index] = (value & LVT_WRITABLE[index]!) | masked;
@@ -323,6 +324,14 @@ export class LocalApic implements Device<LocalApicState> {
     state.deadlineLow = low;
     state.deadlineHigh = high;
     state.timerTick = (low | high) === 0 ? Infinity : this.wires.timeOfTsc(low, high);
+    this.#armTimer();
+    this.#expireIfDue();
+  }
+
+  /** The timer queue may not have come to it yet, but the guest can tell. */
+  #expireIfDue(): void {
+    if (this.state.timerTick > this.wires.timers.now()) return;
+    this.#timerExpired();
     this.#armTimer();
   }
 

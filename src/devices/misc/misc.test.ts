@@ -1,3 +1,4 @@
+// Tests of the small devices: debug exit, debug console, port 92 and the test device.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';

@@ -1,3 +1,4 @@
+// Tests of the HPET: counter, periodic and one-shot comparators, legacy replacement and message interrupts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';

@@ -1,3 +1,4 @@
+// Tests of the 8254 timer: its modes, its rate over long times, latching and port 61h.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';

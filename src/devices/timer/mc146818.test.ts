@@ -1,3 +1,4 @@
+// Tests of the MC146818 clock: dates, alarms, periodic interrupts and the CMOS memory.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';

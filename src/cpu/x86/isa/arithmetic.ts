@@ -33,6 +33,7 @@ instruction('test', [row('84 /r', ['Eb', 'Gb']), row('85 /r', ['Ev', 'Gv']), row
   (b) => b.arithmetic(integer.TEST, false, 'result'), { undefinedFlags: AF });
 
 const locked = { lock: true };
+// prettier-ignore
 instruction('inc', [row('FE /0', ['Eb'], locked), row('FF /0', ['Ev'], locked), row('40 +r', ['Zv'], { no64: true })], (b) => b.unary(integer.INC, 'result'));
 instruction('dec', [row('FE /1', ['Eb'], locked), row('FF /1', ['Ev'], locked), row('48 +r', ['Zv'], { no64: true })], (b) => b.unary(integer.DEC, 'result'));
 instruction('not', [row('F6 /2', ['Eb'], locked), row('F7 /2', ['Ev'], locked)], (b) => b.unary(integer.NOT, 'kept'));
@@ -74,6 +75,7 @@ for (const [name, immediate, cl] of [['shld', 'A4', 'A5'], ['shrd', 'AC', 'AD']]
   }, { undefinedFlags: OF | AF | CF });
 
 const MULTIPLY_UNDEFINED = SF | ZF | AF | PF;
+// prettier-ignore
 instruction('mul', [row('F6 /4', ['Eb']), row('F7 /4', ['Ev'])], (b) => b.helper('mul', ZERO, b.read(0), ZERO, 1 << b.width(0)), { undefinedFlags: MULTIPLY_UNDEFINED });
 instruction('imul', [row('F6 /5', ['Eb']), row('F7 /5', ['Ev'])], (b) => b.helper('imulWide', ZERO, b.read(0), ZERO, 1 << b.width(0)), { undefinedFlags: MULTIPLY_UNDEFINED });
 instruction('imul', [row('0F AF /r', ['Gv', 'Ev'])], (b) => {
@@ -116,6 +118,7 @@ for (const [name, registerOpcode, digit] of [['bt', 'A3', 4], ['bts', 'AB', 5], 
     if (writes) b.storeLinear(width, linear, value);
   }, { undefinedFlags: BIT_UNDEFINED });
 }
+// prettier-ignore
 for (const [name, opcode] of [['bsf', 'BC'], ['bsr', 'BD']] as const)
   instruction(name, [row(`NP 0F ${opcode} /r`, ['Gv', 'Ev']), row(`66 0F ${opcode} /r`, ['Gv', 'Ev']), row(`0F ${opcode} /r`, ['Gv', 'Ev'])], (b) => {
     const target = b.registerSlot(0);
@@ -179,6 +182,7 @@ for (const [name, prefix] of [['adcx', '66'], ['adox', 'F3']] as const)
   }, { feature: 'adx' });
 
 // BMI1 and BMI2: VEX encoded, operand size 32 or 64. Helpers: d = destination, a and b = sources, imm = operand size.
+// prettier-ignore
 const vex = (name: 'andn' | 'pdep' | 'pext', text: string, feature: string, undefinedFlags: number): void =>
   instruction(name, [row(text, ['Gy', 'By', 'Ey'])], (b) => b.helper(name, b.registerSlot(0), b.registerSlot(1), b.read(2), 1 << b.width(0)), { feature, undefinedFlags });
 vex('andn', 'NP VEX 0F 38 F2 /r', 'bmi1', AF | PF);

@@ -117,6 +117,7 @@ function transfer(b: BlockBuilder, name: 'syscall' | 'sysret' | 'sysenter' | 'sy
 
 /** String instructions: imm = size | rep << 4 | segment << 8 | address size << 12; the helper sets `repeat` when it is not done. */
 type StringName = 'movs' | 'cmps' | 'stos' | 'lods' | 'scas' | 'ins' | 'outs';
+// prettier-ignore
 const strings: readonly (readonly [StringName, string, string])[] = [['movs', 'A4', 'A5'], ['cmps', 'A6', 'A7'], ['stos', 'AA', 'AB'], ['lods', 'AC', 'AD'],
   ['scas', 'AE', 'AF'], ['ins', '6C', '6D'], ['outs', '6E', '6F']];
 for (const [name, byte, word] of strings)

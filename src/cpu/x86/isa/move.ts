@@ -74,6 +74,7 @@ instruction('xchg', [row('86 /r', ['Eb', 'Gb'], { lock: true }), row('87 /r', ['
   b.store(width, other);
   return b.move(width, other, old);
 });
+// prettier-ignore
 instruction('nop', [row('90'), row('0F 1F /0', ['Ev']), row('0F 1F /1', ['Ev']), row('0F 1F /2', ['Ev']), row('0F 1F /3', ['Ev']),
   row('0F 1F /4', ['Ev']), row('0F 1F /5', ['Ev']), row('0F 1F /6', ['Ev']), row('0F 1F /7', ['Ev']), row('0F 1E /r', ['Ev', 'Gv']),
   row('0F 0D /r', ['Ev', 'Gv']), row('0F 18 /r', ['Ev', 'Gv']), row('0F 19 /r', ['Ev', 'Gv']), row('0F 1C /r', ['Ev', 'Gv']), row('0F 1D /r', ['Ev', 'Gv'])], (b) => {
@@ -88,6 +89,7 @@ instruction('push', [row('50 +r', ['Zv'], { default64: true }), row('FF /6', ['E
   // PUSH SP stores the value from before: a copy only where the slow path changes RSP first.
   b.push(width, b.isMemory(0) ? b.load(width) : b.registerSlot(0));
 });
+// prettier-ignore
 instruction('push', [row('68', ['Iz'], { default64: true }), row('6A', ['Isb'], { default64: true })], (b) => b.pushImmediate(b.opWidth, b.immediate(0)));
 instruction('pop', [row('58 +r', ['Zv'], { default64: true })], (b) => b.pop(b.width(0), b.registerSlot(0)));
 instruction('pop', [row('8F /0', ['Ev'], { default64: true })], (b) => {
@@ -151,6 +153,7 @@ instruction('bswap', [row('0F C8 +r', ['Zv'])], (b) => {
   if (b.opWidth === 1) b.emit(integer.MOVI[1]!, target, ZERO, 0, ZERO, 0); // undefined; processors clear it
   else b.emit(integer.BSWAP[b.opWidth]!, target, target, 0, ZERO, 0);
 });
+// prettier-ignore
 instruction('movbe', [row('NP 0F 38 F0 /r', ['Gv', 'M']), row('66 0F 38 F0 /r', ['Gv', 'M']), row('NP 0F 38 F1 /r', ['M', 'Gv']), row('66 0F 38 F1 /r', ['M', 'Gv'])], (b) => {
   const width = b.opWidth;
   const swapped = b.temporary();

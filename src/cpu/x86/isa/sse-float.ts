@@ -25,6 +25,7 @@ function binary(name: string, opcode: string, feature?: string): void {
       b.helper(`${name}${suffix}` as HelperName, target, target, source(b, 1, letter));
     }, { feature: feature ?? formatFeature });
 }
+// prettier-ignore
 for (const [name, opcode] of [['add', '58'], ['mul', '59'], ['sub', '5C'], ['min', '5D'], ['div', '5E'], ['max', '5F']] as const) binary(name, opcode);
 /** d = op(source); scalar forms keep the rest of d. */
 function unary(name: string, opcode: string, formats: readonly (readonly [string, string, string, string])[]): void {
@@ -57,6 +58,7 @@ for (const [name, opcode] of [['ucomi', '2E'], ['comi', '2F']] as const)
     }, { feature });
 
 // Conversions that merge a scalar into a vector: a = vector whose lanes stay, b = source.
+// prettier-ignore
 for (const [name, text, letter, feature] of [['cvtss2sd', 'F3 0F 5A /r', 'd', 'sse2'], ['cvtsd2ss', 'F2 0F 5A /r', 'q', 'sse2']] as const)
   instruction(name, [row(text, ['Vx', `W${letter}`], sse)], (b) => b.helper(name, b.registerSlot(0), b.registerSlot(0), source(b, 1, letter)), { feature });
 for (const [name, prefix, feature] of [['cvtsi2ss', 'F3', 'sse'], ['cvtsi2sd', 'F2', 'sse2']] as const)
@@ -69,27 +71,29 @@ for (const [name, text, letter, feature] of [['cvttss2si', 'F3 0F 2C /r', 'd', '
 for (const [name, text, letter] of [['cvtps2pd', 'NP 0F 5A /r', 'q'], ['cvtpd2ps', '66 0F 5A /r', 'x'], ['cvtdq2ps', 'NP 0F 5B /r', 'x'], ['cvtps2dq', '66 0F 5B /r', 'x'],
   ['cvttps2dq', 'F3 0F 5B /r', 'x'], ['cvtdq2pd', 'F3 0F E6 /r', 'q'], ['cvttpd2dq', '66 0F E6 /r', 'x'], ['cvtpd2dq', 'F2 0F E6 /r', 'x']] as const)
   instruction(name, [row(text, ['Vx', `W${letter}`], sse)], (b) => b.helper(name, b.registerSlot(0), source(b, 1, letter)), { feature: 'sse2' });
-// Between MMX and XMM registers. A memory source of CVTPI2PD leaves the x87 state alone.
+// Between MMX and XMM registers. A memory source leaves the x87 state alone; otherwise it changes even if #XM follows.
 for (const [name, text, feature] of [['cvtpi2ps', 'NP 0F 2A /r', 'sse'], ['cvtpi2pd', '66 0F 2A /r', 'sse2']] as const)
   instruction(name, [row(text, ['Vx', 'Qq'], sse)], (b) => {
     const from = b.isMemory(1) ? b.load(3) : b.registerSlot(1);
-    if (!b.isMemory(1) || name === 'cvtpi2ps') {
+    if (!b.isMemory(1)) {
       b.helper('fpCheck');
       b.helper('mmxEnter');
     }
     if (name === 'cvtpi2ps') b.helper(name, b.registerSlot(0), b.registerSlot(0), from);
     else b.helper(name, b.registerSlot(0), from);
   }, { feature });
+// prettier-ignore
 for (const [name, text, letter, feature] of [['cvttps2pi', 'NP 0F 2C /r', 'q', 'sse'], ['cvtps2pi', 'NP 0F 2D /r', 'q', 'sse'], ['cvttpd2pi', '66 0F 2C /r', 'x', 'sse2'],
   ['cvtpd2pi', '66 0F 2D /r', 'x', 'sse2']] as const)
   instruction(name, [row(text, ['Pq', `W${letter}`], sse)], (b) => {
-    const from = source(b, 1, letter);
     b.helper('fpCheck');
-    b.helper(name, b.registerSlot(0), from);
+    const from = source(b, 1, letter);
     b.helper('mmxEnter');
+    b.helper(name, b.registerSlot(0), from);
     b.helper('mmxWritten', b.registerSlot(0));
   }, { feature });
 
+// prettier-ignore
 for (const [name, opcode, letter] of [['roundps', '08', 'x'], ['roundpd', '09', 'x'], ['roundss', '0A', 'd'], ['roundsd', '0B', 'q']] as const)
   instruction(name, [row(`66 0F 3A ${opcode} /r`, [`V${letter}`, `W${letter}`, 'Ib'], sse)], (b) => {
     const target = b.registerSlot(0);

@@ -54,15 +54,20 @@ instruction('clflush', [row('NP 0F AE /7', ['Mb']), row('66 0F AE /7', ['Mb'])],
 }, { feature: 'clflush' });
 
 instruction('movcr', [row('0F 20 /r', ['Rv', 'Cy'], { force64: true })], (b) => {
-  b.helper('movFromCr', register(b.insn.rm), ZERO, ZERO, controlRegister(b));
+  if (!controlExists(b)) return b.raise(6);
+  return b.helper('movFromCr', register(b.insn.rm), ZERO, ZERO, controlRegister(b));
 });
 instruction('movcr', [row('0F 22 /r', ['Cy', 'Rv'], { force64: true })], (b) => {
+  if (!controlExists(b)) return b.raise(6);
   b.setNextRip();
   b.helper('movToCr', ZERO, register(b.insn.rm), ZERO, controlRegister(b));
-  b.continueAfter();
+  return b.continueAfter();
 });
 /** LOCK MOV CR0 is the way to CR8 outside 64-bit mode on some processors; not here. */
 const controlRegister = (b: BlockBuilder): number => b.insn.reg;
+/** An absent register is #UD before any question of privilege. */
+const controlExists = (b: BlockBuilder): boolean => [0, 2, 3, 4, 8].includes(controlRegister(b));
+// prettier-ignore
 instruction('movdr', [row('0F 21 /r', ['Rv', 'Dy'], { force64: true })], (b) => b.helper('movFromDr', register(b.insn.rm), ZERO, ZERO, b.insn.reg));
 instruction('movdr', [row('0F 23 /r', ['Dy', 'Rv'], { force64: true })], (b) => {
   b.helper('movToDr', ZERO, register(b.insn.rm), ZERO, b.insn.reg);
@@ -73,6 +78,7 @@ instruction('movdr', [row('0F 23 /r', ['Dy', 'Rv'], { force64: true })], (b) => 
 for (const [name, digit, write] of [['sgdt', 0, true], ['sidt', 1, true], ['lgdt', 2, false], ['lidt', 3, false]] as const)
   instruction(name, [row(`0F 01 /${digit}`, ['Mv'])], (b) => {
     const size = b.long ? 8 : 1 << b.opWidth;
+    if (!write) b.helper('checkRing0');
     b.helper(name, ZERO, ZERO, b.linearAddress(b.long ? 10 : 6, write), size);
     if (!write) b.continueAfter();
   });
@@ -83,26 +89,31 @@ for (const [name, text] of [['sldt', '0F 00 /0'], ['str', '0F 00 /1'], ['smsw', 
     if (b.isMemory(0)) b.store(1, value);
     else b.write(0, value);
   });
+// prettier-ignore
 for (const [name, text] of [['lldt', '0F 00 /2'], ['ltr', '0F 00 /3'], ['verr', '0F 00 /4'], ['verw', '0F 00 /5'], ['lmsw', '0F 01 /6']] as const)
   instruction(name, [row(text, ['Ew'])], (b) => {
+    if (name !== 'lmsw' && !b.protectedMode) return b.raise(6);
+    if (!name.startsWith('ver')) b.helper('checkRing0'); // before the operand is read
     b.helper(name, ZERO, b.read(0));
-    b.continueAfter();
+    return b.continueAfter();
   });
 for (const [name, text] of [['lar', '0F 02 /r'], ['lsl', '0F 03 /r']] as const)
   instruction(name, [row(text, ['Gv', 'Ew'])], (b) => b.helper(name, b.registerSlot(0), b.read(1), ZERO, 1 << b.opWidth));
 instruction('arpl', [row('63 /r', ['Ew', 'Gw'], { no64: true })], (b) => {
-  const target = b.modify(0);
-  b.helper('arpl', target, target, b.registerSlot(1));
-  b.commit(0, target);
+  if (!b.protectedMode) return b.raise(6);
+  if (b.isMemory(0)) return b.helper('arplMemory', ZERO, b.linearAddress(2, true), b.registerSlot(1));
+  return b.helper('arpl', b.registerSlot(0), b.registerSlot(0), b.registerSlot(1));
 });
 instruction('bound', [row('62 /r', ['Gv', 'M'], { no64: true })], (b) => {
   b.helper('bound', ZERO, b.registerSlot(0), b.linearAddress(2 << b.opWidth, false), 1 << b.opWidth);
 });
 instruction('invlpg', [row('0F 01 /7', ['M'])], (b) => {
+  b.helper('checkRing0');
   b.helper('invlpg', ZERO, b.linearAddress(1, false));
   b.continueAfter();
 });
 instruction('invpcid', [row('66 0F 38 82 /r', ['Gy', 'M'])], (b) => {
+  b.helper('checkRing0');
   const type = b.long ? b.registerSlot(0) : b.target(2, b.registerSlot(0));
   b.helper('invpcid', ZERO, type, b.linearAddress(16, false));
   b.continueAfter();

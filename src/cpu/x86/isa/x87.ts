@@ -31,6 +31,7 @@ function beginLoad(b: BlockBuilder, bytes: 2 | 4 | 8): number {
 /** The eight operations by ModRM.reg: FADD FMUL FCOM FCOMP FSUB FSUBR FDIV FDIVR. */
 const ARITHMETIC = [0, 1, 4, 5, 6, 7];
 const NAMES = ['fadd', 'fmul', 'fcom', 'fcomp', 'fsub', 'fsubr', 'fdiv', 'fdivr'];
+// prettier-ignore
 const MEMORY_FORMS = [['D8', 'Md', 4, 'farithF32', 'fcomF32'], ['DC', 'Mq', 8, 'farithF64', 'fcomF64'], ['DE', 'Mw', 2, 'farithI16', 'fcomI16'], ['DA', 'Md', 4, 'farithI32', 'fcomI32']] as const;
 for (const [opcode, code, bytes, arithmetic, compare] of MEMORY_FORMS) {
   const name = (op: number): string => (bytes === 2 || opcode === 'DA' ? NAMES[op]!.replace('f', 'fi') : NAMES[op]!);
@@ -68,7 +69,7 @@ st('fxch', 'DD', 1, 'fxch', (n) => n);
 st('fxch', 'DF', 1, 'fxch', (n) => n);
 st('fst', 'DD', 2, 'fstSti', (n) => n);
 st('fstp', 'DD', 3, 'fstSti', (n) => n | 8);
-st('fstp', 'D9', 3, 'fstSti', (n) => n | 8);
+st('fstp', 'D9', 3, 'fstpUnchecked', (n) => n);
 st('fstp', 'DF', 2, 'fstSti', (n) => n | 8);
 st('fstp', 'DF', 3, 'fstSti', (n) => n | 8);
 st('ffree', 'DD', 0, 'ffree', (n) => n);
@@ -87,6 +88,7 @@ const single = (name: HelperName, opcode: string, modrm: string, immediate = 0):
     begin(b);
     b.helper(name, ZERO, ZERO, ZERO, immediate);
   });
+// prettier-ignore
 const D9: Readonly<Record<string, HelperName>> = {
   E0: 'fchs', E1: 'fabs', E4: 'ftst', E5: 'fxam', E8: 'fld1', E9: 'fldl2t', EA: 'fldl2e', EB: 'fldpi', EC: 'fldlg2', ED: 'fldln2', EE: 'fldz',
   F0: 'f2xm1', F1: 'fyl2x', F2: 'fptan', F3: 'fpatan', F4: 'fxtract', F5: 'fprem1', F6: 'fdecstp', F7: 'fincstp', F8: 'fprem', F9: 'fyl2xp1',
@@ -103,6 +105,7 @@ instruction('fucompp', [row('DA |E9', [], x87)], (b) => {
   b.helper('fucomSti', ZERO, ZERO, ZERO, 1 | (2 << 3));
 });
 
+// prettier-ignore
 for (const [name, text, code, bytes, helper] of [['fld', 'D9 /0', 'Md', 4, 'fld32'], ['fld', 'DD /0', 'Mq', 8, 'fld64'], ['fild', 'DF /0', 'Mw', 2, 'fild16'],
   ['fild', 'DB /0', 'Md', 4, 'fild32'], ['fild', 'DF /5', 'Mq', 8, 'fild64']] as const)
   instruction(name, [row(text, [code], x87)], (b) => b.helper(helper, ZERO, beginLoad(b, bytes)));
@@ -116,6 +119,7 @@ for (const [name, text, helper] of [['fld', 'DB /5', 'fld80'], ['fbld', 'DF /4',
     record(b, b.effectiveAddress());
     b.helper(helper, ZERO, low);
   });
+// prettier-ignore
 for (const [name, text, code, bytes, helper, pops] of [['fst', 'D9 /2', 'Md', 4, 'fst32', 0], ['fstp', 'D9 /3', 'Md', 4, 'fst32', 1], ['fst', 'DD /2', 'Mq', 8, 'fst64', 0],
   ['fstp', 'DD /3', 'Mq', 8, 'fst64', 1], ['fstp', 'DB /7', 'M', 10, 'fst80', 1], ['fist', 'DF /2', 'Mw', 2, 'fist16', 0], ['fistp', 'DF /3', 'Mw', 2, 'fist16', 1],
   ['fist', 'DB /2', 'Md', 4, 'fist32', 0], ['fistp', 'DB /3', 'Md', 4, 'fist32', 1], ['fistp', 'DF /7', 'Mq', 8, 'fist64', 1], ['fisttp', 'DF /1', 'Mw', 2, 'fisttp16', 1],
