@@ -3,7 +3,8 @@
 // QUIRK: CR4.VME and PVI are stored but have no effect: no interrupt redirection bitmap, no virtual interrupt flag.
 import { traceInterrupt } from './host';
 import {
-  COUNT_FAULT, COUNT_INTERRUPT, DR7, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, HALTED,
+  COUNT_FAULT, COUNT_INTERRUPT, DR7, EXECUTOR_BUDGET, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_ERROR, FAULT_HAS_ERROR,
+  FAULT_VECTOR, HALTED,
   IDTR_BASE, IDTR_LIMIT, INHIBIT, NEXT_RIP, PENDING_DEBUG, PENDING_STEP, RIP, RSP, TRACE_INTERRUPTS,
 } from './generated/layout';
 import { DR7_GD, disarmStep } from './debug';
@@ -257,6 +258,7 @@ function doubles(first: u32, second: u32): bool {
 /** Delivers the pending fault at `rip`. */
 export function deliverFault(): void {
   count(COUNT_FAULT);
+  set32(EXECUTOR_BUDGET, get32(EXECUTOR_BUDGET) - 1); // a handler that faults at once must not keep the slice from ending
   returnRip = get64(RIP);
   for (;;) {
     const vector = get32(FAULT_VECTOR);

@@ -26,7 +26,7 @@ export function takeBadAddress(): bool {
 }
 
 /** Raises #GP(0), or #SS(0) where the running record accesses the stack segment. */
-export function raiseBadAddress(): void {
+function raiseBadAddress(): void {
   raiseGp();
   badAddress = true;
 }
@@ -34,7 +34,7 @@ export function raiseBadAddress(): void {
 /** Raises #AC for a misaligned access of 2, 4, 8 or 16 bytes. */
 export function misaligned(linear: u64, size: u32): bool {
   if (!alignmentChecked() || (linear & (size - 1)) == 0 || size > 16 || (size & (size - 1)) != 0) return false;
-  if (code64() && !canonical(linear)) return false;
+  if (code64() && !(canonical(linear) && canonical(linear + size - 1))) return false;
   raiseError(VECTOR_AC, 0);
   return true;
 }
@@ -120,9 +120,9 @@ function beyondEnd(linear: u64): bool {
   return true;
 }
 
-/** True when both pages allow the access. */
-function bothResolve(linear: u64, kind: u32, index: u32): bool {
-  if (<u32>linear >> 12 == 0xfffff && beyondEnd(linear)) return false;
+/** True when both pages allow the access. A large one is made in pieces, whose first may fault before the end is seen. */
+function bothResolve(linear: u64, size: u32, kind: u32, index: u32): bool {
+  if (size <= 16 && <u32>linear >> 12 == 0xfffff && beyondEnd(linear)) return false;
   resolve(linear, kind, index);
   if (faulted()) return false;
   resolve(nextPage(linear), kind, index);
@@ -142,7 +142,7 @@ function writeByte(linear: u64, index: u32, value: u64): void {
 }
 
 function readStraddling(linear: u64, size: u32, index: u32): u64 {
-  if (!bothResolve(linear, TLB_KIND_READ, index)) return 0;
+  if (!bothResolve(linear, size, TLB_KIND_READ, index)) return 0;
   const first = PAGE_BYTES - (<u32>linear & 0xfff), next = nextPage(linear);
   let value: u64 = 0;
   for (let n: u32 = 0; n < size; n++) value |= readByte(n < first ? linear + n : next + n - first, index) << (n * 8);
@@ -150,7 +150,7 @@ function readStraddling(linear: u64, size: u32, index: u32): u64 {
 }
 
 function writeStraddling(linear: u64, size: u32, value: u64, index: u32): void {
-  if (!bothResolve(linear, TLB_KIND_WRITE, index)) return;
+  if (!bothResolve(linear, size, TLB_KIND_WRITE, index)) return;
   const first = PAGE_BYTES - (<u32>linear & 0xfff), next = nextPage(linear);
   for (let n: u32 = 0; n < size; n++) writeByte(n < first ? linear + n : next + n - first, index, value >> (n * 8));
 }
@@ -196,13 +196,13 @@ function writeSlow(linear: u64, size: u32, value: u64, index: u32): void {
 
 /** Raises what a write of `size` bytes (up to a page) would raise. */
 export function prepareWriteAs(linear: u64, size: u32, index: u32): void {
-  if (straddles(linear, size)) bothResolve(linear, TLB_KIND_WRITE, index);
+  if (straddles(linear, size)) bothResolve(linear, size, TLB_KIND_WRITE, index);
   else resolve(linear, TLB_KIND_WRITE, index);
 }
 
 /** Raises what a read of `size` bytes (up to a page) would raise. */
 export function prepareRead(linear: u64, size: u32): void {
-  if (straddles(linear, size)) bothResolve(linear, TLB_KIND_READ, mmuIndex());
+  if (straddles(linear, size)) bothResolve(linear, size, TLB_KIND_READ, mmuIndex());
   else resolve(linear, TLB_KIND_READ, mmuIndex());
 }
 
@@ -240,7 +240,9 @@ export function writeMemory128(linear: u64, source: usize): void {
 }
 
 /** Host address of a linear byte for a bulk operation up to the end of its page; 0: use the ordinary accesses (or faulted()). */
-export function hostForRead(linear: u64): usize { return dataWatched() || alignmentChecked() ? 0 : resolve(linear, TLB_KIND_READ, mmuIndex()); }
+export function hostForRead(linear: u64): usize {
+  return dataWatched() || alignmentChecked() ? 0 : resolve(linear, TLB_KIND_READ, mmuIndex());
+}
 export function hostForWrite(linear: u64): usize {
   if (dataWatched() || alignmentChecked()) return 0;
   const host = resolve(linear, TLB_KIND_WRITE, mmuIndex());

@@ -33,14 +33,12 @@ export function linearAddress(segment: u32, offset: u64, size: u32, write: bool)
   return (segmentBase(segment) + offset) & 0xffffffff;
 }
 
-/** Linear address into slot d of the effective address in slot a. imm: segment | size << 4 | write << 12 | execute << 13 | aligned << 14. */
+/**
+ * Linear address into slot d of the effective address in slot a.
+ * imm: segment | size bits 0..7 << 4 | write << 12 | aligned << 14 | size bits 8..15 << 16.
+ */
 export function checkSegment(d: usize, a: usize, b: usize, imm: i32): void {
-  const segment: u32 = imm & 15, size: u32 = (imm >> 4) & 0xff, offset = load<u64>(a);
-  if (imm & (1 << 13)) {
-    if (insideLimit(ACCESS_CODE, segmentLimit(segment), offset, size)) store<u64>(d, (segmentBase(segment) + offset) & 0xffffffff);
-    else raiseError(VECTOR_GP, 0);
-    return;
-  }
+  const segment: u32 = imm & 15, size: u32 = ((imm >> 4) & 0xff) | ((imm >> 8) & 0xff00), offset = load<u64>(a);
   store<u64>(d, linearAddress(segment, offset, size, (imm & (1 << 12)) != 0));
   // An operand that must be aligned and is not: #GP(0) wherever it is.
   if ((imm & (1 << 14)) && faulted() && ((segmentBase(segment) + offset) & (size - 1))) raiseGp();

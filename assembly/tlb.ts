@@ -4,7 +4,8 @@
 // and other pages, so that a change of CR3 costs a few hundred stores and keeps the kernel's global pages.
 import { cpu } from './host';
 import {
-  COUNT_TLB_FILL, COUNT_TLB_FLUSH, EMPTY_TLB_OFFSET, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, MMU_INDEX_COUNT, MODE_BITS, MODE_KEY,
+  COUNT_TLB_FILL, COUNT_TLB_FLUSH, EMPTY_TLB_OFFSET, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, MMU_INDEX_COUNT,
+  MODE_BITS, MODE_KEY,
   TLB_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_KIND_COUNT, TLB_KIND_WRITE, TLB_OFFSET,
 } from './generated/layout';
 import { count } from './registers';

@@ -84,8 +84,8 @@ function readEnvironment(linear: u64, size: u32, protectedLayout: bool): void {
 
 export function fnstenv(d: usize, a: usize, b: usize, imm: i32): void {
   const linear = load<u64>(b), size = u32(imm & 0xff);
-  prepareWrite(linear, environmentBytes(size));
-  if (!faulted()) prepareWrite(linear, size); // for its alignment
+  prepareWrite(linear, size); // alignment comes first
+  if (!faulted()) prepareWrite(linear, environmentBytes(size));
   if (faulted()) return;
   writeEnvironment(linear, size, (imm & PROTECTED) != 0);
   store<u16>(cpu + FCW, load<u16>(cpu + FCW) | ALL_MASKED);
@@ -94,16 +94,16 @@ export function fnstenv(d: usize, a: usize, b: usize, imm: i32): void {
 
 export function fldenv(d: usize, a: usize, b: usize, imm: i32): void {
   const linear = load<u64>(b), size = u32(imm & 0xff);
-  prepareRead(linear, environmentBytes(size));
-  if (!faulted()) readMemory(linear, size); // for its alignment
+  readMemory(linear, size); // alignment comes first
+  if (!faulted()) prepareRead(linear, environmentBytes(size));
   if (!faulted()) readEnvironment(linear, size, (imm & PROTECTED) != 0);
 }
 
 export function fnsave(d: usize, a: usize, b: usize, imm: i32): void {
   const size = u32(imm & 0xff), linear = load<u64>(b);
   const registers = linear + environmentBytes(size);
-  prepareWrite(linear, environmentBytes(size) + 8 * REGISTER_BYTES);
-  if (!faulted()) prepareWrite(linear, size);
+  prepareWrite(linear, size); // alignment comes first
+  if (!faulted()) prepareWrite(linear, environmentBytes(size) + 8 * REGISTER_BYTES);
   if (faulted()) return;
   writeEnvironment(linear, size, (imm & PROTECTED) != 0);
   for (let n: u32 = 0; n < 8; n++) {
@@ -116,8 +116,8 @@ export function fnsave(d: usize, a: usize, b: usize, imm: i32): void {
 export function frstor(d: usize, a: usize, b: usize, imm: i32): void {
   const size = u32(imm & 0xff), linear = load<u64>(b);
   const registers = linear + environmentBytes(size);
-  prepareRead(linear, environmentBytes(size) + 8 * REGISTER_BYTES);
-  if (!faulted()) readMemory(linear, size);
+  readMemory(linear, size); // alignment comes first
+  if (!faulted()) prepareRead(linear, environmentBytes(size) + 8 * REGISTER_BYTES);
   if (faulted()) return;
   readEnvironment(linear, size, (imm & PROTECTED) != 0);
   for (let n: u32 = 0; n < 8; n++) {

@@ -301,8 +301,8 @@ function exponentialResult(): void {
   if (aKind != FINITE) return;
   if (aExponent >= 0) {
     // Only -1 and 1 are in the range.
-    if (aExponent > 0 || aSignificand != TOP_BIT) flags |= PE;
-    else if (aSign) rExponent = -1;
+    flags |= PE;
+    if (aExponent == 0 && aSignificand == TOP_BIT && aSign) rExponent = -1;
     return;
   }
   setW(aSign, aExponent, aSignificand, 0);

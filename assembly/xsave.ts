@@ -5,7 +5,7 @@
 import { cpu } from './host';
 import { CPL, CR0, CR4, FCS, FCW, FDP, FDS, FIP, FOP, FPR0, FTW_EMPTY, MSR_XSS, MXCSR, RAX, RDX, XCR0, YMM0 } from './generated/layout';
 import { faulted, raise, raiseError } from './faults';
-import { misaligned, prepareRead, prepareWrite, raiseBadAddress, readMemory, writeMemory } from './memory';
+import { misaligned, prepareRead, prepareWrite, readMemory, writeMemory } from './memory';
 import { CR0_EM, CR0_TS, CR4_OSXSAVE, code64 } from './registers';
 import { initializeX87, setControlWord } from './x87-control';
 import { highOf, setStatusWord, significandOf, st, statusWord } from './x87-stack';
@@ -103,7 +103,7 @@ function checkMxcsr(value: u32): bool {
 
 function aligned(linear: u64, bytes: u64): bool {
   if ((linear & (bytes - 1)) == 0) return true;
-  if (!misaligned(linear, 4)) raiseBadAddress();
+  if (!misaligned(linear, 4)) generalProtection();
   return false;
 }
 

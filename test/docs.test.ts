@@ -6,6 +6,6 @@ import { quirksIn, stalePages } from '../tools/docs.ts';
 test('generated pages are fresh (else: npm run docs)', () => assert.deepEqual(stalePages(), []));
 
 test('a quirk is the rest of its comment', () => {
-  const source = ['// A. QUIRK: one', '// and two.', 'code(); // QUIRK: three', '/** QUIRK: four. */', '/* x', ' * QUIRK: five', ' */'].join('\n');
-  assert.deepEqual(quirksIn(source), ['one and two.', 'three', 'four.', 'five']);
+  const lines = ['// A. QUIRK: one', '// and two.', 'code(); // QUIRK: three', '/** QUIRK: four. */', '/* x', ' * QUIRK: five', ' */'];
+  assert.deepEqual(quirksIn(lines.join('\n')), ['one and two.', 'three', 'four.', 'five']);
 });

@@ -80,7 +80,8 @@ const column = (value: number | undefined): string => (value === undefined ? 'FA
 
 /** False when the candidate did not finish. */
 function printResults(names: readonly string[], candidate: Contestant, reference: Contestant | undefined): boolean {
-  process.stdout.write(`seconds   ${candidate.name.padStart(10)}${reference === undefined ? '' : `${reference.name.padStart(10)}     ratio`}\n`);
+  const others = reference === undefined ? '' : `${reference.name.padStart(10)}     ratio`;
+  process.stdout.write(`seconds   ${candidate.name.padStart(10)}${others}\n`);
   const ratios: number[] = [];
   for (const name of ['boot', ...names, 'total']) {
     const own = median(candidate.samples.get(name));
@@ -96,7 +97,14 @@ function printResults(names: readonly string[], candidate: Contestant, reference
   return candidate.samples.has('total');
 }
 
-function options(words: readonly string[]) {
+interface BenchOptions {
+  readonly names: readonly string[];
+  readonly architecture: GuestArchitecture;
+  readonly runs: number;
+  readonly qemu: boolean;
+}
+
+function options(words: readonly string[]): BenchOptions {
   const valueOf = (name: string, initial: string): string => {
     const index = words.indexOf(`--${name}`);
     return index < 0 ? initial : (words[index + 1] ?? '');
@@ -106,7 +114,9 @@ function options(words: readonly string[]) {
   if (unknown !== undefined) throw new Failure('invalid-argument', `no workload '${unknown}': there are ${Object.keys(WORK).join(', ')}`);
   const architecture = valueOf('arch', 'amd64');
   if (architecture !== 'amd64' && architecture !== 'i386') throw new Failure('invalid-argument', '--arch is amd64 or i386');
-  return { names, architecture: architecture as GuestArchitecture, runs: Math.max(1, Number(valueOf('runs', '3'))), qemu: !words.includes('--no-qemu') };
+  const runs = Number(valueOf('runs', '3'));
+  if (!Number.isInteger(runs) || runs < 1) throw new Failure('invalid-argument', '--runs is a number from 1 on');
+  return { names, architecture, runs, qemu: !words.includes('--no-qemu') };
 }
 
 async function main(): Promise<number> {

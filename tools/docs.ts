@@ -53,10 +53,12 @@ function instructionsPage(): Page {
   });
   const models = CPU_MODELS.map(({ name, features: list }) => `- \`${name}\`: ${list.join(' ')}\n`).join('');
   const names = new Set(INSTRUCTIONS.map(({ name }) => name)).size;
-  const intro = `The instructions that nandu executes: ${names} names in ${rowCount} forms, by the CPUID feature that announces them. The notation is
-that of the opcode tables in the Intel manual, volume 2. Without its feature (\`-cpu max,-NAME\`) an instruction does not exist.
+  const intro = `The instructions that nandu executes: ${names} names in ${rowCount} forms, by the CPUID feature that announces them.
+The notation is that of the opcode tables in the Intel manual, volume 2. Without its feature (\`-cpu max,-NAME\`) an
+instruction does not exist.
 `;
-  return { path: 'docs/instructions.md', text: `# Instructions\n\n${MADE_BY}\n\n${intro}\nCPU models:\n\n${models}\n${sections.join('\n')}` };
+  const text = `# Instructions\n\n${MADE_BY}\n\n${intro}\nCPU models:\n\n${models}\n${sections.join('\n')}`;
+  return { path: 'docs/instructions.md', text };
 }
 
 // --- devices

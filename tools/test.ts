@@ -22,7 +22,8 @@ const isStale = (path: string): boolean => !existsSync(join(repositoryRoot, path
 function runTests(files: readonly string[], concurrency: number): number {
   if (files.length === 0) return 0;
   const paths = files.map((path) => relative(process.cwd(), join(distFolder, path)));
-  const { status, signal } = spawnSync(process.execPath, ['--test', `--test-concurrency=${concurrency}`, ...paths], { stdio: 'inherit' });
+  const words = ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...paths];
+  const { status, signal } = spawnSync(process.execPath, words, { stdio: 'inherit' });
   if (signal !== null) process.stderr.write(`the test runner ended by ${signal}\n`);
   return status ?? 1;
 }

@@ -78,7 +78,10 @@ export class RandomBytesBench {
   #enter(random: Prng, mode: Mode): void {
     const vcpu = this.#vcpu;
     vcpu.reset();
-    for (let n = 0; n < 16; n++) vcpu.set64(['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi'][n] ?? `r${n}`, BigInt(random.below(RAM_BYTES)));
+    for (let n = 0; n < 16; n++) {
+      const name = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi'][n] ?? `r${n}`;
+      vcpu.set64(name, BigInt(random.below(RAM_BYTES)));
+    }
     const isLong = mode === 'long', isReal = mode === 'real';
     const big = mode === 'protected16' || isReal ? 0 : 0x4000;
     vcpu.set64('cr0', isReal ? 0x10n : isLong ? 0x80000011n : 0x11n);

@@ -77,7 +77,10 @@ export class Machine {
 
     this.#clock = options.icount === undefined
       ? new HostDrivenClock(() => platform.hostNs())
-      : new InstructionClock(() => (this.vcpu === undefined ? 0 : this.vcpu.instructionsNow), options.icount.shift === 'auto' ? 3 : options.icount.shift);
+      : new InstructionClock(
+          () => (this.vcpu === undefined ? 0 : this.vcpu.instructionsNow), // while the board is being built there is none
+          options.icount.shift === 'auto' ? 3 : options.icount.shift,
+        );
     this.#timers = new TimerQueue(this.#clock, () => this.#deadlineCameNearer());
     this.console = new MachineConsole((ms, callback) => {
       const wait = platform.sleep(ms * NS_PER_MS, callback);

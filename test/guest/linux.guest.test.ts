@@ -34,7 +34,7 @@ const WORK: readonly (readonly [name: string, command: string, expected: string]
   ['gzip', 'seq 1 20000 | gzip -9 | gunzip | md5sum', `${digest('md5', NUMBERS)}  -`],
   ['bzip2', 'seq 1 20000 | bzip2 | bunzip2 | md5sum', `${digest('md5', NUMBERS)}  -`],
   ['sort', "seq 1 5000 | awk '{print ($1*7919)%100003}' | sort -n | md5sum", `${digest('md5', lines([...SHUFFLED].sort((a, b) => a - b)))}  -`],
-  ['awkfp', `awk 'BEGIN{x=0;for(n=1;n<=20000;n++){x=x*0.9999+n/(n*n+0.25)};printf "%.10g\n",x}'`, floatingSum()],
+  ['awkfp', `awk 'BEGIN{OFMT="%.10g";x=0;for(n=1;n<=20000;n++){x=x*0.9999+n/(n*n+0.25)};print x}'`, floatingSum()],
   ['forks', 'i=0; while [ $i -lt 60 ]; do /bin/true && i=$((i+1)); done; echo $i', '60'],
   ['pipes', 'dd if=/dev/zero bs=512 count=2000 2>/dev/null | cat | cat | wc -c', String(512 * 2000)],
   ['arith', 'echo $((123456789123 * 987654 % 1000000007)) $((-7 / 2)) $((1 << 62))', `${123456789123n * 987654n % 1000000007n} -3 ${1n << 62n}`],

@@ -168,10 +168,16 @@ function appendInstruction(draft: Draft, rng: Prng, { instruction, rows }: PoolE
   return true;
 }
 
+/** Whether the random displacement that a branch has leads out of the code page. */
+function leaves({ bytes }: Draft, at: number, size: number): boolean {
+  const high = bytes[at + size - 1]!, low = bytes[at + 1]!;
+  return (high > 1 && high < 0xff) || (size === 2 && low >= 0x10 && low < 0xf0);
+}
+
 /** Branches go forward to a later instruction or to the end, so that nothing loops and no byte is executed out of step. */
 function aimBranches(draft: Draft, rng: Prng): void {
   for (const { at, bytes } of draft.branches) {
-    if (bytes > 1 && rng.chance(5)) continue; // somewhere outside: a fault at the target
+    if (bytes > 1 && rng.chance(5) && leaves(draft, at, bytes)) continue; // a fault at the target
     const next = at + bytes;
     const target = rng.pick([...draft.boundaries.filter((boundary) => boundary >= next), draft.bytes.length]);
     for (let n = 0; n < bytes; n++) draft.bytes[at + n] = ((target - next) >> (8 * n)) & 0xff;
@@ -239,7 +245,9 @@ function generateCase(rng: Prng, pool: Pool, stock: LaneStock, mode: OracleMode,
   const start = REGION.CODE + codeOffset - codeSegment.base;
   const context: EncodeContext = { bits, registers, pointers, ip: start, chooseAddress: (r) => chooseLinear(r) - dataSegment.base };
 
-  const draft: Draft = { bytes: [], boundaries: [], branches: [], program: [], undefinedFlags: 0, undefinedFlagsInside: 0, usesVectors: false };
+  const draft: Draft = {
+    bytes: [], boundaries: [], branches: [], program: [], undefinedFlags: 0, undefinedFlagsInside: 0, usesVectors: false,
+  };
   const wanted = 1 + rng.below(PROGRAM_MAX);
   for (let n = 0; n < wanted; n++) {
     const entry = rng.pick(pool[mode]);

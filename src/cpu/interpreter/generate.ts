@@ -286,6 +286,12 @@ class InterpreterLowering implements Lowering {
     code.end();
   }
 
+  prepareWrite(bytes: number): void {
+    this.code.i32(bytes);
+    this.call('prepareWrite');
+    this.#faultIfRaised();
+  }
+
   #stateAddress(field: string): void {
     this.code.get(CPU);
     this.code.i32(cpuOffset(field));

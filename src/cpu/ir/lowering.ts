@@ -48,6 +48,8 @@ export interface Lowering {
   /** The linear address (i64) is on the stack; `push` pushes the value. */
   store(bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void;
   storeVector(push: () => void): void;
+  /** The linear address (i64) is on the stack: faults as a store of `bytes` would. */
+  prepareWrite(bytes: number): void;
   /** Calls an imported function that follows `name(d, a, b, imm)` and leaves the instruction if it raised a fault. */
   callHelper(name: string, mayFault: boolean): void;
   call(name: string): void;

@@ -25,11 +25,19 @@ export const JUMP_INDIRECT = family('jump_indirect', (m, w) => {
   m.closeState('rip', 3);
   m.dispatch();
 }, [2, 3]);
-/** Raises what a branch to the address in a would raise outside 64-bit mode: before a call pushes anything. */
+/**
+ * Raises what a branch to the address in a would raise outside 64-bit mode; for a call before it pushes, to the linear address in b,
+ * whose faults come first.
+ */
 export const CHECK_TARGET = op('check_target', (m) => {
   m.get('a', 3);
   m.code.set(m.i64[0]!);
   checkTarget(m, 2, m.i64[0]!);
+});
+export const CHECK_CALL = op('check_call', (m) => {
+  m.get('a', 3);
+  m.code.set(m.i64[0]!);
+  checkTarget(m, 2, m.i64[0]!, () => m.get('b', 3));
 });
 /** Continues at block RIP + imm, looked up anew: after what may have changed the mode or the mapping. */
 export const CONTINUE = op('continue', (m) => {

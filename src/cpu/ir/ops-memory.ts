@@ -96,15 +96,17 @@ export const ALIGN16 = byForm('align16', (m, form) => {
 });
 
 /** Stack of 32 or 64 bits with a flat stack segment. RSP changes only when the access has succeeded. */
-function pushValue(m: Lowering, w: 2 | 3, push: () => void): void {
-  const top = m.i64[1]!;
+function pushTop(m: Lowering, w: 2 | 3): void {
   m.state('rsp', 3);
   m.code.i64(w === 3 ? -8 : -4);
   m.code.op(OP.i64_add);
-  if (w === 2) {
-    m.code.op(OP.i32_wrap_i64);
-    m.code.op(OP.i64_extend_i32_u);
-  }
+  if (w === 3) return;
+  m.code.op(OP.i32_wrap_i64);
+  m.code.op(OP.i64_extend_i32_u);
+}
+function pushValue(m: Lowering, w: 2 | 3, push: () => void): void {
+  const top = m.i64[1]!;
+  pushTop(m, w);
   m.code.tee(top);
   m.store(BYTES[w], w === 3 ? 'i64' : 'i32', push);
   m.openState();
@@ -141,8 +143,11 @@ export const POP = stackOp('pop', (m, w) => {
   m.code.get(value);
   m.close('d', w);
 });
-/** Raises #GP(0) when a local holds no address to branch to: not canonical, or beyond the limit of CS. */
-export function checkTarget(m: Lowering, w: 2 | 3, target: number): void {
+/**
+ * Raises #GP(0) when a local holds no address to branch to: not canonical, or beyond the limit of CS. A call that pushes to what
+ * `pushTop` pushes (`w` says how much) faults for that first.
+ */
+export function checkTarget(m: Lowering, w: 2 | 3, target: number, pushTop?: () => void): void {
   m.code.get(target);
   if (w === 3) {
     m.code.i64(16);
@@ -157,6 +162,10 @@ export function checkTarget(m: Lowering, w: 2 | 3, target: number): void {
     m.code.op(OP.i64_gt_u);
   }
   m.code.if();
+  if (pushTop !== undefined) {
+    pushTop();
+    m.prepareWrite(BYTES[w]);
+  }
   m.callHelper('generalProtection', false);
   m.fault();
   m.code.end();
@@ -180,7 +189,7 @@ export const CALL_INDIRECT = stackOp('call_indirect', (m, w) => {
   m.get('a', w);
   if (w === 2) m.code.op(OP.i64_extend_i32_u);
   m.code.set(target);
-  checkTarget(m, w, target);
+  checkTarget(m, w, target, () => pushTop(m, w));
   pushReturnAddress(m, w);
   m.openState();
   m.code.get(target);

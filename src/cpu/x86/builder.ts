@@ -239,7 +239,10 @@ export class BlockBuilder {
     const { insn } = this;
     const slot = this.temporary();
     if (insn.ripRelative) {
-      this.emit(integer.RIP_PLUS, slot, ZERO, (insn.displacement + this.nextPc) | 0, ZERO, 0);
+      const distance = insn.displacement + this.nextPc;
+      const isNear = distance === (distance | 0);
+      this.emit(integer.RIP_PLUS, slot, ZERO, isNear ? distance : this.nextPc, ZERO, 0);
+      if (!isNear) this.emit(integer.EA[3]!, slot, slot, insn.displacement, ZERO, 0);
       if (insn.addressWidth === 2) this.emit(integer.MOV[2]!, slot, slot, 0, ZERO, 0);
     } else if (insn.candidate!.row.operands.some(({ kind }) => kind === 'O') && insn.addressWidth === 3) {
       this.emit2(integer.MOVI64, slot, ZERO, insn.displacement, insn.immediateHigh);
@@ -295,7 +298,10 @@ export class BlockBuilder {
     if (this.long && segment < SEGMENT.FS) return offset;
     const linear = this.temporary();
     if (this.long) this.emit(integer.EA_SEGMENT, linear, offset, 0, ZERO, SEGMENT_BASE[segment]!);
-    else this.emit(HELPER.checkSegment, linear, offset, segment | (bytes << 4) | (write ? 1 << 12 : 0) | (aligned ? 1 << 14 : 0), ZERO, 0);
+    else {
+      const size = ((bytes & 0xff) << 4) | ((bytes >> 8) << 16);
+      this.emit(HELPER.checkSegment, linear, offset, segment | size | (write ? 1 << 12 : 0) | (aligned ? 1 << 14 : 0), ZERO, 0);
+    }
     return linear;
   }
 
@@ -477,12 +483,16 @@ export class BlockBuilder {
   }
 
   push(width: Width, value: Slot): void {
-    if (this.#fastStack(width)) {
-      this.emit(memory.PUSH[width]!, ZERO, value, 0, ZERO, 0);
-      return;
-    }
+    if (this.#fastStack(width)) this.emit(memory.PUSH[width]!, ZERO, value, 0, ZERO, 0);
+    else this.#pushSlow(width, value, ZERO);
+  }
+
+  /** With a `target` it is a call's push, which faults for the stack first, then for the target, and only then writes. */
+  #pushSlow(width: Width, value: Slot, target: Slot): void {
     const top = this.#stackPointer(-(1 << width));
-    this.storeLinear(width, this.checkedLinear(top, SEGMENT.SS, 1 << width, true), value);
+    const linear = this.checkedLinear(top, SEGMENT.SS, 1 << width, true);
+    if (target !== ZERO) this.emit(control.CHECK_CALL, ZERO, target, 0, linear, 0);
+    this.storeLinear(width, linear, value);
     this.setStackPointer(top);
   }
 
@@ -528,6 +538,7 @@ export class BlockBuilder {
 
   /** Ends the block with a jump to an offset from its start. */
   jump(offset: number): void {
+    if (this.#isFar(offset)) return this.#jumpTo(this.#farTarget(offset));
     this.#jumpRecord(offset);
     this.ended = true;
   }
@@ -593,24 +604,31 @@ export class BlockBuilder {
   /** Ends the block with a near call to an offset from its start. */
   call(taken: number): void {
     const width = this.opWidth;
+    if (this.#isFar(taken)) return this.callIndirect(this.#farTarget(taken));
     if (this.#fastStack(width)) this.emit(memory.CALL[width]!, ZERO, ZERO, this.nextPc, ZERO, 0);
-    else {
-      if (!this.flat) this.#checkCallTarget(taken);
-      this.push(width, this.#returnAddress());
-    }
+    else this.#pushSlow(width, this.#returnAddress(), this.flat ? ZERO : this.target(width, this.#ripPlus(taken)));
     this.jump(taken);
   }
 
-  #checkCallTarget(taken: number): void {
-    const target = this.temporary();
-    this.emit(integer.RIP_PLUS, target, ZERO, taken, ZERO, 0);
-    this.emit(control.CHECK_TARGET, ZERO, this.target(this.opWidth, target), 0, ZERO, 0);
+  #ripPlus(offset: number): Slot {
+    const slot = this.temporary();
+    this.emit(integer.RIP_PLUS, slot, ZERO, offset, ZERO, 0);
+    return slot;
   }
 
   #returnAddress(): Slot {
-    const slot = this.temporary();
-    this.emit(integer.RIP_PLUS, slot, ZERO, this.nextPc, ZERO, 0);
-    return slot;
+    return this.#ripPlus(this.nextPc);
+  }
+
+  /** The target of a relative branch in a slot, where the jump record has no room for the distance: beyond 2 GiB from the block. */
+  #farTarget(distance: number): Slot {
+    const target = this.#ripPlus(this.nextPc);
+    this.emit(integer.EA[3]!, target, target, distance - this.nextPc, ZERO, 0);
+    return target;
+  }
+
+  #isFar(distance: number): boolean {
+    return this.long && distance !== (distance | 0);
   }
 
   /** Zero-extends a jump target of the operand size into a temporary. */
@@ -626,15 +644,18 @@ export class BlockBuilder {
     const target = this.target(width, value);
     if (this.#fastStack(width)) this.emit(memory.CALL_INDIRECT[width]!, this.instructionCount, target, this.nextPc, ZERO, 0);
     else {
-      this.emit(control.CHECK_TARGET, ZERO, target, 0, ZERO, 0);
-      this.push(width, this.#returnAddress());
+      this.#pushSlow(width, this.#returnAddress(), target);
       this.emit(control.JUMP_INDIRECT[this.long ? 3 : 2]!, this.instructionCount, target, 0, ZERO, 0);
     }
     this.ended = true;
   }
 
   jumpIndirect(value: Slot): void {
-    this.emit(control.JUMP_INDIRECT[this.long ? 3 : 2]!, this.instructionCount, this.target(this.opWidth, value), 0, ZERO, 0);
+    this.#jumpTo(this.target(this.opWidth, value));
+  }
+
+  #jumpTo(target: Slot): void {
+    this.emit(control.JUMP_INDIRECT[this.long ? 3 : 2]!, this.instructionCount, target, 0, ZERO, 0);
     this.ended = true;
   }
 
@@ -701,8 +722,14 @@ export class BlockBuilder {
 
   /** Jcc: fused with the comparison before it when that is the last operation. */
   branch(code: number, taken: number): void {
+    if (this.#isFar(taken)) return this.#farBranch(code, taken);
     if (this.fuseJump(code)) this.#branchRecords(taken);
     else this.conditionalJump(code, taken);
   }
-}
 
+  #farBranch(code: number, taken: number): void {
+    const target = this.#ripPlus(this.nextPc);
+    this.emit(integer.CMOV[3]!, target, this.#farTarget(taken), code, ZERO, 0);
+    this.#jumpTo(target);
+  }
+}
