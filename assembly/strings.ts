@@ -44,11 +44,13 @@ function begin(imm: i32): void {
 
 function finish(): void {
   if (repeated == REP_NONE) return;
-  set64(RCX, mergeSize(get64(RCX), left, addressSize));
+  if (!stayed(RCX, left)) set64(RCX, mergeSize(get64(RCX), left, addressSize));
   set32(REPEAT, left != 0 && !faulted() ? 1 : 0);
 }
-function finishSource(): void { set64(RSI, mergeSize(get64(RSI), source, addressSize)); }
-function finishTarget(): void { set64(RDI, mergeSize(get64(RDI), target, addressSize)); }
+/** A fault before the first element leaves a register alone; otherwise a 32-bit address size clears its upper half. */
+function stayed(register: u32, value: u64): bool { return faulted() && (get64(register) & mask) == value; }
+function finishSource(): void { if (!stayed(RSI, source)) set64(RSI, mergeSize(get64(RSI), source, addressSize)); }
+function finishTarget(): void { if (!stayed(RDI, target)) set64(RDI, mergeSize(get64(RDI), target, addressSize)); }
 
 /** Whether the bulk paths apply: a forward REP that is not stepped through. */
 function mayRun(): bool { return repeated != REP_NONE && step == size && budget != 1; }

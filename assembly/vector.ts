@@ -1,7 +1,7 @@
 // Vector instructions that are too large for IR operations of their own: helpers NAME(d, a, b, imm), where d is the
 // destination and a, b are the sources. Not here: strings (vector-string.ts), AES and SHA (crypto.ts).
 import { faulted } from './faults';
-import { prepareWriteAs, writeMemory } from './memory';
+import { misaligned, prepareWriteAs, writeMemory } from './memory';
 import { mmuIndex } from './mode';
 
 /** Sums of four absolute differences of bytes: a from 4 * imm bit 2 on, against the block of b that imm bits 0 and 1 name. */
@@ -38,7 +38,8 @@ export function phminposuw(d: usize, a: usize, b: usize, imm: i32): void {
  */
 export function storeMasked(d: usize, a: usize, b: usize, imm: i32): void {
   const linear = load<u64>(d);
-  prepareWriteAs(linear, imm, mmuIndex()); // bytes need no alignment
+  if (misaligned(linear, 8)) return;
+  prepareWriteAs(linear, imm, mmuIndex());
   for (let n = 0; n < imm && !faulted(); n++) {
     if (load<i8>(b + n) < 0) writeMemory(linear + n, 1, load<u8>(a + n));
   }

@@ -13,8 +13,8 @@ const RAM_BYTES = 2 * 1024 * 1024;
 const CODE = { START: 0x10000, BYTES: 0x10000 } as const;
 const AT = { GDT: 0x1000, IDT: 0x2000, PML4: 0x4000, PDPT: 0x5000, PD: 0x6000, TSS: 0x7000 } as const;
 const SLICE = 500;
-/** A block is at most this long, and a slice ends at block ends. */
-const OVERSHOOT_MAX = 64;
+/** A slice ends at block ends, of at most 64 instructions; a long REP counts for more. */
+const OVERSHOOT_MAX = 400;
 const SLICES = 4;
 const MODES = ['real', 'protected16', 'protected32', 'long'] as const;
 type Mode = (typeof MODES)[number];

@@ -4,7 +4,7 @@ import { INSTRUCTIONS } from '../../src/cpu/x86/row.ts';
 import '../../src/cpu/x86/isa/all.ts';
 import type { CpuFeatures } from '../../src/cpu/x86/cpuid.ts';
 import type { WasmModules } from '../../src/cpu/vcpu.ts';
-import { describeCase, differences } from './compare.ts';
+import { describeCase, differences, isAnswer } from './compare.ts';
 import type { Oracle } from './cpu-oracle.ts';
 import { EmulatedProcessor } from './emulated-case.ts';
 import type { OracleMode } from './oracle-case.ts';
@@ -48,7 +48,7 @@ export interface CpuDifference {
 
 const BATCH_CASES = 2048;
 
-/** Yields the differing cases; `onBatch` hears how many cases have been run. */
+/** Yields the differing cases; `onBatch` hears how many cases had an answer to compare with. */
 export async function* cpuDifferences(options: DifferenceOptions, onBatch?: (count: number) => void): AsyncGenerator<CpuDifference> {
   const { oracle, modules, features, hostHas, seed, count, only, firstIndex = 0, modes = oracle.modes } = options;
   const processor = new EmulatedProcessor(modules, features);
@@ -67,7 +67,7 @@ export async function* cpuDifferences(options: DifferenceOptions, onBatch?: (cou
         const text = [`seed ${seed} index ${start + n} ${describeCase(test)}`, ...lines.map((line) => `    ${line}`)].join('\n');
         yield { mode, index: start + n, test, text };
       }
-      onBatch?.(size);
+      onBatch?.(results.filter(isAnswer).length);
     }
   }
 }

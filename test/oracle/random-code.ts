@@ -158,9 +158,8 @@ function appendInstruction(draft: Draft, rng: Prng, { instruction, rows }: PoolE
   const lead = before.length + prelude.length;
   const { bytes, branch } = encodeRow(row, rng, { ...context, ip: start + draft.bytes.length + lead }, choices);
   if (draft.bytes.length + lead + bytes.length > CODE_BYTES_MAX || bytes.length > INSTRUCTION_BYTES_MAX) return false;
-  if (before.length > 0) append(draft, before, undefined);
-  if (prelude.length > 0) append(draft, prelude, undefined);
-  append(draft, bytes, branch);
+  // One boundary: a branch that skipped what prepares the instruction would make its result undefined.
+  append(draft, [...before, ...prelude, ...bytes], branch === undefined ? undefined : { ...branch, at: branch.at + lead });
   draft.undefinedFlagsInside |= instruction.undefinedFlags;
   draft.undefinedFlags = instruction.undefinedFlags & ~(row.operands[1]?.code === '1' ? 0x800 : 0);
   draft.usesVectors ||= usesVectors(row);

@@ -4,18 +4,18 @@
 // Order inside an instruction: everything that can fault comes before the first change that the guest can see.
 import { assert } from '../../base/assert.ts';
 import type { Width } from '../ir/lowering.ts';
-import { A_BRANCH, PC_STACK, RECORD } from '../ir/record.ts';
+import { A_BRANCH } from '../ir/record.ts';
 import * as control from '../ir/ops-control.ts';
 import { HELPER } from '../ir/ops-helper.ts';
 import * as integer from '../ir/ops-integer.ts';
 import * as memory from '../ir/ops-memory.ts';
 import type { Decoder } from './decoder.ts';
+import { RecordWriter, ZERO } from './record-writer.ts';
+import type { KnownFlags, Slot } from './record-writer.ts';
 import { cpuOffset, MODE, SEGMENT } from './state.ts';
 
-export type Slot = number;
-export const ZERO: Slot = cpuOffset('zero');
-const TEMPORARY_COUNT = 8;
-const VECTOR_TEMPORARY_COUNT = 4;
+/** What a call of a string helper that has not come to the end counts for, so that long ones end their slice. */
+const REPEAT_INSTRUCTIONS = 256;
 const RSP = cpuOffset('rsp');
 
 export const register = (number: number): Slot => number * 8;
@@ -24,35 +24,11 @@ export const mmxRegister = (number: number): Slot => cpuOffset('fpr0') + (number
 
 const SEGMENT_BASE = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'].map((name) => cpuOffset(`${name}Base`));
 
-type HelperName = keyof typeof HELPER;
-
-/** Which lazy triple the flags are known to hold at this point of the block. */
-export interface KnownFlags {
-  kind: 'none' | 'sub' | 'result';
-  width: Width;
-}
-
-export class BlockBuilder {
+export class BlockBuilder extends RecordWriter {
   readonly insn: Decoder;
-  readonly #u16: Uint16Array;
-  readonly #i32: Int32Array;
-  #record = 0; // byte address of the next record
-  #limit = 0;
-  /** Offset of the current instruction, and of the next, from the start of the block. */
-  pc = 0;
-  nextPc = 0;
-  instructionCount = 0;
-  ended = false;
-  /** Set by STI and MOV SS: the next instruction belongs to the block, with interrupts held off until it is done. */
-  shadow = false;
-  readonly flags: KnownFlags = { kind: 'none', width: 0 };
-  #temporaries = 0;
-  #vectorTemporaries = 0;
-  /** Whether the records to come, or those that access the memory operand, access the stack segment. */
-  #onStack = false;
-  #operandOnStack = false;
   // Address of the memory operand once it has been worked out.
   #addressReady = false;
+  #operandOnStack = false;
   #form: memory.Form = 'b';
   #base: Slot = 0;
   #index: Slot = 0;
@@ -62,65 +38,14 @@ export class BlockBuilder {
   stackBase: Slot = RSP;
 
   constructor(insn: Decoder, buffer: SharedArrayBuffer) {
+    super(buffer);
     this.insn = insn;
-    this.#u16 = new Uint16Array(buffer);
-    this.#i32 = new Int32Array(buffer);
-  }
-
-  beginBlock(address: number, limit: number): void {
-    this.#record = address;
-    this.#limit = limit;
-    this.pc = this.nextPc = this.instructionCount = 0;
-    this.ended = this.shadow = false;
-    this.flags.kind = 'none';
   }
 
   beginInstruction(pc: number): void {
-    this.pc = pc;
-    this.nextPc = pc + this.insn.length;
-    this.instructionCount++;
-    this.#temporaries = this.#vectorTemporaries = 0;
-    this.#addressReady = this.#onStack = this.#operandOnStack = false;
+    this.beginRecords(pc, this.insn.length);
+    this.#addressReady = this.#operandOnStack = false;
     this.stackBase = RSP;
-  }
-
-  get recordAddress(): number {
-    return this.#record;
-  }
-
-  /** Appends a record. `low` and `high` fill the last four bytes (b and c, or the second immediate). */
-  emit(op: number, d: Slot, a: Slot, immediate: number, b: number, c: number): void {
-    assert(this.#record + RECORD.BYTES <= this.#limit && op >= 0, 'no room for a record, or no such operation');
-    const half = this.#record >> 1;
-    const u16 = this.#u16;
-    u16[half] = op;
-    u16[half + 1] = d;
-    u16[half + 2] = a;
-    u16[half + 3] = this.#onStack ? this.pc | PC_STACK : this.pc;
-    this.#i32[(this.#record >> 2) + 2] = immediate;
-    u16[half + 6] = b;
-    u16[half + 7] = c;
-    this.#record += RECORD.BYTES;
-  }
-
-  /** Appends a record whose last four bytes are a second immediate. */
-  emit2(op: number, d: Slot, a: Slot, immediate: number, immediate2: number): void {
-    this.emit(op, d, a, immediate, immediate2 & 0xffff, immediate2 >>> 16);
-  }
-
-  helper(name: HelperName, d: Slot = ZERO, a: Slot = ZERO, b: Slot = ZERO, immediate = 0): void {
-    this.emit(HELPER[name], d, a, immediate, b, 0);
-    this.flags.kind = 'none';
-  }
-
-  temporary(): Slot {
-    assert(this.#temporaries < TEMPORARY_COUNT, 'out of temporaries');
-    return cpuOffset('tmp0') + 8 * this.#temporaries++;
-  }
-
-  vectorTemporary(): Slot {
-    assert(this.#vectorTemporaries < VECTOR_TEMPORARY_COUNT, 'out of vector temporaries');
-    return cpuOffset('xtmp0') + 32 * this.#vectorTemporaries++;
   }
 
   // --- the instruction at hand
@@ -294,7 +219,7 @@ export class BlockBuilder {
 
   /** Linear address of offset `offset` in a segment, after the limit and rights checks that the mode asks for. */
   checkedLinear(offset: Slot, segment: number, bytes: number, write: boolean, aligned = false): Slot {
-    this.#onStack = segment === SEGMENT.SS;
+    this.onStack = segment === SEGMENT.SS;
     if (this.long && segment < SEGMENT.FS) return offset;
     const linear = this.temporary();
     if (this.long) this.emit(integer.EA_SEGMENT, linear, offset, 0, ZERO, SEGMENT_BASE[segment]!);
@@ -312,12 +237,12 @@ export class BlockBuilder {
     const wrap = this.#form === 'b32' || this.#form === 'x32';
     this.emit(integer.EA[wrap ? 2 : 3]!, slot, this.#base, this.#displacement, this.#index, this.#scale);
     this.#setAddress('b', slot, 0);
-    this.#onStack = this.#operandOnStack;
+    this.onStack = this.#operandOnStack;
     return slot;
   }
 
   #emitAccess(op: Readonly<Record<memory.Form, number>>, value: Slot, extra: number): void {
-    this.#onStack = this.#operandOnStack;
+    this.onStack = this.#operandOnStack;
     this.emit(op[this.#form], value, this.#base, this.#displacement + extra, this.#index, this.#scale);
   }
 
@@ -342,7 +267,7 @@ export class BlockBuilder {
   /** Stores an immediate, sign-extended to 64 bits. */
   storeImmediate(width: Width, value: number): void {
     this.#prepareAddress(1 << width, true);
-    this.#onStack = this.#operandOnStack;
+    this.onStack = this.#operandOnStack;
     if (this.#form === 'b' || this.#form === 'b32')
       this.emit2(memory.STORE_IMMEDIATE[width]![this.#form], ZERO, this.#base, this.#displacement, value);
     else this.store(width, this.constant(value));
@@ -478,7 +403,7 @@ export class BlockBuilder {
 
   /** Whether the operations for a flat stack of the usual width do; the next record accesses the stack. */
   #fastStack(width: Width): boolean {
-    this.#onStack = true;
+    this.onStack = true;
     return width === (this.long ? 3 : 2) && (this.long || (this.flat && this.stackWidth === 2));
   }
 
@@ -691,7 +616,7 @@ export class BlockBuilder {
 
   /** After a string helper: executes it again while it is not done. */
   repeat(): void {
-    this.emit(control.REPEAT, 0, ZERO, 0, ZERO, 0);
+    this.emit(control.REPEAT, (this.insn.mode & MODE.STEP) !== 0 ? 1 : REPEAT_INSTRUCTIONS, ZERO, 0, ZERO, 0);
   }
 
   raise(vector: number): void {
@@ -705,9 +630,8 @@ export class BlockBuilder {
 
   /** Replaces the CMP or TEST that was emitted last by its fusion with the conditional jump, if there is one. */
   fuseJump(code: number): boolean {
-    const previous = this.#record - RECORD.BYTES;
-    if (this.flags.kind === 'none' || (this.#u16[(previous + RECORD.PC) >> 1]! & ~PC_STACK) === this.pc) return false;
-    const op = this.#u16[previous >> 1]!;
+    if (this.flags.kind === 'none') return false;
+    const op = this.previousOp;
     const { width } = this.flags;
     const fused =
       op === integer.CMP.r[width] ? integer.CMP_JUMP.r[width]![code]!
@@ -716,7 +640,7 @@ export class BlockBuilder {
       : op === integer.TEST.i[width] ? integer.TEST_JUMP.i[width]![code]!
       : -1;
     if (fused < 0) return false;
-    this.#u16[previous >> 1] = fused;
+    this.replacePreviousOp(fused);
     return true;
   }
 

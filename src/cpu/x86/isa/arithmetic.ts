@@ -1,6 +1,7 @@
 // Integer arithmetic, logic, shifts, bit operations, multiplication and division, decimal adjustment. SDM volume 2.
 import * as integer from '../../ir/ops-integer.ts';
-import { register, ZERO, type BlockBuilder, type KnownFlags } from '../builder.ts';
+import { register, type BlockBuilder } from '../builder.ts';
+import { ZERO, type KnownFlags } from '../record-writer.ts';
 import { instruction, row, type Row } from '../row.ts';
 
 const OF = 0x800, SF = 0x80, ZF = 0x40, AF = 0x10, PF = 4, CF = 1;

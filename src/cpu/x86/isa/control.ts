@@ -1,7 +1,8 @@
 // Jumps, calls, returns, loops, interrupts, and string instructions. SDM volume 2.
 import * as integer from '../../ir/ops-integer.ts';
 import type { Width } from '../../ir/lowering.ts';
-import { register, ZERO, type BlockBuilder } from '../builder.ts';
+import { register, type BlockBuilder } from '../builder.ts';
+import { ZERO } from '../record-writer.ts';
 import { instruction, row } from '../row.ts';
 import { SEGMENT } from '../state.ts';
 

@@ -1,5 +1,6 @@
 // AES-NI, PCLMULQDQ and the SHA extensions (SDM volume 2): all are helpers of assembly/crypto.ts.
-import type { BlockBuilder, Slot } from '../builder.ts';
+import type { BlockBuilder } from '../builder.ts';
+import type { Slot } from '../record-writer.ts';
 import { instruction, row } from '../row.ts';
 import { SSE, sseSource } from './packed.ts';
 

@@ -1,6 +1,6 @@
 // Control and state of the floating-point units: control and status words, environment, FXSAVE and XSAVE. SDM volumes 1
 // and 2. Arithmetic is in x87.ts and the sse-*.ts files.
-import { ZERO } from '../builder.ts';
+import { ZERO } from '../record-writer.ts';
 import { instruction, row, type Unit } from '../row.ts';
 import { cpuOffset } from '../state.ts';
 

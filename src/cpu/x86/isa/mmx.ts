@@ -2,7 +2,8 @@
 // leaves the x87 with TOP 0 and all registers in use; memory is read in between, so that a page fault changes nothing.
 import * as integer from '../../ir/ops-integer.ts';
 import { ABSOLUTE, MOVE, PMOVMSKB_MMX, PSHUFW, SHIFT, VECTOR, ZERO_EXTEND } from '../../ir/ops-vector.ts';
-import { ZERO, type BlockBuilder, type Slot } from '../builder.ts';
+import type { BlockBuilder } from '../builder.ts';
+import { ZERO, type Slot } from '../record-writer.ts';
 import { instruction, row } from '../row.ts';
 import { MMX, narrowSource, PACKED, PACKED_ABSOLUTE, PACKED_SHIFTS, SSE } from './packed.ts';
 import { shiftByImmediate } from './sse-integer.ts';

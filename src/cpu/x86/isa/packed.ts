@@ -1,7 +1,8 @@
 // The packed integer instructions that exist alike for MMX and XMM registers, declared once: mmx.ts makes the rows without
 // a prefix of them, sse-integer.ts those with 66. Also how both read their operands. Declares no instruction itself.
 import type { VECTOR } from '../../ir/ops-vector.ts';
-import { ZERO, type BlockBuilder, type Slot } from '../builder.ts';
+import type { BlockBuilder } from '../builder.ts';
+import { ZERO, type Slot } from '../record-writer.ts';
 
 export const MMX = { unit: 'mmx' } as const;
 export const SSE = { unit: 'sse' } as const;

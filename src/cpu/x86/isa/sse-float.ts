@@ -1,6 +1,7 @@
 // SSE to SSE4.1 floating point: arithmetic, comparison, conversion, rounding. SDM volume 2. MXCSR rules (rounding, DAZ,
 // FTZ, exception flags, #XM) are in assembly/sse-float*.ts, helpers (d, a, b, imm). Logic and shuffles are elsewhere.
-import { ZERO, type BlockBuilder, type Slot } from '../builder.ts';
+import type { BlockBuilder } from '../builder.ts';
+import { ZERO, type Slot } from '../record-writer.ts';
 import { instruction, row } from '../row.ts';
 
 const sse = { unit: 'sse' } as const;

@@ -1,7 +1,8 @@
 // Integer arithmetic, comparison, logic and shifts on XMM registers: SSE2 to SSE4.2 (SDM volume 2).
 // Not here: moves, shuffles, AES and SHA; the instructions that MMX shares are declared in packed.ts.
 import { ABSOLUTE, PSLLDQ, PSRLDQ, PTEST, SHIFT, SIGN_MASK, VECTOR, WIDEN, type ShiftOps } from '../../ir/ops-vector.ts';
-import { ZERO, type BlockBuilder, type Slot } from '../builder.ts';
+import type { BlockBuilder } from '../builder.ts';
+import { ZERO, type Slot } from '../record-writer.ts';
 import { instruction, row } from '../row.ts';
 import { cpuOffset } from '../state.ts';
 import { narrowSource, PACKED, PACKED_ABSOLUTE, PACKED_SHIFTS, SSE, sseBinary, sseSource, sseUnary } from './packed.ts';

@@ -4,7 +4,8 @@
 import { DUPLICATE64, MERGE32, MOVE, ZERO_EXTEND } from '../../ir/ops-vector.ts';
 import * as integer from '../../ir/ops-integer.ts';
 import type { Width } from '../../ir/lowering.ts';
-import { register, ZERO, type BlockBuilder, type Slot } from '../builder.ts';
+import { register, type BlockBuilder } from '../builder.ts';
+import { ZERO, type Slot } from '../record-writer.ts';
 import { instruction, row } from '../row.ts';
 import { SSE } from './packed.ts';
 

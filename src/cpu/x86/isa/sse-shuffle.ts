@@ -3,7 +3,8 @@
 import { BLEND_VARIABLE, MERGE32, PBLENDW, PSHUFD, PSHUFHW, PSHUFLW, SHUFPD, SHUFPS, VECTOR } from '../../ir/ops-vector.ts';
 import * as integer from '../../ir/ops-integer.ts';
 import type { Width } from '../../ir/lowering.ts';
-import { ZERO, type BlockBuilder } from '../builder.ts';
+import type { BlockBuilder } from '../builder.ts';
+import { ZERO } from '../record-writer.ts';
 import { instruction, row, type Row } from '../row.ts';
 import { cpuOffset } from '../state.ts';
 import { SSE, sseBinary, sseSource } from './packed.ts';

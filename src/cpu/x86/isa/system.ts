@@ -1,5 +1,6 @@
 // Privileged and system instructions. Their rights are checked in the helpers (assembly/), at run time. SDM volumes 2 and 3.
-import { register, ZERO, type BlockBuilder } from '../builder.ts';
+import { register, type BlockBuilder } from '../builder.ts';
+import { ZERO } from '../record-writer.ts';
 import { instruction, row, type Row, type InstructionOptions } from '../row.ts';
 
 type HelperName = Parameters<BlockBuilder['helper']>[0];

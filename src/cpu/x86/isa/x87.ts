@@ -1,7 +1,8 @@
 // x87 arithmetic, transfers and comparisons. SDM volume 1 chapter 8, volume 2. The arithmetic is exact and in
 // assembly/x87-*.ts; every instruction here first reports a pending exception (fpCheck), then works on ST.
 // Stores do their own memory access: b = linear address, imm = how often to pop.
-import { ZERO, type BlockBuilder } from '../builder.ts';
+import type { BlockBuilder } from '../builder.ts';
+import { ZERO } from '../record-writer.ts';
 import * as integer from '../../ir/ops-integer.ts';
 import { instruction, row } from '../row.ts';
 

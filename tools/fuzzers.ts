@@ -1,0 +1,141 @@
+// The table of fuzzers. `smoke` runs all of them briefly; `canary` must fail and so proves that a failure is seen. What they do
+// lies beside what they test; the command is tools/fuzz.ts.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { RandomBytesBench, fuzzRandomBytes } from '../src/cpu/random-bytes.fuzz.ts';
+import type { WasmModules } from '../src/cpu/vcpu.ts';
+import { cpuFeatures } from '../src/cpu/x86/cpuid.ts';
+import { fuzzDevices } from '../src/devices/conformance.ts';
+import { fuzzBootImages } from '../src/machine/boot/boot-images.fuzz.ts';
+import { cpuDifferences, hostFeatures } from '../test/oracle/cpu-difference.ts';
+import type { CpuDifference } from '../test/oracle/cpu-difference.ts';
+import { openOracle } from '../test/oracle/cpu-oracle.ts';
+import { distFolder } from './repository.ts';
+
+export interface Budget {
+  readonly seed: number;
+  /** The first case, for fuzzers that number the cases of a seed. */
+  readonly first: number;
+  readonly cases: number;
+  readonly isTimeUp: () => boolean;
+}
+
+export interface Failing {
+  /** Options of the command that shows the failure again. */
+  readonly repeat: string;
+  readonly text: string;
+}
+
+export interface Outcome {
+  readonly cases: number;
+  readonly failing?: Failing;
+  /** Why it could not run here. */
+  readonly skip?: string;
+}
+
+interface Fuzzer {
+  readonly what: string;
+  /** Cases of a run that names no number, and of `smoke`. */
+  readonly cases: number;
+  readonly smokeCases: number;
+  run(budget: Budget): Outcome | Promise<Outcome>;
+}
+
+const SHOWN_MAX = 10;
+
+export function wasmModules(): WasmModules {
+  const moduleOf = (name: string): WebAssembly.Module => new WebAssembly.Module(readFileSync(join(distFolder, 'wasm', `${name}.wasm`)));
+  return { support: moduleOf('support'), interpreter: moduleOf('interpreter') };
+}
+
+/** Runs `one` for seed, seed + 1, …, until it throws or the budget is used up. */
+function eachSeed({ seed, cases, isTimeUp }: Budget, one: (seed: number) => void): Outcome {
+  let run = 0;
+  for (; run < cases && !isTimeUp(); run++) {
+    try {
+      one(seed + run);
+    } catch (error) {
+      return { cases: run + 1, failing: { repeat: `--seed ${seed + run} --cases 1`, text: errorText(error) } };
+    }
+  }
+  return { cases: run };
+}
+
+function errorText(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message}\n${error.cause.stack}` : String(error.stack);
+}
+
+/** The differential test in all modes, `cases` in total. */
+export async function fuzzProcessor({ seed, first, cases, isTimeUp }: Budget): Promise<Outcome> {
+  const oracle = await openOracle();
+  if ('skip' in oracle) return { cases: 0, skip: oracle.skip };
+  const found: CpuDifference[] = [];
+  let run = 0;
+  const options = {
+    oracle, seed, firstIndex: first, count: Math.ceil(cases / oracle.modes.length), features: cpuFeatures('max'), modules: wasmModules(),
+    hostHas: hostFeatures(readFileSync('/proc/cpuinfo', 'utf8')), isTimeUp: () => found.length >= SHOWN_MAX || isTimeUp(),
+  };
+  for await (const difference of cpuDifferences(options, (count) => (run += count))) {
+    if (found.length < SHOWN_MAX) found.push(difference);
+  }
+  oracle.close();
+  if (found.length === 0) return { cases: run };
+  const repeat = `--seed ${seed} --first ${found[0]!.index} --cases ${oracle.modes.length}`;
+  return { cases: run, failing: { repeat, text: found.map(({ text }) => text).join('\n') } };
+}
+
+export const FUZZERS: Readonly<Record<string, Fuzzer>> = {
+  cpu: { what: 'random programs, compared with the real processor', cases: 1_000_000, smokeCases: 8_000, run: fuzzProcessor },
+  decoder: {
+    what: 'random bytes as guest code: nothing throws or hangs',
+    cases: 100_000,
+    smokeCases: 500,
+    run(budget) {
+      const bench = new RandomBytesBench(wasmModules(), cpuFeatures('max'));
+      return eachSeed(budget, (seed) => fuzzRandomBytes(bench, seed, 1));
+    },
+  },
+  devices: {
+    what: 'port and MMIO accesses, saved and restored states of every device',
+    cases: 2_000,
+    smokeCases: 5,
+    run: (budget) => eachSeed(budget, (seed) => fuzzDevices(seed, 1)),
+  },
+  'boot-images': {
+    what: 'damaged kernels for every loader',
+    cases: 5_000,
+    smokeCases: 5,
+    run: (budget) => eachSeed(budget, (seed) => void fuzzBootImages(seed, 100)),
+  },
+  canary: {
+    what: 'fails at a case between 1 and 100: the harness must say so',
+    cases: 100,
+    smokeCases: 100,
+    run: (budget) => eachSeed(budget, (seed) => {
+      if (seed % 100 === 99) throw new Error('the canary sings');
+    }),
+  },
+};
+
+export interface SmokeResult {
+  readonly name: string;
+  readonly outcome: Outcome;
+  readonly isGood: boolean;
+}
+
+/** Every fuzzer briefly; the canary's failure is its success. */
+export async function smoke(seed: number): Promise<SmokeResult[]> {
+  const results: SmokeResult[] = [];
+  for (const [name, { smokeCases, run }] of Object.entries(FUZZERS)) {
+    const outcome = await run({ seed, first: 0, cases: smokeCases, isTimeUp: () => false });
+    results.push({ name, outcome, isGood: (outcome.failing === undefined) === (name !== 'canary') });
+  }
+  return results;
+}
+
+export function describeOutcome(name: string, { cases, failing, skip }: Outcome): string {
+  if (skip !== undefined) return `${name}: skipped, ${skip}`;
+  if (failing === undefined) return `${name}: ${cases} cases, no failure`;
+  return `${name}: failed\n${failing.text}\nrepeat: npm run fuzz -- ${name} ${failing.repeat}`;
+}
