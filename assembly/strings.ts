@@ -47,8 +47,8 @@ function finish(): void {
   if (!stayed(RCX, left)) set64(RCX, mergeSize(get64(RCX), left, addressSize));
   set32(REPEAT, left != 0 && !faulted() ? 1 : 0);
 }
-/** A fault before the first element leaves a register alone; otherwise a 32-bit address size clears its upper half. */
-function stayed(register: u32, value: u64): bool { return faulted() && (get64(register) & mask) == value; }
+/** Without a single element done a register stays as it is; otherwise a 32-bit address size clears its upper half. */
+function stayed(register: u32, value: u64): bool { return (get64(register) & mask) == value; }
 function finishSource(): void { if (!stayed(RSI, source)) set64(RSI, mergeSize(get64(RSI), source, addressSize)); }
 function finishTarget(): void { if (!stayed(RDI, target)) set64(RDI, mergeSize(get64(RDI), target, addressSize)); }
 

@@ -79,7 +79,7 @@ const PRESENT = 1;
  * Which of their reasons to fault these report (misaligned, beyond the segment, not present) depends on the order in which they
  * read, and a misaligned image of FXRSTOR in the stack segment is now and then #SS(0) on a processor that mostly says #GP(0).
  */
-const PIECEWISE = /^(fxrstor|frstor|fldenv|bound) /;
+const PIECEWISE = /^(fxrstor|frstor|fldenv|bound|cmps|fbld|fbstp|fstp \(DB|fld \(DB) /;
 /** These access much memory in an order of their own: where a fault in the middle lies is not architectural. */
 const WIDE = /^(fxrstor|frstor|fldenv|pusha|popa|enter|cmps) /;
 

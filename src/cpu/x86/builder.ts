@@ -437,6 +437,12 @@ export class BlockBuilder extends RecordWriter {
     this.move(width, target, value);
   }
 
+  /** A helper that accesses the stack by itself. */
+  stackHelper(name: 'enter', immediate: number): void {
+    this.onStack = true;
+    this.helper(name, ZERO, ZERO, ZERO, immediate);
+  }
+
   /** Loads from the top of the stack without popping. */
   peek(width: Width, target: Slot = this.temporary()): Slot {
     const top = this.#stackPointer(0);

@@ -24,7 +24,11 @@ instruction('call', [row('FF /2', ['Ev'], near)], (b) => b.callIndirect(b.read(0
 instruction('ret', [row('C3', [], near)], (b) => b.returnNear(0));
 instruction('ret', [row('C2', ['Iw'], near)], (b) => b.returnNear(b.immediate(0)));
 
-/** LOOP, LOOPE, LOOPNE: decrement the counter without flags, jump while it is not zero and ZF agrees. */
+/**
+ * LOOP, LOOPE, LOOPNE: decrement the counter without flags, jump while it is not zero and ZF agrees.
+ * QUIRK: a LOOP whose target lies beyond the code segment faults with its count already taken, and a relative branch from one half
+ * of the canonical addresses into the gap faults at its target.
+ */
 function loop(b: BlockBuilder, zeroFlag: -1 | 0 | 1): void {
   const width = b.insn.addressWidth as Width;
   const count = b.temporary();

@@ -125,7 +125,7 @@ for (const [segment, push, pop] of [[SEGMENT.ES, '06', '07'], [SEGMENT.CS, '0E',
 instruction('pusha', [row('60', [], { no64: true })], (b) => b.helper('pusha', ZERO, ZERO, ZERO, 1 << b.opWidth));
 instruction('popa', [row('61', [], { no64: true })], (b) => b.helper('popa', ZERO, ZERO, ZERO, 1 << b.opWidth));
 instruction('enter', [row('C8', ['Iw', 'Lb'], { default64: true })], (b) => {
-  b.helper('enter', ZERO, ZERO, ZERO, b.insn.immediate | ((b.insn.immediate2 & 31) << 16) | ((1 << b.opWidth) << 24));
+  b.stackHelper('enter', b.insn.immediate | ((b.insn.immediate2 & 31) << 16) | ((1 << b.opWidth) << 24));
 });
 instruction('leave', [row('C9', [], { default64: true })], (b) => {
   const width = b.opWidth, stack = b.stackWidth;
