@@ -79,6 +79,7 @@ const PRESENT = 1;
  * Which of their reasons to fault these report (misaligned, beyond the segment, not present) depends on the order in which they
  * read, and a misaligned image of FXRSTOR in the stack segment is now and then #SS(0) on a processor that mostly says #GP(0).
  */
+const MEMORY_FAULTS = [12, 13, 14, 17];
 const PIECEWISE = /^(fxrstor|frstor|fldenv|bound|cmps|fbld|fbstp|fstp \(DB|fld \(DB) /;
 /** These access much memory in an order of their own: where a fault in the middle lies is not architectural. */
 const WIDE = /^(fxrstor|frstor|fldenv|pusha|popa|enter|cmps) /;
@@ -87,7 +88,7 @@ function ending(result: OracleResult, isWide: boolean, isPiecewise: boolean): st
   if (result.outcome === 'completed' || result.outcome === 'timeout' || result.outcome === 'crash') return result.outcome;
   const errorCode = result.vector === 14 && result.cr2 >= USER_END ? result.errorCode | PRESENT : result.errorCode;
   const address = result.vector === 14 && !isWide ? ` cr2 ${hex(result.cr2)}` : '';
-  if (isPiecewise && result.vector >= 12 && result.vector <= 14) return `#12, #13 or #14 rip ${hex(result.rip)}`;
+  if (isPiecewise && MEMORY_FAULTS.includes(result.vector)) return `memory fault rip ${hex(result.rip)}`;
   return `#${result.vector} error ${hex(errorCode)} rip ${hex(result.rip)}${address}`;
 }
 
