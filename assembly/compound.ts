@@ -6,7 +6,7 @@ import { VECTOR_BR, faulted, raise, raiseGp } from './faults';
 import { readFlags, writeFlags } from './flags';
 import { prepareWrite, readMemory, writeMemory } from './memory';
 import { FLAG_CF, FLAG_ZF, get64, mergeSize, set64 } from './registers';
-import { commitStack, moveDown, openStack, peek, pop, push, stackPointer } from './stack';
+import { commitStack, moveDown, openStack, peek, pop, push, wholeStackPointer } from './stack';
 
 /** imm: bytes to allocate | level << 16 | operand size << 24. */
 export function enter(d: usize, a: usize, b: usize, imm: i32): void {
@@ -14,7 +14,7 @@ export function enter(d: usize, a: usize, b: usize, imm: i32): void {
   let base = get64(RBP);
   openStack();
   push(size, base);
-  const frame = stackPointer();
+  const frame = wholeStackPointer(); // a 32-bit operand takes all of ESP from a 16-bit stack, too
   for (let n: u32 = 1; n < level && !faulted(); n++) {
     base -= size;
     push(size, peek(base, size));

@@ -101,8 +101,9 @@ export function moveDown(bytes: u32, size: u32): void {
 /** Skips `bytes` upwards, as RET n does. */
 export function skip(bytes: u32): void { pointer = (pointer + bytes) & mask; }
 
-/** Writes the pointer to RSP; a 16-bit stack changes SP only. */
-export function commitStack(): void {
-  if (mask == 0xffff) set64(RSP, (get64(RSP) & ~(<u64>0xffff)) | pointer);
-  else set64(RSP, pointer);
+/** RSP with the pointer in it; a 16-bit stack leaves the rest of ESP. */
+export function wholeStackPointer(): u64 {
+  return mask == 0xffff ? (get64(RSP) & ~(<u64>0xffff)) | pointer : pointer;
 }
+
+export function commitStack(): void { set64(RSP, wholeStackPointer()); }

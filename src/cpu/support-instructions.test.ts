@@ -192,6 +192,15 @@ describe('control', () => {
     assert.deepEqual(cpu.log, ['in1 3f8']);
   });
 
+  test('ENTER with a 32-bit operand on a 16-bit stack takes all of ESP', () => {
+    const cpu = bench(protectedMode);
+    cpu.setSegment('ss', 0x10, 0n, 0xffff, 0x93);
+    cpu.set('rsp', 0xbc808000n);
+    cpu.set('rbp', 0x1234n);
+    assert.equal(cpu.help('enter', { imm: 0x10 | (4 << 24) }), undefined);
+    assert.deepEqual([cpu.get('rbp'), cpu.get('rsp'), cpu.peek(0x7ffc, 4)], [0xbc807ffcn, 0xbc807fecn, 0x1234n]);
+  });
+
   test('ENTER, PUSHA, POPA and CMPXCHG8B', () => {
     const cpu = bench(protectedMode);
     cpu.set('rbp', 0x7010n);

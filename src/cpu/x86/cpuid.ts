@@ -15,7 +15,7 @@ const { LEAF1_EDX, LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, EXTENDED1_EDX, EXTENDED1_ECX
 /** Every feature that can be announced, under QEMU's name. */
 // prettier-ignore
 export const FEATURES: Readonly<Record<string, Place>> = {
-  fpu: [LEAF1_EDX, 0], vme: [LEAF1_EDX, 1], de: [LEAF1_EDX, 2], pse: [LEAF1_EDX, 3], tsc: [LEAF1_EDX, 4], msr: [LEAF1_EDX, 5], pae: [LEAF1_EDX, 6],
+  fpu: [LEAF1_EDX, 0], de: [LEAF1_EDX, 2], pse: [LEAF1_EDX, 3], tsc: [LEAF1_EDX, 4], msr: [LEAF1_EDX, 5], pae: [LEAF1_EDX, 6],
   mce: [LEAF1_EDX, 7], cx8: [LEAF1_EDX, 8], apic: [LEAF1_EDX, 9], sep: [LEAF1_EDX, 11], mtrr: [LEAF1_EDX, 12], pge: [LEAF1_EDX, 13],
   mca: [LEAF1_EDX, 14], cmov: [LEAF1_EDX, 15], pat: [LEAF1_EDX, 16], pse36: [LEAF1_EDX, 17], clflush: [LEAF1_EDX, 19],
   mmx: [LEAF1_EDX, 23], fxsr: [LEAF1_EDX, 24], sse: [LEAF1_EDX, 25], sse2: [LEAF1_EDX, 26],
@@ -57,7 +57,7 @@ export const CPU_MODELS: readonly CpuModel[] = [
     maxBasicLeaf: 0xd, features: BASE },
   { name: 'max', description: 'everything that is implemented', vendor: 'AuthenticAMD', brand: 'nandu TCG CPU', signature: 0x00060fb1,
     maxBasicLeaf: 0x16,
-    features: Object.keys(FEATURES).filter((name) => !['monitor', 'vme', 'invtsc'].includes(name)) },
+    features: Object.keys(FEATURES).filter((name) => !['monitor', 'invtsc'].includes(name)) },
 ];
 
 export interface CpuFeatures {
