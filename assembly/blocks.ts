@@ -3,7 +3,7 @@
 // executor itself may still point into it. The decoder (src/cpu/x86/decoder.ts) writes blocks; src/cpu/ir/record.ts is
 // their shape.
 
-import { cpu } from './host'
+import { cpu, memberDropped } from './host'
 import { stepTrap } from './debug'
 import { clearFault, raiseError } from './faults'
 import { deliverFault } from './interrupts'
@@ -11,7 +11,8 @@ import { translateExecute } from './paging'
 import { dropWriteEntries, flushTlb } from './tlb'
 import {
   BLOCK_HASH, BLOCK_HASH_COUNT, BLOCK_HEADER_BYTES, BLOCK_HEADER_GUEST_BYTES, BLOCK_HEADER_HASH_NEXT, BLOCK_HEADER_KEY,
-  BLOCK_HEADER_PAGE_NEXT, BLOCK_HEADER_PHYSICAL, BLOCK_HEADER_PHYSICAL2, BLOCK_HEADER_RECORDS, BLOCK_HEADER_SECOND_NEXT, COUNT_CODE_DROP,
+  BLOCK_HEADER_MEMBER, BLOCK_HEADER_PAGE_NEXT,
+  BLOCK_HEADER_PHYSICAL, BLOCK_HEADER_PHYSICAL2, BLOCK_HEADER_RECORDS, BLOCK_HEADER_SECOND_NEXT, COUNT_CODE_DROP,
   COUNT_CODE_WRITE, COUNT_JUMP_CACHE_MISS, CR2, CS_BASE, CS_LIMIT, EXIT_DECODE, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_VECTOR,
   JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, MODE_BITS, MODE_KEY, PAGE_BLOCKS, PAGE_CODE_BITMAP, PHYS_CODE,
   PHYS_MAP, RECORD_BYTES,
@@ -188,6 +189,7 @@ export function insertBlock(block: u32): void {
 
 /** Every instruction of the block becomes STALE, so that whoever is in it leaves at the next instruction. */
 function poison(block: u32): void {
+  if (load<u16>(header(block, BLOCK_HEADER_MEMBER)) != 0) memberDropped(block);
   const records = load<u32>(header(block, BLOCK_HEADER_RECORDS));
   let previous: u32 = NO_PAGE;
   for (let i: u32 = 0; i < records; i++) {

@@ -34,7 +34,8 @@ function raiseBadAddress(): void {
 /** Raises #AC for a misaligned access of 2, 4, 8 or 16 bytes. */
 export function misaligned(linear: u64, size: u32): bool {
   if (!alignmentChecked() || (linear & (size - 1)) == 0 || size > 16 || (size & (size - 1)) != 0) return false;
-  if (code64() && !(canonical(linear) && canonical(linear + size - 1))) return false;
+  // An address that cannot be comes first.
+  if (code64() ? !(canonical(linear) && canonical(linear + size - 1)) : linear + size - 1 > 0xffffffff) return false;
   raiseError(VECTOR_AC, 0);
   return true;
 }

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RandomBytesBench, fuzzRandomBytes } from '../src/cpu/random-bytes.fuzz.ts';
 import type { WasmModules } from '../src/cpu/vcpu.ts';
+import { DEFAULT_REGION_OPTIONS, type RegionOptions } from '../src/cpu/translator/regions.ts';
 import { cpuFeatures } from '../src/cpu/x86/cpuid.ts';
 import { fuzzDevices } from '../src/devices/conformance.ts';
 import { fuzzBootImages } from '../src/machine/boot/boot-images.fuzz.ts';
@@ -67,13 +68,13 @@ function errorText(error: unknown): string {
 }
 
 /** The differential test in all modes, `cases` in total. */
-export async function fuzzProcessor({ seed, first, cases, isTimeUp }: Budget): Promise<Outcome> {
+export async function fuzzProcessor({ seed, first, cases, isTimeUp }: Budget, regions?: RegionOptions): Promise<Outcome> {
   const oracle = await openOracle();
   if ('skip' in oracle) return { cases: 0, skip: oracle.skip };
   const found: CpuDifference[] = [];
   let run = 0;
   const options = {
-    oracle, seed, firstIndex: first, count: Math.ceil(cases / oracle.modes.length), features: cpuFeatures('max'), modules: wasmModules(),
+    oracle, seed, firstIndex: first, count: Math.ceil(cases / oracle.modes.length), features: cpuFeatures('max'), modules: wasmModules(), regions,
     hostHas: hostFeatures(readFileSync('/proc/cpuinfo', 'utf8')), isTimeUp: () => found.length >= SHOWN_MAX || isTimeUp(),
   };
   for await (const difference of cpuDifferences(options, (count) => (run += count))) {
@@ -87,6 +88,12 @@ export async function fuzzProcessor({ seed, first, cases, isTimeUp }: Budget): P
 
 export const FUZZERS: Readonly<Record<string, Fuzzer>> = {
   cpu: { what: 'random programs, compared with the real processor', cases: 1_000_000, smokeCases: 8_000, run: fuzzProcessor },
+  'cpu-regions': {
+    what: 'the same with every block translated at its first execution',
+    cases: 200_000,
+    smokeCases: 2_000,
+    run: (budget) => fuzzProcessor(budget, { ...DEFAULT_REGION_OPTIONS, promoteAt: 1 }),
+  },
   decoder: {
     what: 'random bytes as guest code: nothing throws or hangs',
     cases: 100_000,

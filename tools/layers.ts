@@ -3,15 +3,16 @@
 
 // prettier-ignore
 export const LAYERS: Readonly<Record<string, number>> = {
-  base: 0, ports: 0,
-  trace: 1, state: 1, struct: 1, schema: 1, wasm: 1,
-  memory: 2, bus: 2,
-  cpu: 3, devices: 3, block: 3, net: 3, chardev: 3, display: 3,
-  jobs: 4, machine: 4,
-  vm: 5,
-  qmp: 6, ui: 6,
-  platform: 7,
-  cli: 8, web: 8,
+  base: 0,
+  ports: 1,
+  trace: 2, state: 2, struct: 2, schema: 2, wasm: 2,
+  memory: 3, bus: 3,
+  cpu: 4, devices: 4, block: 4, net: 4, chardev: 4, display: 4,
+  jobs: 5, machine: 5,
+  vm: 6,
+  qmp: 7, ui: 7,
+  platform: 8,
+  cli: 9, web: 9,
 };
 
 /** Why a file of one folder may not import from another; undefined when it may. */

@@ -4,6 +4,7 @@ import { assert } from '../base/assert.ts';
 import { vcpuArea } from '../memory/memory-map.ts';
 import type { CpuFeatures } from './x86/cpuid.ts';
 import { cpuOffset, EXIT, MODE, MODE_BITS, REQUEST, SEGMENT_REGISTERS } from './x86/state.ts';
+import { DEFAULT_REGION_OPTIONS, Regions, type RegionOptions } from './translator/regions.ts';
 import { BlockTranslator } from './x86/translate.ts';
 
 /** Buses and clock as the support module calls them: see assembly/host.ts. */
@@ -69,6 +70,7 @@ export class Vcpu {
   readonly #run: () => void;
   readonly support: Support;
   readonly translator: BlockTranslator;
+  readonly regions: Regions;
   /** Instructions retired since reset. */
   instructions = 0;
   #sliceBudget = 0;
@@ -81,7 +83,8 @@ export class Vcpu {
     modeKey: cpuOffset('modeKey'), pendingStep: cpuOffset('pendingStep'), fault: cpuOffset('faultVector'),
   };
 
-  constructor(index: number, memory: WebAssembly.Memory, modules: WasmModules, features: CpuFeatures, ports: VcpuPorts) {
+  constructor(index: number, memory: WebAssembly.Memory, modules: WasmModules, features: CpuFeatures, ports: VcpuPorts,
+    regionOptions: RegionOptions = DEFAULT_REGION_OPTIONS) {
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     this.area = vcpuArea(index);
     this.u32 = new Uint32Array(buffer);
@@ -102,11 +105,16 @@ export class Vcpu {
         taskPriorityRead: () => ports.taskPriorityRead(),
         taskPriorityWrite: (value: number) => ports.taskPriorityWrite(value),
         randomU32: () => ports.randomU32(),
+        memberDropped: (block: number) => this.regions.memberDropped(block >>> 0),
         traceInterrupt: (vector: number, error: number, kind: number) => ports.traceInterrupt(vector, error >>> 0, kind),
       },
     });
     this.support = support.exports as unknown as Support;
-    const interpreter = new WebAssembly.Instance(modules.interpreter, { env: { memory, cpu: this.area }, support: support.exports });
+    this.regions = new Regions(memory, this.area, support.exports, regionOptions);
+    const interpreter = new WebAssembly.Instance(modules.interpreter, {
+      env: { memory, cpu: this.area, regions: this.regions.table },
+      support: support.exports,
+    });
     this.#run = (interpreter.exports as unknown as { run(): void }).run;
     this.translator = new BlockTranslator(buffer, { nextPage: () => this.#nextPage(), hasFeature: (name) => features.has(name) });
     this.#announce(features);
@@ -123,7 +131,13 @@ export class Vcpu {
   /** Power-on state (SDM 3A table 10-1). */
   reset(): void {
     this.support.resetCpu();
+    this.#dropBlocks();
+    this.set32('promoteAt', this.regions.options.promoteAt);
+  }
+
+  #dropBlocks(): void {
     this.support.flushBlocks();
+    this.regions.forget();
     this.translator.resetArena();
   }
 
@@ -265,9 +279,14 @@ export class Vcpu {
         reason = this.#word(this.#at.exitReason);
         if (reason !== EXIT.SHUTDOWN) continue;
       }
+      if (reason === EXIT.PROMOTE) {
+        this.regions.promote(this.u32[(this.area + this.#at.exitDetail) >> 2]!);
+        continue;
+      }
       end = reason === EXIT.HALT ? 'halt' : reason === EXIT.SHUTDOWN ? 'shutdown' : 'budget';
       break;
     }
+    this.regions.sliceEnded();
     this.instructions = this.instructionsNow;
     this.#sliceBudget = 0;
     this.#setWord(this.#at.budget, 0);
@@ -279,8 +298,7 @@ export class Vcpu {
     const mode = this.#word(this.#at.modeKey) & ((1 << MODE_BITS) - 1);
     let result = this.translator.translate(physical, mode);
     if (result.kind === 'arena-full') {
-      this.support.flushBlocks();
-      this.translator.resetArena();
+      this.#dropBlocks();
       result = this.translator.translate(physical, mode);
       assert(result.kind !== 'arena-full', 'the arena holds a block');
     }

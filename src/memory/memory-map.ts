@@ -57,6 +57,20 @@ export const EMPTY_TLB_OFFSET = 640 * KIB;
 export const JUMP_CACHE_ENTRIES = 4096;
 export const JUMP_CACHE_ENTRY_BYTES = 16;
 
+/** Regions (cpu/translator/): REGION_BYTES each, by slot. */
+export const REGION_TABLE = 60 * MIB;
+export const REGION_SLOTS = 8192;
+export const REGION_PAGES_MAX = 14;
+/** Byte offsets in a region's record. */
+export const REGION_RECORD = {
+  VALID: 0, // u32: 1 until code that it was made of changes
+  KEY: 4, // u32: modeKey under which its mapping was last found right
+  BASE: 8, // u64: the RIP of its base then
+  PAGES: 16, // u32: number of pages
+  PAGE: 20, // {u32 linear distance from the base's page, u32 guest-physical page} each
+  BYTES: 136,
+} as const;
+
 /** Decoded blocks: headers and IR records. When it is full everything is dropped and it starts again. */
 export const IR_ARENA = 64 * MIB;
 export const IR_ARENA_BYTES = 64 * MIB;

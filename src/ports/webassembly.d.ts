@@ -14,6 +14,14 @@ declare global {
       static imports(module: Module): { module: string; name: string; kind: string }[];
       private readonly module: never;
     }
+    /** Functions that modules call by number. */
+    class Table {
+      constructor(descriptor: { element: 'anyfunc'; initial: number; maximum?: number });
+      readonly length: number;
+      get(index: number): unknown;
+      set(index: number, value: unknown): void;
+      grow(delta: number): number;
+    }
     class Instance {
       constructor(module: Module, imports?: Record<string, Record<string, unknown>>);
       readonly exports: Record<string, unknown>;

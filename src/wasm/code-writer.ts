@@ -11,8 +11,12 @@ export class CodeWriter {
   length = 0;
   depth = 0;
 
-  constructor(capacity = 4096) {
+  readonly #module: ModuleWriter | undefined;
+
+  /** `module` is needed for `callIndirect` only. */
+  constructor(capacity = 4096, module?: ModuleWriter) {
     this.bytes = new Uint8Array(capacity);
+    this.#module = module;
   }
 
   #grow(): void {
@@ -106,9 +110,28 @@ export class CodeWriter {
     this.u32(offset);
   }
 
+  /** Whole instructions of another writer, at the same nesting depth. */
+  append(other: CodeWriter): void {
+    while (this.length + other.length > this.bytes.length) this.#grow();
+    this.bytes.set(other.bytes.subarray(0, other.length), this.length);
+    this.length += other.length;
+  }
+
   call(functionIndex: number): void {
     this.byte(OP.call);
     this.u32(functionIndex);
+  }
+
+  /** Arguments and the table index are on the stack. */
+  callIndirect(typeIndex: number): void {
+    this.byte(OP.call_indirect);
+    this.u32(typeIndex);
+    this.byte(0);
+  }
+
+  typeIndex(type: FunctionType): number {
+    assert(this.#module !== undefined, 'the module is known');
+    return this.#module.typeIndex(type);
   }
 
   block(result: number = TYPE.empty): Label {
@@ -181,6 +204,8 @@ export class ModuleWriter {
   readonly #bodies: Body[] = [];
   readonly #memory: { readonly initial: number; readonly maximum: number };
   readonly #globals: string[] = [];
+  readonly #types: string[] = [];
+  #table: string | undefined;
 
   constructor(memoryPages: { readonly initial: number; readonly maximum: number }) {
     this.#memory = memoryPages;
@@ -190,6 +215,17 @@ export class ModuleWriter {
   importGlobal(name: string): number {
     this.#globals.push(name);
     return this.#globals.length - 1;
+  }
+
+  /** Imports a table of functions from `env`; there is at most one. */
+  importTable(name: string): void {
+    this.#table = name;
+  }
+
+  typeIndex(type: FunctionType): number {
+    const key = JSON.stringify([type.params, type.results]);
+    const known = this.#types.indexOf(key);
+    return known >= 0 ? known : this.#types.push(key) - 1;
   }
 
   /** Returns the function index. All imports come before the first function. */
@@ -207,12 +243,8 @@ export class ModuleWriter {
   encode(): Uint8Array<ArrayBuffer> {
     const out = new CodeWriter(64 * 1024);
     for (const byte of [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) out.byte(byte);
-    const types: string[] = [];
-    const typeIndex = (type: FunctionType): number => {
-      const key = JSON.stringify([type.params, type.results]);
-      const known = types.indexOf(key);
-      return known >= 0 ? known : types.push(key) - 1;
-    };
+    const types = this.#types;
+    const typeIndex = (type: FunctionType): number => this.typeIndex(type);
     for (const { type } of [...this.#imports, ...this.#bodies]) typeIndex(type);
     section(out, 1, (w) => {
       w.u32(types.length);
@@ -226,7 +258,7 @@ export class ModuleWriter {
       }
     });
     section(out, 2, (w) => {
-      w.u32(this.#imports.length + this.#globals.length + 1);
+      w.u32(this.#imports.length + this.#globals.length + (this.#table === undefined ? 1 : 2));
       name(w, 'env');
       name(w, 'memory');
       for (const byte of [2, 3]) w.byte(byte); // memory with a maximum, shared
@@ -236,6 +268,11 @@ export class ModuleWriter {
         name(w, 'env');
         name(w, global);
         for (const byte of [3, TYPE.i32, 0]) w.byte(byte);
+      }
+      if (this.#table !== undefined) {
+        name(w, 'env');
+        name(w, this.#table);
+        for (const byte of [1, 0x70, 0, 0]) w.byte(byte); // functions, no minimum or maximum
       }
       for (const entry of this.#imports) {
         name(w, entry.module);
@@ -266,8 +303,8 @@ export class ModuleWriter {
           head.byte(TYPE[type]);
         }
         w.u32(head.length + body.code.length + 1);
-        append(w, head);
-        append(w, body.code);
+        w.append(head);
+        w.append(body.code);
         w.byte(OP.end);
       }
     });
@@ -280,11 +317,7 @@ function section(out: CodeWriter, id: number, write: (w: CodeWriter) => void): v
   write(content);
   out.byte(id);
   out.u32(content.length);
-  append(out, content);
-}
-
-function append(out: CodeWriter, part: CodeWriter): void {
-  for (let i = 0; i < part.length; i++) out.byte(part.bytes[i]!);
+  out.append(content);
 }
 
 function name(out: CodeWriter, text: string): void {

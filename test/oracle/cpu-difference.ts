@@ -2,6 +2,7 @@
 // A part of `npm test` (a fixed number of cases) and of `npm run fuzz -- cpu` (as long as asked, from any seed).
 import { INSTRUCTIONS } from '../../src/cpu/x86/row.ts';
 import '../../src/cpu/x86/isa/all.ts';
+import type { RegionOptions } from '../../src/cpu/translator/regions.ts';
 import type { CpuFeatures } from '../../src/cpu/x86/cpuid.ts';
 import type { WasmModules } from '../../src/cpu/vcpu.ts';
 import { describeCase, differences, isAnswer } from './compare.ts';
@@ -27,6 +28,8 @@ export interface DifferenceOptions {
   readonly modules: WasmModules;
   /** What the emulated processor announces; instructions of features that the host lacks are left out. */
   readonly features: CpuFeatures;
+  /** How eagerly code is translated; the default when absent. */
+  readonly regions?: RegionOptions | undefined;
   readonly hostHas: (feature: string) => boolean;
   readonly seed: number;
   /** Cases for each mode. */
@@ -51,7 +54,7 @@ const BATCH_CASES = 2048;
 /** Yields the differing cases; `onBatch` hears how many cases had an answer to compare with. */
 export async function* cpuDifferences(options: DifferenceOptions, onBatch?: (count: number) => void): AsyncGenerator<CpuDifference> {
   const { oracle, modules, features, hostHas, seed, count, only, firstIndex = 0, modes = oracle.modes } = options;
-  const processor = new EmulatedProcessor(modules, features);
+  const processor = new EmulatedProcessor(modules, features, options.regions);
   const hasFeature = (feature: string): boolean => features.has(feature) && hostHas(feature);
   const { hasYmm } = oracle;
   const generator = caseGenerator({ instructions: INSTRUCTIONS, hasFeature, seed, hasYmm, ...(only === undefined ? {} : { only }) });

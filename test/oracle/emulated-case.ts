@@ -4,6 +4,7 @@
 import { assert } from '../../src/base/assert.ts';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
 import type { VcpuPorts, WasmModules } from '../../src/cpu/vcpu.ts';
+import type { RegionOptions } from '../../src/cpu/translator/regions.ts';
 import type { CpuFeatures } from '../../src/cpu/x86/cpuid.ts';
 import { cpuOffset, GENERAL_REGISTERS } from '../../src/cpu/x86/state.ts';
 import { GUEST_RAM, PAGE_SHIFT, PHYS, PHYS_MAP } from '../../src/memory/memory-map.ts';
@@ -44,7 +45,7 @@ export class EmulatedProcessor {
   readonly #initialWords = new Int32Array(this.#initialData.buffer);
   readonly #dataWords: Int32Array;
 
-  constructor(modules: WasmModules, features: CpuFeatures) {
+  constructor(modules: WasmModules, features: CpuFeatures, regions?: RegionOptions) {
     const pages = (GUEST_RAM + RAM_BYTES) / 65536;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
@@ -53,7 +54,7 @@ export class EmulatedProcessor {
     this.#dataWords = new Int32Array(buffer, GUEST_RAM + REGION.DATA, PAGE_BYTES / 4);
     const physicalMap = new Uint32Array(buffer, PHYS_MAP, RAM_BYTES >> PAGE_SHIFT);
     physicalMap.forEach((_, page) => (physicalMap[page] = (GUEST_RAM + page * PAGE_BYTES) | PHYS.READABLE | PHYS.WRITABLE));
-    this.#vcpu = new Vcpu(0, memory, modules, features, ports);
+    this.#vcpu = new Vcpu(0, memory, modules, features, ports, regions);
     this.#area = new DataView(buffer, this.#vcpu.area, 64 * 1024);
     this.#writePageTables();
     this.#writeDescriptorTables();

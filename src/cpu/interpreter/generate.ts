@@ -1,14 +1,17 @@
 // Generates the interpreter: one WebAssembly function `run`, a loop around one br_table over the IR operations of
 // cpu/ir/op.ts, whose cases are the operations' meanings with operands read through the current record.
 // Built at build time (tools/build-wasm.ts) into dist/wasm/interpreter.wasm. The meanings are shared with the translator.
-import { PC_STACK, RECORD } from '../ir/record.ts';
+import { BLOCK, PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import type { Lowering, Operand, Width } from '../ir/lowering.ts';
 import { OPS } from '../ir/op.ts';
+import { REGION } from '../ir/ops-control.ts';
 import '../ir/ops-vector.ts'; // the last link of the chain that declares every operation
 import { cpuOffset } from '../x86/state.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
-import { JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, TLB_ENTRIES, TLB_ENTRY_BYTES } from '../../memory/memory-map.ts';
+import {
+  JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, REGION_RECORD, REGION_TABLE, TLB_ENTRIES, TLB_ENTRY_BYTES,
+} from '../../memory/memory-map.ts';
 import { EXIT } from '../x86/state.ts';
 
 const CPU = 0;
@@ -19,8 +22,9 @@ const HOST = 7; // host address of an access
 const I64_SCRATCH = [8, 9, 10, 11];
 const LINEAR = 12;
 const V128_SCRATCH = [13, 14];
+const OPERATION = 15; // number of the operation to execute
 const LOCALS: readonly ValueType[] = [
-  ...Array<ValueType>(8).fill('i32'), ...Array<ValueType>(5).fill('i64'), ...Array<ValueType>(2).fill('v128'),
+  ...Array<ValueType>(8).fill('i32'), ...Array<ValueType>(5).fill('i64'), ...Array<ValueType>(2).fill('v128'), 'i32',
 ];
 
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
@@ -39,9 +43,13 @@ const PLAIN_STORE = {
 interface Labels {
   dispatch: Label;
   fault: Label;
+  enter: Label;
   next: Label;
+  again: Label;
   jump: Label;
 }
+/** Fields of the header of the block at IP, as offsets from the first record plus this. */
+const HEADER_BEFORE = BLOCK.BYTES;
 
 /** Implements the lowering with operands in memory, addressed by the fields of the record at IP. */
 class InterpreterLowering implements Lowering {
@@ -313,6 +321,109 @@ class InterpreterLowering implements Lowering {
     this.code.call(index);
   }
 
+  condition(code: number | 'immediate'): void {
+    if (code === 'immediate') this.immediate(2);
+    else this.code.i32(code);
+    this.call('condition');
+  }
+
+  /** Reads a field of the header of the block at IP. */
+  #header(load: number, field: number): void {
+    this.code.get(IP);
+    this.code.i32(HEADER_BEFORE - field);
+    this.code.op(OP.i32_sub);
+    this.code.memory(load);
+  }
+
+  enterRegion(): void {
+    const { code } = this;
+    const [slotAndEntry] = I32_SCRATCH;
+    const [base] = I64_SCRATCH;
+    this.#header(OP.i32_load, BLOCK.REGION);
+    code.tee(slotAndEntry!);
+    code.i32(16);
+    code.op(OP.i32_shr_u);
+    code.i32(REGION_RECORD.BYTES);
+    code.op(OP.i32_mul);
+    code.i32(REGION_TABLE);
+    code.op(OP.i32_add);
+    code.set(ENTRY);
+    this.rip();
+    this.#header(OP.i64_load32_s, BLOCK.DELTA);
+    code.op(OP.i64_sub);
+    code.set(base!);
+    const refused = code.block();
+    const mapped = code.block();
+    code.get(ENTRY);
+    code.memory(OP.i64_load, REGION_RECORD.BASE);
+    code.get(base!);
+    code.op(OP.i64_eq);
+    code.get(ENTRY);
+    code.memory(OP.i32_load, REGION_RECORD.KEY);
+    this.state('modeKey', 2);
+    code.op(OP.i32_eq);
+    code.op(OP.i32_and);
+    code.brIf(mapped);
+    code.get(ENTRY);
+    code.get(base!);
+    this.call('regionMapped');
+    code.op(OP.i32_eqz);
+    code.brIf(refused);
+    code.end();
+    this.#countEvent('countRegionEntry');
+    code.get(slotAndEntry!);
+    code.i32(0xffff);
+    code.op(OP.i32_and);
+    code.get(base!);
+    code.get(slotAndEntry!);
+    code.i32(16);
+    code.op(OP.i32_shr_u);
+    code.callIndirect(code.typeIndex(REGION_TYPE));
+    this.#afterRegion();
+    code.end();
+    this.#runFirstOperation();
+  }
+
+  #countEvent(field: string): void {
+    this.code.get(CPU);
+    this.state(field, 3);
+    this.code.i64(1);
+    this.code.op(OP.i64_add);
+    this.code.memory(OP.i64_store, cpuOffset(field));
+  }
+
+  /** What a region returns: 0 to look up RIP, a record to go on with, or a record | 1 whose instruction has raised a fault. */
+  #afterRegion(): void {
+    const { code } = this;
+    code.tee(IP);
+    code.op(OP.i32_eqz);
+    code.brIf(this.#labels.dispatch);
+    this.#countEvent('countRegionResume');
+    code.get(IP);
+    code.i32(1);
+    code.op(OP.i32_and);
+    code.if();
+    code.get(IP);
+    code.i32(1);
+    code.op(OP.i32_xor);
+    code.set(IP);
+    code.br(this.#labels.fault);
+    code.end();
+    code.get(IP);
+    code.memory(OP.i32_load16_u, RECORD.OP);
+    code.tee(OPERATION);
+    code.i32(REGION);
+    code.op(OP.i32_ne);
+    code.brIf(this.#labels.again);
+    this.#runFirstOperation();
+  }
+
+  #runFirstOperation(): void {
+    this.#header(OP.i32_load16_u, BLOCK.FIRST_OP);
+    this.code.set(OPERATION);
+    this.code.br(this.#labels.again);
+  }
+
   fault(): void {
     this.code.br(this.#labels.fault);
   }
@@ -362,6 +473,7 @@ const IMPORTS: Readonly<Record<string, FunctionType>> = {
   refineFault: none('i32'),
   deliverFault: none(),
   condition: i32('i32'),
+  regionMapped: i32('i32', 'i64'),
   readMemory: { params: ['i64', 'i32'], results: ['i64'] },
   writeMemory: none('i64', 'i32', 'i64'),
   prepareWrite: none('i64', 'i32'),
@@ -424,7 +536,7 @@ function findBlock(code: CodeWriter, lookup: number): void {
 }
 
 /** The jump record at IP: moves RIP, counts, and goes to the linked block or has it looked up. */
-function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: number, next: Label): void {
+function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: number, enter: Label): void {
   lowering.openState();
   lowering.rip();
   lowering.immediate(3);
@@ -442,13 +554,40 @@ function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: n
   code.if();
   code.get(ENTRY);
   code.set(IP);
-  code.br(next);
+  code.br(enter);
   code.end();
   code.get(IP);
   code.call(followJump);
   code.tee(IP);
-  code.brIf(next);
+  code.brIf(enter);
   code.op(OP.return);
+}
+
+/** Counts an execution of the block at IP; leaves `run` when it is time to make a region of it. */
+function countExecution(code: CodeWriter): void {
+  code.get(IP);
+  code.i32(HEADER_BEFORE - BLOCK.COUNT);
+  code.op(OP.i32_sub);
+  code.tee(ENTRY);
+  code.get(ENTRY);
+  code.memory(OP.i32_load);
+  code.i32(1);
+  code.op(OP.i32_add);
+  code.tee(HOST);
+  code.memory(OP.i32_store);
+  code.get(HOST);
+  code.get(CPU);
+  code.memory(OP.i32_load, cpuOffset('promoteAt'));
+  code.op(OP.i32_eq);
+  code.if();
+  code.get(CPU);
+  code.i32(EXIT.PROMOTE);
+  code.memory(OP.i32_store, cpuOffset('exitReason'));
+  code.get(CPU);
+  code.get(IP);
+  code.memory(OP.i32_store, cpuOffset('exitDetail'));
+  code.op(OP.return);
+  code.end();
 }
 
 export function generateInterpreter(
@@ -457,25 +596,31 @@ export function generateInterpreter(
 ): Uint8Array<ArrayBuffer> {
   const module = new ModuleWriter(memoryPages);
   const cpu = module.importGlobal('cpu');
+  module.importTable('regions');
   const functions = new Map<string, number>();
   for (const [name, type] of Object.entries(IMPORTS)) functions.set(name, module.importFunction('support', name, type));
   for (const name of helpers) functions.set(name, module.importFunction('support', name, none('i32', 'i32', 'i32', 'i32')));
 
-  const code = new CodeWriter(1 << 18);
+  const code = new CodeWriter(1 << 18, module);
   code.op(OP.global_get);
   code.u32(cpu);
   code.set(CPU);
-  const labels: Labels = { dispatch: 0, fault: 0, next: 0, jump: 0 };
+  const labels: Labels = { dispatch: 0, fault: 0, enter: 0, next: 0, again: 0, jump: 0 };
   const lowering = new InterpreterLowering(code, functions, labels);
   labels.dispatch = code.loop();
   leaveWithoutBudget(code);
   findBlock(code, functions.get('lookup')!);
   labels.fault = code.block();
+  labels.enter = code.loop();
+  countExecution(code);
   labels.next = code.loop();
-  labels.jump = code.block();
-  const cases = OPS.map(() => code.block()).reverse();
   code.get(IP);
   code.memory(OP.i32_load16_u, RECORD.OP);
+  code.set(OPERATION);
+  labels.again = code.loop();
+  labels.jump = code.block();
+  const cases = OPS.map(() => code.block()).reverse();
+  code.get(OPERATION);
   code.brTable(cases, cases[0]!);
   for (const operation of OPS) {
     code.end();
@@ -487,8 +632,12 @@ export function generateInterpreter(
     code.br(labels.next);
   }
   code.end(); // jump
-  emitJump(code, lowering, functions.get('followJump')!, labels.next);
+  emitJump(code, lowering, functions.get('followJump')!, labels.enter);
+  code.end(); // again
+  code.op(OP.unreachable);
   code.end(); // next
+  code.op(OP.unreachable);
+  code.end(); // enter
   code.op(OP.unreachable);
   code.end(); // fault
   lowering.openState();

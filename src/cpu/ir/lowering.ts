@@ -42,6 +42,8 @@ export interface Lowering {
   state(field: string, width: Width): void;
   /** Expects ccA and ccB (unless null) in scratch locals; sets the lazy triple with a constant ccOp. */
   setFlags(ccOp: number, width: Width, localA: number, localB: number | null): void;
+  /** Pushes 0 or 1: whether a condition code (CONDITION in flags.ts) holds, a constant one or that of the immediate. */
+  condition(code: number | 'immediate'): void;
   /** The linear address (i64) is on the stack; leaves the value. `write` demands write access as well (read-modify-write). */
   load(bytes: 1 | 2 | 4 | 8, signed: boolean, to: 'i32' | 'i64', write: boolean): void;
   loadVector(): void;
@@ -61,6 +63,8 @@ export interface Lowering {
   dispatch(): void;
   /** The same, without counting instructions. */
   dispatchUncounted(): void;
+  /** Runs the region that this block is an entry of; the block's own first operation when it cannot be entered now. */
+  enterRegion(): void;
   /** Pushes the offset of the guest instruction from the start of the block. */
   pc(): void;
   /** Ends the slice with the RIP that has been set. */

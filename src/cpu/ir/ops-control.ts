@@ -60,6 +60,8 @@ export const STALE = op('stale', (m) => {
   m.call('forgetRip');
   m.dispatchUncounted();
 });
+/** First record of a block that a region (translator/) was made of: FIRST_OP in its header is what stood here. */
+export const REGION = op('region', (m) => m.enterRegion());
 /** A string instruction that has not come to its end is executed again. */
 export const REPEAT = op('repeat', (m) => {
   m.state('repeat', 2);

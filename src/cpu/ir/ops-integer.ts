@@ -168,8 +168,7 @@ function withCarry(kind: number, pair: Pair, source: Source): (m: Lowering, w: W
   return (m, w) => {
     const [x, y] = scratch(m, w);
     const carry = m.i32[2]!;
-    m.code.i32(2); // condition B: CF
-    m.call('condition');
+    m.condition(2); // B: CF
     m.code.set(carry);
     source(m, w);
     m.code.set(y!);
@@ -205,8 +204,7 @@ export const SBB = carryFamily('sbb', CC.SUB, SUB_);
 const step = (name: string, kind: number, pair: Pair): readonly number[] =>
   family(name, (m, w) => {
     const [x, y] = scratch(m, w);
-    m.code.i32(2);
-    m.call('condition');
+    m.condition(2);
     if (wide(w)) m.code.op(OP.i64_extend_i32_u);
     m.code.set(y!);
     m.open('d');
@@ -358,8 +356,7 @@ export const XCHG = family('xchg', (m, w) => {
 /** d (8 bits) = condition imm. */
 export const SETCC = op('setcc', (m) => {
   m.open('d');
-  m.immediate(2);
-  m.call('condition');
+  m.condition('immediate');
   m.close('d', 0);
 });
 /** d = condition imm ? a : d; 32 bits always clear the upper half. */
@@ -367,8 +364,7 @@ export const CMOV = family('cmov', (m, w) => {
   m.open('d');
   m.get('a', w);
   m.get('d', w);
-  m.immediate(2);
-  m.call('condition');
+  m.condition('immediate');
   m.code.op(OP.select);
   m.close('d', w);
 }, [1, 2, 3]);
@@ -526,8 +522,7 @@ export const RESULT_JUMP: readonly (readonly number[])[] = ([0, 1, 2, 3] as cons
 );
 /** Jcc on condition imm, whatever set the flags. */
 export const CONDITION_JUMP = op('condition_jump', (m) => {
-  m.immediate(2);
-  m.call('condition');
+  m.condition('immediate');
   chooseJump(m);
 });
 /** Jumps when the low bits of a are (not) zero: JRCXZ and the LOOP family. */

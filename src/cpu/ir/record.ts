@@ -1,6 +1,8 @@
 // The shape of decoded code in the IR arena: a block is a header followed by 16-byte records, one per operation.
 // Operands are byte offsets into the vCPU area (cpu/x86/state.ts), so that AH is simply the offset of RAX plus 1.
 
+import type { FunctionType } from '../../wasm/code-writer.ts';
+
 /** Byte offsets of the fields of a record. */
 export const RECORD = {
   OP: 0, // u16: number of the operation (ops.ts)
@@ -31,5 +33,12 @@ export const BLOCK = {
   RECORDS: 24, // u32: number of records
   COUNT: 28, // u32: executions, for promotion
   SECOND_NEXT: 32, // u32: next block that continues in a second page
+  REGION: 36, // u32: slot << 16 | entry number of the region that this block is an entry of
+  FIRST_OP: 40, // u16: operation of the first record, where REGION stands instead
+  MEMBER: 42, // u16: 1 when some region was made of this block
+  DELTA: 44, // i32: from the region's base to this block, in linear bytes
   BYTES: 48,
 } as const;
+
+/** A region (translator/): number of the entry and RIP of its base to 0, the record to go on with, or that | 1 for a fault there. */
+export const REGION_TYPE: FunctionType = { params: ['i32', 'i64'], results: ['i32'] };

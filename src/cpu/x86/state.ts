@@ -111,11 +111,12 @@ derived('u64', 'scratch0', 'scratch1', 'scratch2', 'scratch3'); // slow-path tra
 derived('u64', 'instructionCount'); // retired, updated when a slice ends and by block ends
 derived('u64', 'executorBudget');
 derived('u32', 'budgetSkipped'); // instructions of the slice that a request cut off
+derived('u32', 'promoteAt'); // executions after which a block is handed to the region translator; 0 never
 derived('u32', 'pendingStep'); // EFLAGS.TF was set when the instruction began: #DB after it
 // Counters of the executor, read by `info jit` and the benchmarks.
 // prettier-ignore
 derived('u64', 'countTlbFill', 'countPageWalk', 'countMmio', 'countPort', 'countLookup', 'countJumpCacheMiss',
-  'countBlock', 'countFault', 'countInterrupt', 'countTlbFlush', 'countCodeWrite', 'countCodeDrop', 'countHelper');
+  'countBlock', 'countFault', 'countInterrupt', 'countTlbFlush', 'countCodeWrite', 'countCodeDrop', 'countHelper', 'countRegionEntry', 'countRegionResume', 'countRegionRefused', 'countBlockEntry');
 
 derived('u32', 'ferr'); // the x87 asks for IRQ 13: an unmasked exception is pending with CR0.NE clear
 
@@ -164,4 +165,5 @@ export const EXIT = {
   REQUEST: 5, // another request bit
   ARENA_FULL: 6,
   DEBUG: 7,
+  PROMOTE: 8, // a block has been executed often: exitDetail is its address
 } as const;

@@ -148,6 +148,8 @@ export class BlockTranslator implements CodeSource {
     this.#u32[header + BLOCK.PHYSICAL2 / 4] = this.#secondPhysical;
     this.#u32[header + BLOCK.RECORDS / 4] = records;
     this.#u32[header + BLOCK.COUNT / 4] = 0;
+    this.#u32[header + BLOCK.REGION / 4] = 0;
+    this.#u32[header + BLOCK.FIRST_OP / 4] = 0; // and MEMBER
     this.#arena = this.builder.recordAddress;
   }
 }

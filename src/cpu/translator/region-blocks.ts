@@ -1,0 +1,269 @@
+// Chooses the blocks of a region: from a block that is executed often, along its jumps, calls and fall-throughs, to others that
+// have been executed, until enough instructions are together. Reads decoded blocks out of the shared memory; emits nothing.
+import { BLOCK_HASH, BLOCK_HASH_COUNT, REGION_PAGES_MAX } from '../../memory/memory-map.ts';
+import { CONTINUE, JUMP, REGION, STALE } from '../ir/ops-control.ts';
+import { CALL, CALL_INDIRECT } from '../ir/ops-memory.ts';
+import { BLOCK, PC_STACK, RECORD } from '../ir/record.ts';
+import { cpuOffset, MODE } from '../x86/state.ts';
+import { isInterpreted } from './helper-effects.ts';
+
+/** TurboFan's time grows faster than linearly beyond this. */
+const INSTRUCTIONS_MAX = 1000;
+const BLOCKS_MAX = 400;
+const NO_PAGE = 0xffffffff;
+
+/** A record of a block, as the emitter reads it. */
+export interface RegionBlock {
+  /** Address of its first record. */
+  readonly address: number;
+  readonly records: number;
+  /** From the region's base to its first instruction, in bytes of linear address. */
+  readonly delta: number;
+  readonly instructions: number;
+  /** Targets of its jump records, by record number; undefined where the target is outside. */
+  readonly targets: ReadonlyMap<number, number>;
+  /** Number of the record at which it has to be left to the interpreter; `records` when it never is. */
+  readonly end: number;
+}
+
+export interface RegionPage {
+  /** From the page of the base. */
+  readonly delta: number;
+  readonly physical: number;
+}
+
+export interface RegionCode {
+  readonly key: number;
+  readonly blocks: readonly RegionBlock[];
+  /** Numbers of blocks that are entered from outside: the first, loop heads, return sites. */
+  readonly entries: readonly number[];
+  /** Numbers of blocks that a return inside the region may lead to. */
+  readonly returnSites: readonly number[];
+  readonly pages: readonly RegionPage[];
+  readonly instructions: number;
+}
+
+interface Candidate {
+  readonly address: number;
+  readonly delta: number;
+}
+
+const CALLS = new Set([...CALL, ...CALL_INDIRECT].filter((number) => number >= 0));
+
+/** Views of the shared memory, and where the vCPU's area begins. */
+export interface CodeMemory {
+  readonly u32: Uint32Array;
+  readonly u16: Uint16Array;
+  readonly i32: Int32Array;
+  readonly area: number;
+}
+
+export class RegionFinder {
+  readonly #memory: CodeMemory;
+  readonly #minimumCount: number;
+  /** Of the support module: the guest-physical page that a linear one is fetched from, odd when there is none. */
+  readonly #mappedPage: (linear: bigint) => bigint;
+  #pages = new Map<number, number>();
+  #base = 0n;
+  #key = 0;
+  #seedOffset = 0;
+
+  /** Blocks executed less often than `minimumCount` stay outside. */
+  constructor(memory: CodeMemory, minimumCount: number, mappedPage: (linear: bigint) => bigint) {
+    this.#memory = memory;
+    this.#mappedPage = mappedPage;
+    this.#minimumCount = minimumCount;
+  }
+
+  #header(block: number, field: number): number {
+    return this.#memory.u32[(block - BLOCK.BYTES + field) >> 2]!;
+  }
+
+  /** RIP, which points to the first instruction of the running block. */
+  get rip(): bigint {
+    return this.#word64('rip');
+  }
+
+  isMember(block: number): boolean {
+    return this.#memory.u16[(block - BLOCK.BYTES + BLOCK.MEMBER) >> 1] !== 0;
+  }
+
+  /** The region around `seed`, which was executed at `rip`. */
+  find(seed: number, rip: bigint): RegionCode {
+    this.#base = rip;
+    this.#key = this.#header(seed, BLOCK.KEY);
+    const physical = this.#header(seed, BLOCK.PHYSICAL);
+    this.#seedOffset = physical & 0xfff;
+    this.#pages = new Map([[0, (physical & ~0xfff) >>> 0]]);
+    return this.#collect(seed);
+  }
+
+  #collect(seed: number): RegionCode {
+    const blocks: RegionBlock[] = [];
+    const numberOf = new Map<number, number>();
+    const queue: Candidate[] = [{ address: seed, delta: 0 }];
+    const returnDeltas = new Set<number>();
+    let instructions = 0;
+    for (let next = queue.shift(); next !== undefined && blocks.length < BLOCKS_MAX; next = queue.shift()) {
+      if (numberOf.has(next.delta) || !this.#takePages(next)) continue;
+      const block = this.#read(next);
+      if (instructions + block.instructions > INSTRUCTIONS_MAX || (block.end === 0 && blocks.length > 0)) continue;
+      numberOf.set(next.delta, blocks.length);
+      blocks.push(block);
+      instructions += block.instructions;
+      this.#enqueue(block, queue, returnDeltas);
+    }
+    const known = blocks.map((block) => ({ ...block, targets: inside(block.targets, numberOf) }));
+    const returnSites = [...returnDeltas].flatMap((delta) => numberOf.get(delta) ?? []);
+    const entries = [...new Set([0, ...returnSites, ...loopHeads(known)])];
+    const pages = [...this.#pages].map(([delta, physical]) => ({ delta, physical }));
+    return { key: this.#key, blocks: known, entries, returnSites, pages, instructions };
+  }
+
+  #enqueue(block: RegionBlock, queue: Candidate[], returnDeltas: Set<number>): void {
+    const deltas = [...block.targets.values()];
+    const site = this.#returnSite(block);
+    if (site !== undefined) {
+      returnDeltas.add(site);
+      deltas.push(site);
+    }
+    for (const delta of deltas) {
+      const address = this.#blockAt(delta);
+      if (address !== 0 && this.#isWanted(address)) queue.push({ address, delta });
+    }
+    queue.sort((a, b) => this.#header(b.address, BLOCK.COUNT) - this.#header(a.address, BLOCK.COUNT));
+  }
+
+  /** Executed often enough, and not in a region already: code that is translated twice costs more than leaving to it. */
+  #isWanted(block: number): boolean {
+    return this.#header(block, BLOCK.COUNT) >= this.#minimumCount && !this.isMember(block);
+  }
+
+  /** Where a call at the end of the block comes back to. */
+  #returnSite(block: RegionBlock): number | undefined {
+    for (let n = block.end - 1; n >= 0; n--) {
+      const record = block.address + n * RECORD.BYTES;
+      if (CALLS.has(this.#operation(block.address, n))) return block.delta + this.#memory.i32[(record + RECORD.IMM) >> 2]!;
+    }
+    return undefined;
+  }
+
+  #operation(block: number, n: number): number {
+    const number = this.#memory.u16[(block + n * RECORD.BYTES) >> 1]!;
+    return number === REGION && n === 0 ? this.#memory.u16[(block - BLOCK.BYTES + BLOCK.FIRST_OP) >> 1]! : number;
+  }
+
+  #read({ address, delta }: Candidate): RegionBlock {
+    const records = this.#header(address, BLOCK.RECORDS);
+    const targets = new Map<number, number>();
+    const end = this.#endOf(address, records);
+    for (let n = 0; n < end; n++) {
+      const operation = this.#operation(address, n);
+      if (operation !== JUMP && operation !== CONTINUE) continue;
+      const target = this.#jumpTarget(address + n * RECORD.BYTES, delta);
+      if (target !== undefined) targets.set(n, target);
+    }
+    const instructions = this.#memory.u16[(address - BLOCK.BYTES + BLOCK.INSTRUCTIONS) >> 1]!;
+    return { address, records, delta, instructions, targets, end };
+  }
+
+  /** The first record of the first instruction that only the interpreter executes. */
+  #endOf(address: number, records: number): number {
+    let first = 0;
+    let pc = -1;
+    for (let n = 0; n < records; n++) {
+      const at = this.#memory.u16[(address + n * RECORD.BYTES + RECORD.PC) >> 1]! & (PC_STACK - 1);
+      if (at !== pc) [first, pc] = [n, at];
+      if (isInterpreted(this.#operation(address, n))) return first;
+    }
+    return records;
+  }
+
+  /** Distance of a jump's target from the base; undefined where the address wraps around. */
+  #jumpTarget(record: number, delta: number): number | undefined {
+    const target = delta + this.#memory.i32[(record + RECORD.IMM) >> 2]!;
+    const shift = BigInt(this.#memory.u16[(record + RECORD.A) >> 1]! & 63);
+    const mask = 0xffffffffffffffffn >> shift;
+    const linear = this.#base + BigInt(target);
+    return linear >= 0n && linear <= mask ? target : undefined;
+  }
+
+  /** Address of the block `delta` from the base; 0 when none is decoded there. */
+  #blockAt(delta: number): number {
+    const offset = this.#seedOffset + delta;
+    const page = this.#physicalPage(offset - (offset & 0xfff));
+    if (page === NO_PAGE) return 0;
+    const physical = (page | (offset & 0xfff)) >>> 0;
+    const { u32, u16 } = this.#memory;
+    const slot = (physical ^ (physical >>> 15) ^ (this.#key << 4)) & (BLOCK_HASH_COUNT - 1);
+    for (let block = u32[(BLOCK_HASH >> 2) + slot]!; block !== 0; block = this.#header(block, BLOCK.HASH_NEXT)) {
+      const matches = this.#header(block, BLOCK.PHYSICAL) === physical && this.#header(block, BLOCK.KEY) === this.#key;
+      if (matches && u16[block >> 1] !== STALE) return block;
+    }
+    return 0;
+  }
+
+  /** Guest-physical page at a distance from the base's page, where code may be fetched from it. */
+  #physicalPage(pageDelta: number): number {
+    const known = this.#pages.get(pageDelta);
+    if (known !== undefined) return known;
+    const code64 = (this.#key & MODE.CODE_SIZE) === 2;
+    const csBase = code64 ? 0n : this.#word64('csBase');
+    const linear = ((this.#base + csBase) & ~0xfffn) + BigInt(pageDelta);
+    const physical = Number(BigInt.asUintN(32, this.#mappedPage(BigInt.asUintN(code64 ? 64 : 32, linear))));
+    return (physical & 1) !== 0 ? NO_PAGE : physical;
+  }
+
+  #word64(field: string): bigint {
+    const at = (this.#memory.area + cpuOffset(field)) >> 2;
+    return (BigInt(this.#memory.u32[at + 1]!) << 32n) | BigInt(this.#memory.u32[at]!);
+  }
+
+  /** Notes the pages of a block; false when they are not mapped as its code expects, or there would be too many. */
+  #takePages({ address, delta }: Candidate): boolean {
+    const offset = this.#seedOffset + delta;
+    const first = offset - (offset & 0xfff);
+    const wanted = new Map([[first, (this.#header(address, BLOCK.PHYSICAL) & ~0xfff) >>> 0]]);
+    const second = this.#header(address, BLOCK.PHYSICAL2);
+    if (second !== NO_PAGE) wanted.set(first + 0x1000, (second & ~0xfff) >>> 0);
+    for (const [pageDelta, physical] of wanted) if (this.#physicalPage(pageDelta) !== physical) return false;
+    const added = [...wanted].filter(([pageDelta]) => !this.#pages.has(pageDelta));
+    if (this.#pages.size + added.length > REGION_PAGES_MAX) return false;
+    for (const [pageDelta, physical] of added) this.#pages.set(pageDelta, physical);
+    return true;
+  }
+}
+
+/** Targets as block numbers; those outside are left out. */
+function inside(targets: ReadonlyMap<number, number>, numberOf: ReadonlyMap<number, number>): ReadonlyMap<number, number> {
+  const result = new Map<number, number>();
+  for (const [record, delta] of targets) {
+    const number = numberOf.get(delta);
+    if (number !== undefined) result.set(record, number);
+  }
+  return result;
+}
+
+/** Targets of edges that go back in depth-first order. */
+function loopHeads(blocks: readonly RegionBlock[]): number[] {
+  const state = new Uint8Array(blocks.length); // 1: on the path, 2: done
+  const heads = new Set<number>();
+  for (let root = 0; root < blocks.length; root++) {
+    if (state[root] !== 0) continue;
+    const stack = [{ node: root, targets: [...blocks[root]!.targets.values()] }];
+    state[root] = 1;
+    while (stack.length > 0) {
+      const top = stack.at(-1)!;
+      const target = top.targets.pop();
+      if (target === undefined) {
+        state[top.node] = 2;
+        stack.pop();
+      } else if (state[target] === 1) heads.add(target);
+      else if (state[target] === 0) {
+        state[target] = 1;
+        stack.push({ node: target, targets: [...blocks[target]!.targets.values()] });
+      }
+    }
+  }
+  return [...heads];
+}

@@ -1,0 +1,235 @@
+// The regions of one vCPU: made when the executor reports a block that is executed often, entered through a table of functions,
+// dropped when their code changes or when they have become too many. What goes into a region is region-blocks.ts, how it is
+// emitted is emit-region.ts.
+import { REGION_RECORD, REGION_SLOTS, REGION_TABLE } from '../../memory/memory-map.ts';
+import { REGION, STALE } from '../ir/ops-control.ts';
+import { BLOCK } from '../ir/record.ts';
+import { MODE } from '../x86/state.ts';
+import { emitRegions, type MemoryPages } from './emit-region.ts';
+import { RegionFinder, type CodeMemory, type RegionCode } from './region-blocks.ts';
+
+export interface RegionOptions {
+  /** Executions after which a block is translated; 0 leaves everything to the interpreter. */
+  readonly promoteAt: number;
+  /** All regions are dropped when their modules exceed this. */
+  readonly moduleBytesMax: number;
+}
+
+export const DEFAULT_REGION_OPTIONS: RegionOptions = { promoteAt: 400, moduleBytesMax: 64 << 20 };
+
+interface Region {
+  readonly slot: number;
+  readonly code: RegionCode;
+  /** Addresses of all blocks that it was made of, and of its entries. */
+  readonly members: readonly number[];
+  readonly entries: readonly number[];
+}
+
+/** A module is made when so many blocks wait, or after so many slices. */
+const BATCH_SEEDS = 64;
+const WAIT_SLICES = 4;
+/** Below this threshold nothing waits: tests want every block translated. */
+const EAGER = 10;
+
+interface Seed {
+  readonly block: number;
+  readonly rip: bigint;
+}
+
+export class RegionStatistics {
+  modules = 0;
+  regions = 0;
+  dropped = 0;
+  remade = 0;
+  flushes = 0;
+  instructions = 0;
+  moduleBytes = 0;
+  emitMs = 0;
+  compileMs = 0;
+}
+
+export class Regions {
+  readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024, maximum: REGION_SLOTS });
+  readonly statistics = new RegionStatistics();
+  readonly options: RegionOptions;
+  readonly #memory: CodeMemory;
+  readonly #imports: Readonly<Record<string, Record<string, unknown>>>;
+  readonly #support: Readonly<Record<string, unknown>>;
+  readonly #pages: MemoryPages;
+  readonly #nowMs: () => number;
+  readonly #byBlock = new Map<number, Region>();
+  #slots = 0;
+  #seeds: Seed[] = [];
+  #waitingSlices = 0;
+  readonly #finder: RegionFinder;
+  #moduleBytes = 0;
+
+  constructor(
+    memory: WebAssembly.Memory,
+    area: number,
+    support: Readonly<Record<string, unknown>>,
+    options: RegionOptions,
+    nowMs: () => number = () => 0,
+  ) {
+    const buffer = memory.buffer as unknown as SharedArrayBuffer;
+    this.#memory = { u32: new Uint32Array(buffer), u16: new Uint16Array(buffer), i32: new Int32Array(buffer), area };
+    this.#support = support;
+    this.#imports = { env: { memory } };
+    const pages = buffer.byteLength / 65536;
+    this.#pages = { initial: pages, maximum: 65536 };
+    this.options = options;
+    this.#finder = new RegionFinder(this.#memory, Math.max(1, options.promoteAt >> 2), support['mappedPage'] as (linear: bigint) => bigint);
+    this.#nowMs = nowMs;
+  }
+
+  /** The executor has run `block` often; RIP points to it. What is around it is translated soon. */
+  promote(block: number): void {
+    const key = this.#word(block, BLOCK.KEY);
+    if ((key & MODE.STEP) !== 0 || this.#u16(block, 0) === REGION) return;
+    this.#seeds.push({ block, rip: this.#finder.rip });
+    if (this.#seeds.length >= BATCH_SEEDS || this.options.promoteAt < EAGER) this.#translate();
+  }
+
+  /** Called at the end of a slice: what waits for company in its module does not wait long. */
+  sliceEnded(): void {
+    if (this.#seeds.length > 0 && ++this.#waitingSlices >= WAIT_SLICES) this.#translate();
+  }
+
+  /** The regions around the waiting blocks, the most often executed first. */
+  #chooseCode(): RegionCode[] {
+    const seeds = this.#seeds.sort((a, b) => this.#word(b.block, BLOCK.COUNT) - this.#word(a.block, BLOCK.COUNT));
+    this.#seeds = [];
+    this.#waitingSlices = 0;
+    const codes: RegionCode[] = [];
+    const entered = new Set<number>();
+    const reentered = new Map<Region, number[]>();
+    for (const { block, rip } of seeds) {
+      const first = this.#u16(block, 0);
+      if (first === STALE || first === REGION || entered.has(block)) continue;
+      const inside = this.#byBlock.get(block);
+      if (inside !== undefined) {
+        reentered.set(inside, [...(reentered.get(inside) ?? []), block]);
+        continue;
+      }
+      if (this.#finder.isMember(block)) continue; // of a region that is being made
+      const code = this.#finder.find(block, rip);
+      if (code.blocks.length === 0 || code.blocks[0]!.end === 0) continue; // its first instruction is the interpreter's
+      for (const { address } of code.blocks) this.#setU16(address, BLOCK.MEMBER - BLOCK.BYTES, 1);
+      for (const entry of code.entries) entered.add(code.blocks[entry]!.address);
+      codes.push(code);
+    }
+    for (const [region, blocks] of reentered) codes.push(this.#withEntries(region, blocks));
+    return codes;
+  }
+
+  /** A region that is often reached in its middle is made again, with entries there. */
+  #withEntries(region: Region, blocks: readonly number[]): RegionCode {
+    this.#drop(region);
+    this.statistics.remade++;
+    for (const member of region.members) this.#setU16(member, BLOCK.MEMBER - BLOCK.BYTES, 1);
+    const numbers = blocks.map((block) => region.members.indexOf(block));
+    return { ...region.code, entries: [...new Set([...region.entries.map((entry) => region.members.indexOf(entry)), ...numbers])] };
+  }
+
+  /** A module costs about as much as a hundred instructions in it, so several regions share one. */
+  #translate(): void {
+    if (this.#slots + this.#seeds.length > REGION_SLOTS || this.#moduleBytes > this.options.moduleBytesMax) this.flush();
+    const codes = this.#chooseCode();
+    if (codes.length === 0) return;
+    const started = this.#nowMs();
+    const { bytes, imports, entries } = emitRegions(codes, this.#slots, this.#memory, this.#pages);
+    const emitted = this.#nowMs();
+    const support = Object.fromEntries(imports.map((name) => [name, this.#support[name]]));
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { ...this.#imports, support });
+    codes.forEach((code, number) => this.#install(code, entries[number]!, exports[`region${number}`]));
+    const { statistics } = this;
+    statistics.modules++;
+    statistics.regions += codes.length;
+    statistics.instructions += codes.reduce((sum, { instructions }) => sum + instructions, 0);
+    statistics.moduleBytes += bytes.length;
+    statistics.emitMs += emitted - started;
+    statistics.compileMs += this.#nowMs() - emitted;
+    this.#moduleBytes += bytes.length;
+  }
+
+  #install(code: RegionCode, entryNumbers: readonly number[], run: unknown): void {
+    const slot = this.#slots++;
+    if (slot >= this.table.length) this.table.grow(Math.min(1024, REGION_SLOTS - this.table.length));
+    this.table.set(slot, run);
+    this.#writeRecord(slot, code);
+    const entries = entryNumbers.map((number) => code.blocks[number]!);
+    const region: Region = { slot, code, members: code.blocks.map(({ address }) => address), entries: entries.map(({ address }) => address) };
+    for (const member of region.members) this.#byBlock.set(member, region);
+    entries.forEach(({ address, delta }, number) => {
+      this.#setU16(address, BLOCK.FIRST_OP - BLOCK.BYTES, this.#u16(address, 0));
+      this.#setWord(address, BLOCK.REGION, ((slot << 16) | number) >>> 0);
+      this.#setWord(address, BLOCK.DELTA, delta >>> 0);
+      this.#setU16(address, 0, REGION);
+    });
+  }
+
+  #writeRecord(slot: number, { pages }: RegionCode): void {
+    const { u32 } = this.#memory;
+    const at = (REGION_TABLE + slot * REGION_RECORD.BYTES) >> 2;
+    u32.fill(0, at, at + REGION_RECORD.BYTES / 4);
+    u32[at + REGION_RECORD.VALID / 4] = 1;
+    u32[at + REGION_RECORD.KEY / 4] = 0xffffffff;
+    u32[at + REGION_RECORD.PAGES / 4] = pages.length;
+    pages.forEach(({ delta, physical }, number) => {
+      u32[at + REGION_RECORD.PAGE / 4 + number * 2] = delta >>> 0;
+      u32[at + REGION_RECORD.PAGE / 4 + number * 2 + 1] = physical;
+    });
+  }
+
+  /** A block's code was overwritten: the region that contains it may not be entered again. */
+  memberDropped(block: number): void {
+    const region = this.#byBlock.get(block);
+    if (region !== undefined) this.#drop(region);
+  }
+
+  #drop(region: Region): void {
+    const record = (REGION_TABLE + region.slot * REGION_RECORD.BYTES) >> 2;
+    if (this.#memory.u32[record + REGION_RECORD.VALID / 4] === 0) return;
+    this.#memory.u32[record + REGION_RECORD.VALID / 4] = 0;
+    this.statistics.dropped++;
+    this.table.set(region.slot, null);
+    for (const entry of region.entries) {
+      if (this.#u16(entry, 0) === REGION) this.#setU16(entry, 0, this.#u16(entry, BLOCK.FIRST_OP - BLOCK.BYTES));
+      this.#setWord(entry, BLOCK.REGION, 0);
+    }
+    for (const member of region.members) {
+      this.#byBlock.delete(member);
+      this.#setU16(member, BLOCK.MEMBER - BLOCK.BYTES, 0);
+      this.#setWord(member, BLOCK.COUNT, 0); // what is left of it may be executed often again
+    }
+  }
+
+  /** Every region is dropped; the blocks stay. */
+  flush(): void {
+    for (const region of new Set(this.#byBlock.values())) this.#drop(region);
+    this.forget();
+    this.statistics.flushes++;
+  }
+
+  /** The arena with the blocks has been emptied. */
+  forget(): void {
+    this.#seeds = [];
+    this.#byBlock.clear();
+    for (let slot = 0; slot < this.#slots; slot++) this.table.set(slot, null);
+    this.#slots = 0;
+    this.#moduleBytes = 0;
+  }
+
+  #word(block: number, field: number): number {
+    return this.#memory.u32[(block - BLOCK.BYTES + field) >> 2]!;
+  }
+  #setWord(block: number, field: number, value: number): void {
+    this.#memory.u32[(block - BLOCK.BYTES + field) >> 2] = value;
+  }
+  #u16(block: number, offset: number): number {
+    return this.#memory.u16[(block + offset) >> 1]!;
+  }
+  #setU16(block: number, offset: number, value: number): void {
+    this.#memory.u16[(block + offset) >> 1] = value;
+  }
+}
