@@ -1,5 +1,6 @@
 // The table of fuzzers. `smoke` runs all of them briefly; `canary` must fail and so proves that a failure is seen. What they do
 // lies beside what they test; the command is tools/fuzz.ts.
+import { BLOCK_FUZZERS } from './block-fuzzers.ts';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RandomBytesBench, fuzzRandomBytes } from '../src/cpu/random-bytes.fuzz.ts';
@@ -62,6 +63,19 @@ function eachSeed({ seed, cases, isTimeUp }: Budget, one: (seed: number) => void
   return { cases: run };
 }
 
+/** The same where a case takes several turns of the event loop. */
+async function eachSeedLater({ seed, cases, isTimeUp }: Budget, one: (seed: number) => Promise<void>): Promise<Outcome> {
+  let run = 0;
+  for (; run < cases && !isTimeUp(); run++) {
+    try {
+      await one(seed + run);
+    } catch (error) {
+      return { cases: run + 1, failing: { repeat: `--seed ${seed + run} --cases 1`, text: errorText(error) } };
+    }
+  }
+  return { cases: run };
+}
+
 function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error ? `${error.message}\n${error.cause.stack}` : String(error.stack);
@@ -74,7 +88,8 @@ export async function fuzzProcessor({ seed, first, cases, isTimeUp }: Budget, re
   const found: CpuDifference[] = [];
   let run = 0;
   const options = {
-    oracle, seed, firstIndex: first, count: Math.ceil(cases / oracle.modes.length), features: cpuFeatures('max'), modules: wasmModules(), regions,
+    oracle, seed, firstIndex: first, count: Math.ceil(cases / oracle.modes.length), features: cpuFeatures('max'), modules: wasmModules(),
+    regions,
     hostHas: hostFeatures(readFileSync('/proc/cpuinfo', 'utf8')), isTimeUp: () => found.length >= SHOWN_MAX || isTimeUp(),
   };
   for await (const difference of cpuDifferences(options, (count) => (run += count))) {
@@ -84,6 +99,25 @@ export async function fuzzProcessor({ seed, first, cases, isTimeUp }: Budget, re
   if (found.length === 0) return { cases: run };
   const repeat = `--seed ${seed} --first ${found[0]!.index} --cases ${oracle.modes.length}`;
   return { cases: run, failing: { repeat, text: found.map(({ text }) => text).join('\n') } };
+}
+
+const CUTS_PER_WORKLOAD = 100;
+
+/** Power cuts in one workload after the other; qemu-img judges. */
+async function fuzzPowerCuts({ seed, cases, isTimeUp }: Budget): Promise<Outcome> {
+  const { noReference } = await import('../test/block/reference.ts');
+  if (noReference !== false) return { cases: 0, skip: noReference };
+  const { cutPower } = await import('../test/block/power-cut.ts');
+  let run = 0;
+  for (let next = seed; run < cases && !isTimeUp(); next++) {
+    const cuts = Math.min(CUTS_PER_WORKLOAD, cases - run);
+    try {
+      run += await cutPower(next, cuts, isTimeUp);
+    } catch (error) {
+      return { cases: run + cuts, failing: { repeat: `--seed ${next} --cases ${cuts}`, text: errorText(error) } };
+    }
+  }
+  return { cases: run };
 }
 
 export const FUZZERS: Readonly<Record<string, Fuzzer>> = {
@@ -114,6 +148,18 @@ export const FUZZERS: Readonly<Record<string, Fuzzer>> = {
     cases: 5_000,
     smokeCases: 5,
     run: (budget) => eachSeed(budget, (seed) => void fuzzBootImages(seed, 100)),
+  },
+  ...Object.fromEntries(
+    Object.entries(BLOCK_FUZZERS).map(([name, { what, cases, smokeCases, prepare }]): [string, Fuzzer] => [
+      name,
+      { what, cases, smokeCases, run: (budget) => eachSeedLater(budget, prepare()) },
+    ]),
+  ),
+  'power-cut': {
+    what: 'power cuts in workloads on qcow2 images: at most leaks, and nothing flushed is lost',
+    cases: 2_000,
+    smokeCases: 20,
+    run: fuzzPowerCuts,
   },
   canary: {
     what: 'fails at a case between 1 and 100: the harness must say so',

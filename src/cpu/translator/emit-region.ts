@@ -64,6 +64,9 @@ class RegionEmitter implements RegionFlow {
   get used(): ReadonlySet<number> {
     return this.#lowering.used;
   }
+  get written(): ReadonlySet<number> {
+    return this.#lowering.written;
+  }
 
   body(): void {
     const code = this.#code;
@@ -182,8 +185,25 @@ class RegionEmitter implements RegionFlow {
     const record = block.address + number * RECORD.BYTES;
     this.#beginInstruction(record);
     const target = block.targets.get(number);
-    if (target === undefined) return this.#code.br(this.resume); // the interpreter jumps, and links blocks
+    if (target === undefined) return this.#leaveBy(block, record);
     this.#edge(nodeOf(this.#region.blocks.indexOf(block)), nodeOf(target), this.#memory.u16[(record + RECORD.D) >> 1]!);
+  }
+
+  /** Out of the region: inside a page the interpreter's jump is linked for good, otherwise RIP is looked up anyway. */
+  #leaveBy(block: RegionBlock, record: number): void {
+    const code = this.#code;
+    const distance = this.#memory.i32[(record + RECORD.IMM) >> 2]!;
+    const offset = this.#region.baseOffset + block.delta;
+    const wraps = this.#memory.u16[(record + RECORD.A) >> 1]! !== 0;
+    if (wraps || (offset & ~0xfff) === ((offset + distance) & ~0xfff)) return code.br(this.resume);
+    this.#count(this.#memory.u16[(record + RECORD.D) >> 1]!);
+    this.#lowering.rip();
+    code.i64(distance);
+    code.op(OP.i64_add);
+    code.set(TARGET);
+    code.i32(0);
+    code.set(RESUME);
+    return code.br(this.#leave);
   }
 
   #count(instructions: number): void {
@@ -257,11 +277,8 @@ class RegionEmitter implements RegionFlow {
   }
 }
 
-const ENDS_BLOCK = new Set(
-  OPS.filter(({ name }) => /^(jump|dispatch|(cmpi?|testi?|sub|result|condition|zero)_jump|call|call_indirect|ret|jump_indirect|raise|dispatch)(\.|$)/.test(name)).map(
-    ({ name }) => name,
-  ),
-);
+const LAST_OF_BLOCK = /^(jump|dispatch|(cmpi?|testi?|sub|result|condition|zero)_jump|call|call_indirect|ret|jump_indirect|raise)(\.|$)/;
+const ENDS_BLOCK = new Set(OPS.map(({ name }) => name).filter((name) => LAST_OF_BLOCK.test(name)));
 
 /** An edge needs an entry that the region has not: it is made again with one. */
 export class IrreducibleEdge extends Error {
@@ -318,7 +335,7 @@ function emitFunction(region: RegionCode, slot: number, memory: CodeMemory, impo
   const whole = new CodeWriter(body.length + 2048);
   prologue(whole, memory.area, emitter.used);
   whole.append(body);
-  epilogue(whole, memory.area, emitter.used);
+  epilogue(whole, memory.area, emitter.written);
   return whole;
 }
 
@@ -339,8 +356,8 @@ function loadInto(code: CodeWriter, local: number, address: number, type: ValueT
   code.set(local);
 }
 
-function epilogue(code: CodeWriter, area: number, used: ReadonlySet<number>): void {
-  for (const register of used) storeFrom(code, GENERAL[register]!, area + register * 8, 'i64');
+function epilogue(code: CodeWriter, area: number, written: ReadonlySet<number>): void {
+  for (const register of written) storeFrom(code, GENERAL[register]!, area + register * 8, 'i64');
   for (const [local, field, type] of ALWAYS) storeFrom(code, local, area + cpuOffset(field), type);
   storeFrom(code, TARGET, area + cpuOffset('rip'), 'i64');
   code.get(RESUME);

@@ -34,6 +34,8 @@ export interface RegionPage {
 
 export interface RegionCode {
   readonly key: number;
+  /** Offset of the base in its page. */
+  readonly baseOffset: number;
   readonly blocks: readonly RegionBlock[];
   /** Numbers of blocks that are entered from outside: the first, loop heads, return sites. */
   readonly entries: readonly number[];
@@ -117,7 +119,7 @@ export class RegionFinder {
     const returnSites = [...returnDeltas].flatMap((delta) => numberOf.get(delta) ?? []);
     const entries = [...new Set([0, ...returnSites, ...loopHeads(known)])];
     const pages = [...this.#pages].map(([delta, physical]) => ({ delta, physical }));
-    return { key: this.#key, blocks: known, entries, returnSites, pages, instructions };
+    return { key: this.#key, baseOffset: this.#seedOffset, blocks: known, entries, returnSites, pages, instructions };
   }
 
   #enqueue(block: RegionBlock, queue: Candidate[], returnDeltas: Set<number>): void {

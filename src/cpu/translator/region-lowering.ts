@@ -13,8 +13,8 @@ import { emitCondition } from './conditions.ts';
 import { effectsOf } from './helper-effects.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
-  BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, FIELD_LOCALS, GENERAL, LINEAR, localOf, RESUME, SCRATCH_I32, SCRATCH_I64, SCRATCH_V128, TARGET, TLB_ENTRY,
-  TLB_READ, TLB_WRITE, VALUE, type LocalPart,
+  BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, FIELD_LOCALS, GENERAL, LINEAR, localOf, RESUME, SCRATCH_I32, SCRATCH_I64, SCRATCH_V128, TARGET,
+  TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
 } from './region-locals.ts';
 
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
@@ -29,6 +29,7 @@ const STORE = {
   i32: { 1: OP.i32_store8, 2: OP.i32_store16, 4: OP.i32_store, 8: 0 },
   i64: { 1: OP.i64_store8, 2: OP.i64_store16, 4: OP.i64_store32, 8: OP.i64_store },
 } as const;
+const FLAG_TRIPLE = [[CC_A, 'ccA', true], [CC_B, 'ccB', true], [CC_OP, 'ccOp', false]] as const;
 const BYTE_COUNT = [1, 2, 4, 8] as const;
 
 /** What the emitter does for control: everything that ends a block or leaves the region. */
@@ -56,6 +57,8 @@ export class RegionLowering implements Lowering {
   codeMayHaveChanged = false;
   /** General registers that the code reads or writes, by number. */
   readonly used = new Set<number>();
+  /** Those of them that it writes. */
+  readonly written = new Set<number>();
 
   constructor(code: CodeWriter, memory: CodeMemory, importFunction: (name: string) => number) {
     this.code = code;
@@ -138,6 +141,7 @@ export class RegionLowering implements Lowering {
     const slot = this.#slot(operand);
     const part = this.#partOf(slot);
     assert(part !== 'zero', 'nothing writes the constant zero');
+    this.#noteWritten(part);
     if (part === undefined) {
       if (width === 2) code.op(OP.i64_extend_i32_u);
       return this.#storeState(slot, width >= 2 ? 'i64' : 'i32', [OP.i32_store8, OP.i32_store16, OP.i64_store, OP.i64_store][width]!);
@@ -146,6 +150,10 @@ export class RegionLowering implements Lowering {
     code.op(OP.i64_extend_i32_u);
     if (width === 2) return code.set(part.local);
     this.#merge(part, width === 0 ? 0xff : 0xffff);
+  }
+
+  #noteWritten(part: LocalPart | undefined): void {
+    if (part !== undefined && part.home < GENERAL.length * 8) this.written.add(part.home >> 3);
   }
 
   /** The low bits of the i64 on the stack replace a part of a local. */
@@ -229,9 +237,12 @@ export class RegionLowering implements Lowering {
     const local = FIELD_LOCALS[field];
     if (field === 'rip') return code.set(TARGET);
     if (local === undefined) {
-      return this.#storeState(cpuOffset(field), width === 3 ? 'i64' : 'i32', [OP.i32_store8, OP.i32_store16, OP.i32_store, OP.i64_store][width]!);
+      const store = [OP.i32_store8, OP.i32_store16, OP.i32_store, OP.i64_store][width]!;
+      return this.#storeState(cpuOffset(field), width === 3 ? 'i64' : 'i32', store);
     }
     this.#useField(field);
+    if (field === 'rsp') this.written.add(4);
+    if (field === 'rax') this.written.add(0);
     if (field === 'ccOp') this.knownFlags = undefined;
     else if (width !== 3) code.op(OP.i64_extend_i32_u);
     code.set(local);
@@ -283,15 +294,15 @@ export class RegionLowering implements Lowering {
   }
 
   #spillFlags(): void {
-    for (const [local, field, store] of [[CC_A, 'ccA', OP.i64_store], [CC_B, 'ccB', OP.i64_store], [CC_OP, 'ccOp', OP.i32_store]] as const) {
+    for (const [local, field, isWide] of FLAG_TRIPLE) {
       this.code.i32(0);
       this.code.get(local);
-      this.code.memory(store, this.#memory.area + cpuOffset(field));
+      this.code.memory(isWide ? OP.i64_store : OP.i32_store, this.#memory.area + cpuOffset(field));
     }
   }
   #reloadFlags(): void {
-    for (const [local, field, load] of [[CC_A, 'ccA', OP.i64_load], [CC_B, 'ccB', OP.i64_load], [CC_OP, 'ccOp', OP.i32_load]] as const) {
-      this.#loadState(cpuOffset(field), load);
+    for (const [local, field, isWide] of FLAG_TRIPLE) {
+      this.#loadState(cpuOffset(field), isWide ? OP.i64_load : OP.i32_load);
       this.code.set(local);
     }
     this.knownFlags = undefined;
@@ -374,6 +385,7 @@ export class RegionLowering implements Lowering {
   #reload(slot: number): void {
     const part = this.#partOf(slot);
     if (typeof part !== 'object') return;
+    this.#noteWritten(part);
     this.#loadState(part.home, OP.i64_load);
     this.code.set(part.local);
   }

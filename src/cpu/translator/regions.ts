@@ -6,7 +6,7 @@ import { REGION, STALE } from '../ir/ops-control.ts';
 import { BLOCK } from '../ir/record.ts';
 import { MODE } from '../x86/state.ts';
 import { emitRegions, type MemoryPages } from './emit-region.ts';
-import { RegionFinder, type CodeMemory, type RegionCode } from './region-blocks.ts';
+import { RegionFinder, type CodeMemory, type RegionBlock, type RegionCode } from './region-blocks.ts';
 
 export interface RegionOptions {
   /** Executions after which a block is translated; 0 leaves everything to the interpreter. */
@@ -158,7 +158,8 @@ export class Regions {
     this.table.set(slot, run);
     this.#writeRecord(slot, code);
     const entries = entryNumbers.map((number) => code.blocks[number]!);
-    const region: Region = { slot, code, members: code.blocks.map(({ address }) => address), entries: entries.map(({ address }) => address) };
+    const addresses = (blocks: readonly RegionBlock[]): number[] => blocks.map(({ address }) => address);
+    const region: Region = { slot, code, members: addresses(code.blocks), entries: addresses(entries) };
     for (const member of region.members) this.#byBlock.set(member, region);
     entries.forEach(({ address, delta }, number) => {
       this.#setU16(address, BLOCK.FIRST_OP - BLOCK.BYTES, this.#u16(address, 0));
