@@ -1,0 +1,135 @@
+// The protocols of the host's own files and devices: `file`, `host_device` and `host_cdrom`. Options and opening; what an open
+// one does is instance.ts, making one is create.ts.
+import { ErrnoFailure, errnoOf, prefixed } from '../../base/errno.ts';
+import { Failure } from '../../base/failure.ts';
+import type { HostFile, HostFileKind } from '../../ports/host-file.ts';
+import type { BlockDriver, OpenContext, OpenFlags, OpenOptions } from '../driver.ts';
+import type { BlockHost } from '../host.ts';
+import type { OptionDict } from '../options.ts';
+import { createFile, createOnDevice, deviceCreateOptions, fileCreateOptions } from './create.ts';
+import { FileInstance } from './instance.ts';
+import { fileOptions } from './open-options.ts';
+
+interface Protocol {
+  readonly name: string;
+  readonly accepts: (kind: HostFileKind) => boolean;
+  /** What the user is told that it must be. */
+  readonly wanted: string;
+}
+
+const isDevice = (kind: HostFileKind): boolean => kind !== 'regular';
+const REGULAR: Protocol = { name: 'file', accepts: (kind) => kind === 'regular', wanted: 'a regular file' };
+const DEVICE: Protocol = { name: 'host_device', accepts: isDevice, wanted: 'either a character or block device' };
+const CDROM: Protocol = { ...DEVICE, name: 'host_cdrom' };
+
+const withoutPrefix = (filename: string, protocol: string): string =>
+  filename.startsWith(`${protocol}:`) ? filename.slice(protocol.length + 1) : filename;
+
+const declaration = (protocol: Protocol): Omit<BlockDriver, 'createOptions' | 'create'> => ({
+  name: protocol.name,
+  kind: 'protocol',
+  options: fileOptions,
+  needsFilename: true,
+  strongOptions: ['filename'],
+  parseFilename(filename: string, options: OptionDict) {
+    options.set('filename', withoutPrefix(filename, protocol.name));
+  },
+  open: (context) => open(context, protocol),
+});
+
+export const file: BlockDriver = {
+  ...declaration(REGULAR),
+  createOptions: fileCreateOptions,
+  create: (filename, values, context) => createFile(withoutPrefix(filename, 'file'), values, context),
+};
+
+export const hostDevice: BlockDriver = {
+  ...declaration(DEVICE),
+  createOptions: deviceCreateOptions,
+  create: (filename, values, context) => createOnDevice(withoutPrefix(filename, 'host_device'), values, context),
+};
+
+export const hostCdrom: BlockDriver = {
+  ...declaration(CDROM),
+  createOptions: deviceCreateOptions,
+  create: (filename, values, context) => createOnDevice(withoutPrefix(filename, 'host_cdrom'), values, context),
+};
+
+async function open(context: OpenContext, protocol: Protocol): Promise<FileInstance> {
+  const { host, node, flags } = context;
+  const options = context.options.absorb(fileOptions);
+  const filename = options.filename ?? '';
+  checkOptions(protocol, options, flags);
+  const openAgain = (next: OpenFlags): Promise<HostFile> => openHostFile(host, protocol, filename, next, !next.readOnly);
+  const opened = await openForNode(context, openAgain, (next) => openHostFile(host, protocol, filename, next, false));
+  try {
+    if (options.locking === 'on' && opened.locks === undefined) {
+      throw new Failure('unsupported', 'locking=on needs open file description locks, which are not to be had here');
+    }
+    return new FileInstance({ file: opened, filename, node, locking: options.locking !== 'off', openAgain });
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+/** auto-read-only: a node that cannot be written to is opened all the same. */
+async function openForNode({ node, flags }: OpenContext, open: Opener, openReadOnly: Opener): Promise<HostFile> {
+  try {
+    return await open(flags);
+  } catch (error) {
+    if (flags.readOnly || !flags.autoReadOnly || !(error instanceof Failure) || !REFUSALS.has(errnoOf(error))) throw error;
+    const opened = await openReadOnly(flags);
+    node.flags = { ...node.flags, readOnly: true };
+    return opened;
+  }
+}
+
+type Opener = (flags: OpenFlags) => Promise<HostFile>;
+
+const REFUSALS: ReadonlySet<string> = new Set(['EACCES', 'EROFS', 'EPERM']);
+
+function checkOptions({ name }: Protocol, options: OpenOptions<typeof fileOptions>, { direct }: OpenFlags): void {
+  if (options.filename === undefined || options.filename === '') {
+    throw new Failure('invalid-argument', `The '${name}' block driver requires a file name`);
+  }
+  if (options.aio === 'native' && !direct) {
+    throw new Failure('invalid-argument', 'aio=native was specified, but it requires cache.direct=on, which was not specified.');
+  }
+  const reservations = options['pr-manager'];
+  if (reservations !== undefined) throw new Failure('not-found', `No persistent reservation manager with id '${reservations}'`);
+}
+
+async function openHostFile(
+  host: BlockHost,
+  protocol: Protocol,
+  filename: string,
+  { direct }: OpenFlags,
+  write: boolean,
+): Promise<HostFile> {
+  const wrongKind = new ErrnoFailure('EINVAL', `'${protocol.name}' driver requires '${filename}' to be ${protocol.wanted}`);
+  const before = host.files.kind(filename);
+  if (before === 'directory' || before === 'other') throw wrongKind; // opening a FIFO has effects on others
+  let opened: HostFile;
+  try {
+    opened = await host.files.open(filename, { write, direct });
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    if (direct && (await opensWithout(host, filename, write))) {
+      throw new ErrnoFailure('EINVAL', `Could not open '${filename}': filesystem does not support O_DIRECT`, { cause: error });
+    }
+    throw prefixed(`Could not open '${filename}'`, error);
+  }
+  if (protocol.accepts(opened.kind)) return opened;
+  await opened.close();
+  throw wrongKind;
+}
+
+async function opensWithout(host: BlockHost, filename: string, write: boolean): Promise<boolean> {
+  try {
+    await (await host.files.open(filename, { write })).close();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,63 @@
+// Puts together what the block layer needs of this host: files, codecs, cryptography, secrets, time.
+import { Failure } from '../../base/failure.ts';
+import { installZeroTest } from '../../base/zero.ts';
+import type { BlockHost } from '../../block/host.ts';
+import type { StreamConnector, TlsCredentials } from '../../ports/stream.ts';
+import { nodeCompression } from './codecs.ts';
+import { nodeCryptography } from './cryptography.ts';
+import { pooledHostFiles, syncHostFiles } from './host-files.ts';
+
+export interface BlockHostOptions {
+  /** `sync` for tools that do one thing, `pooled` for whatever must answer others meanwhile. */
+  readonly files: 'sync' | 'pooled';
+  /** Values of `-object secret`, by id. */
+  readonly secrets?: ReadonlyMap<string, Uint8Array>;
+  /** TCP, UNIX sockets and HTTP of this host where nothing else is given. */
+  readonly network?: StreamConnector;
+  /** Credentials of `-object tls-creds-…`, by id. */
+  readonly tlsCredentials?: (id: string) => TlsCredentials | undefined;
+  readonly warn?: (line: string) => void;
+}
+
+const ZERO_BYTES = 65536;
+let zeroBuffer: Buffer | undefined;
+
+/** memcmp against zeroes: several times as fast as a loop over words. */
+function isZero(bytes: Uint8Array): boolean {
+  const { length } = bytes;
+  if (length === 0) return true;
+  if (bytes[0] !== 0 || bytes[length - 1] !== 0) return false;
+  zeroBuffer ??= Buffer.alloc(ZERO_BYTES);
+  for (let at = 0; at < length; at += ZERO_BYTES) {
+    const count = Math.min(ZERO_BYTES, length - at);
+    if (zeroBuffer.compare(bytes, at, at + count, 0, count) !== 0) return false;
+  }
+  return true;
+}
+
+/** Loaded when an image is first opened over it. */
+const lazyNetwork: StreamConnector = {
+  connect: async (address) => (await import('./streams.ts')).connectStream(address),
+  http: async (request) => (await import('./http-requests.ts')).requestHttp(request),
+};
+
+export function createBlockHost(options: BlockHostOptions): BlockHost {
+  installZeroTest(isZero);
+  const { secrets, tlsCredentials } = options;
+  return {
+    files: options.files === 'sync' ? syncHostFiles() : pooledHostFiles(),
+    compression: nodeCompression({ deflatePooled: true, inflatePooled: options.files === 'pooled' }),
+    cryptography: nodeCryptography(),
+    network: options.network ?? lazyNetwork,
+    ...(tlsCredentials === undefined ? {} : { tlsCredentials }),
+    secret(id) {
+      const value = secrets?.get(id);
+      if (value === undefined) throw new Failure('not-found', `No secret with id '${id}'`);
+      return value;
+    },
+    nowNs: () => Math.round(performance.now() * 1e6),
+    dateMs: () => Date.now(),
+    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    warn: options.warn ?? ((line) => process.stderr.write(`${line}\n`)),
+  };
+}

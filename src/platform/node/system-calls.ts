@@ -1,0 +1,102 @@
+// System calls of Linux that Node has no function for, through koffi, an optional dependency with prebuilt binaries. Loading it
+// takes about as long as a small command runs, so it is loaded with the first call. Undefined where it is not installed, or
+// where our structures were not checked: then holes are not seen and locks not taken.
+import { createRequire } from 'node:module';
+
+/** Each call returns what the C function does, or minus errno. */
+export interface SystemCalls {
+  lseek(fd: number, offset: number, whence: number): number;
+  fallocate(fd: number, mode: number, offset: number, count: number): number;
+  posixFallocate(fd: number, offset: number, count: number): number;
+  fcntl(fd: number, command: number, argument: Uint8Array): number;
+  ioctl(fd: number, request: number, argument: Uint8Array): number;
+  /** The same calls on another thread. */
+  readonly pooled: {
+    fallocate(fd: number, mode: number, offset: number, count: number): Promise<number>;
+    posixFallocate(fd: number, offset: number, count: number): Promise<number>;
+    ioctl(fd: number, request: number, argument: Uint8Array): Promise<number>;
+  };
+}
+
+/** The part of koffi that we use. */
+interface Koffi {
+  load(path: string | null): { func(prototype: string): NativeFunction };
+  errno(): number;
+}
+interface NativeFunction {
+  (...values: unknown[]): number;
+  async(...values: unknown[]): void;
+}
+
+let calls: SystemCalls | undefined;
+let wasAsked = false;
+
+export function systemCalls(): SystemCalls | undefined {
+  if (!wasAsked) {
+    wasAsked = true;
+    calls = load();
+  }
+  return calls;
+}
+
+function load(): SystemCalls | undefined {
+  if (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'arm64')) return undefined;
+  try {
+    return bind(createRequire(import.meta.url)('koffi') as Koffi);
+  } catch {
+    return undefined; // not installed, or no binary for this system
+  }
+}
+
+const EINTR = 4;
+
+function bind(koffi: Koffi): SystemCalls {
+  const libc = koffi.load(null);
+  const lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)');
+  const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t count)');
+  const posixFallocate = libc.func('int posix_fallocate(int fd, int64_t offset, int64_t count)');
+  const fcntl = libc.func('int fcntl(int fd, int command, void *argument)');
+  const ioctl = libc.func('int ioctl(int fd, unsigned long request, void *argument)');
+
+  const checked =
+    (call: NativeFunction) =>
+    (...values: unknown[]): number => {
+      for (;;) {
+        const result = call(...values);
+        if (result >= 0) return result;
+        const errno = koffi.errno();
+        if (errno !== EINTR) return -errno;
+      }
+    };
+  // The other thread's errno is not to be had: a call that failed is made again here, where it fails at once again.
+  const pooled =
+    (call: NativeFunction, again: (...values: unknown[]) => number) =>
+    (...values: unknown[]): Promise<number> =>
+      new Promise((resolve, reject) => {
+        call.async(...values, (error: Error | null, result: number) => {
+          if (error !== null) reject(error);
+          else resolve(result < 0 ? again(...values) : result);
+        });
+      });
+  const negated =
+    (call: (...values: unknown[]) => number) =>
+    (...values: unknown[]): number =>
+      -call(...values); // posix_fallocate returns errno itself
+
+  const allocateNow = negated(posixFallocate);
+  return {
+    lseek: checked(lseek),
+    fallocate: checked(fallocate),
+    posixFallocate: allocateNow,
+    fcntl: checked(fcntl),
+    ioctl: checked(ioctl),
+    pooled: {
+      fallocate: pooled(fallocate, checked(fallocate)),
+      posixFallocate: async (...values) => {
+        const result = await pooled(posixFallocate, posixFallocate)(...values);
+        return -result;
+      },
+      ioctl: pooled(ioctl, checked(ioctl)),
+    },
+  };
+}
