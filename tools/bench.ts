@@ -1,12 +1,14 @@
 // Benchmarks: the Debian guest with a list of workloads in nandu and, where qemu-system-x86_64 is installed, in QEMU's
 // translator, alternating; medians and their ratio. `boot` is the time from the start of the process to user space, seen
 // from outside; the other times are the guest's own. Arguments: [--runs N] [--work NAME,...] [--arch amd64|i386] [--no-qemu].
+// With `block` as the first argument the block layer is measured instead: bench-block.ts.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../src/base/failure.ts';
 import { buildInitrd, cacheFolder, prepareDebianGuest, type GuestArchitecture } from '../src/cli/debian-guest.ts';
+import { benchBlock } from './bench-block.ts';
 import { repositoryRoot } from './repository.ts';
 
 // prettier-ignore
@@ -146,7 +148,8 @@ async function main(): Promise<number> {
 }
 
 try {
-  process.exitCode = await main();
+  const words = process.argv.slice(2);
+  process.exitCode = words[0] === 'block' ? await benchBlock(words.slice(1)) : await main();
 } catch (error) {
   if (!(error instanceof Failure)) throw error;
   process.stderr.write(`bench: ${error.message}\n`);

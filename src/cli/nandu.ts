@@ -53,6 +53,8 @@ const HELP = `nandu ${VERSION}: a PC in TypeScript
 
 usage: nandu run [KERNEL] [OPTION]...   boot a kernel, or Linux to a shell
        nandu run --help                 the options
+       nandu img COMMAND …              disk images: create, convert, info, check, …
+       nandu img --help                 all of its commands and options
        nandu --version
 
 nandu-system-x86_64 takes QEMU's options.
@@ -65,9 +67,16 @@ export async function main(words: readonly string[] = process.argv.slice(2)): Pr
 async function command(words: readonly string[]): Promise<number> {
   const [name, ...rest] = words;
   if (name === 'run') return run(rest);
+  if (name === 'img') return image(rest);
   if (name === '--version' || name === 'version') return print(`nandu ${VERSION}\n`);
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') return print(HELP);
   throw new Failure('invalid-argument', `unknown command '${name}' (see nandu --help)`);
+}
+
+async function image(words: readonly string[]): Promise<number> {
+  const { runImg } = await import('./image-tools/img.ts');
+  const { processIo } = await import('./image-tools/process-io.ts');
+  return runImg(words, processIo(`${PROGRAM} img`));
 }
 
 function print(text: string): number {

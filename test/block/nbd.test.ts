@@ -1,0 +1,179 @@
+// NBD against other implementations, both ways: our server with libnbd's tools and qemu's as clients, our client with qemu-nbd
+// and nbdkit as servers, and the command line's complaints word for word.
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { BlockBackend } from '../../src/block/backend.ts';
+import { BlockGraph } from '../../src/block/graph.ts';
+import { OptionDict } from '../../src/block/options.ts';
+import { runNbd } from '../../src/cli/nbd.ts';
+import { createBlockHost } from '../../src/platform/node/block-host.ts';
+import { hasProgram, mustRun, noReference, runProgram, TwinFolders } from './reference.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'nandu-nbd-'));
+const children = new Set<ChildProcess>();
+after(() => {
+  for (const child of children) child.kill('SIGKILL');
+  rmSync(folder, { recursive: true });
+});
+
+const KIB = 1024;
+const image = join(folder, 'image.raw');
+const content = Buffer.alloc(1024 * KIB);
+for (let at = 0; at < content.length; at += 256 * KIB) randomBytes(128 * KIB).copy(content, at);
+writeFileSync(image, content);
+
+const ours = join(folder, 'qemu-nbd');
+symlinkSync(join(process.cwd(), 'bin', 'nandu-nbd'), ours);
+
+interface Server {
+  readonly uri: string;
+  readonly socket: string;
+  /** The exit status. */
+  readonly ended: Promise<number | null>;
+  stop(): Promise<number | null>;
+}
+
+let sockets = 0;
+
+async function start(program: readonly string[], words: readonly string[]): Promise<Server> {
+  const socket = join(folder, `socket${sockets++}`);
+  const child = spawn(program[0]!, [...program.slice(1), ...words, '-k', socket], { stdio: 'ignore', cwd: folder });
+  children.add(child);
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+  for (let tries = 0; !existsSync(socket) && tries < 400 && child.exitCode === null; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  return {
+    uri: `nbd+unix:///?socket=${socket}`,
+    socket,
+    ended,
+    stop() {
+      child.kill();
+      return ended;
+    },
+  };
+}
+
+const startOurs = (...words: readonly string[]): Promise<Server> => start([process.execPath, ours], words);
+const startTheirs = (...words: readonly string[]): Promise<Server> => start(['qemu-nbd'], words);
+
+/** What a client says of a server, without the server's own name. */
+async function seenBy(program: string, words: readonly string[], server: Server): Promise<string> {
+  const filled = words.map((word) => word.replace('URI', server.uri).replace('SOCKET', server.socket));
+  const { stdout, stderr } = await runProgram(program, filled, { cwd: folder });
+  return (stdout + stderr).replaceAll(server.socket, 'SOCKET');
+}
+
+const noLibnbd = noReference || (hasProgram('nbdinfo') ? false : 'libnbd-bin is not installed');
+
+test('other clients see in our server what they see in the reference', { skip: noLibnbd }, async () => {
+  mustRun('img', ['create', '-q', '-f', 'qcow2', 'base.qcow2', '1M'], folder);
+  mustRun('io', ['-c', 'write -P 5 0 64k', 'base.qcow2'], folder);
+  mustRun('img', ['create', '-q', '-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', 'top.qcow2'], folder);
+  mustRun('img', ['bitmap', '--add', 'top.qcow2', 'changes'], folder);
+  mustRun('io', ['-c', 'write -P 1 64k 128k', 'top.qcow2'], folder);
+  const settings = [
+    ['-t', '-f', 'raw', '-r', image],
+    ['-t', '-f', 'raw', '-e', '0', '-D', 'text', '-o', '512', image],
+    ['-t', '-f', 'qcow2', '-e', '3', '-A', '-B', 'changes', 'top.qcow2'],
+  ];
+  // prettier-ignore
+  const looks = [
+    ['nbdinfo', '--no-content', 'URI'], ['nbdinfo', '--list', '--no-content', 'URI'], ['nbdinfo', '--map', 'URI'],
+    ['nbdinfo', '--map=qemu:allocation-depth', 'URI'], ['nbdinfo', '--map=qemu:dirty-bitmap:changes', 'URI'], ['qemu-nbd', '-L', '-k', 'SOCKET'],
+    ['qemu-img', 'map', '--output=json', '-f', 'raw', 'URI'], ['nbdinfo', 'URI?nothing'],
+  ];
+  for (const words of settings) {
+    const answers: string[][] = [];
+    for (const begin of [startTheirs, startOurs]) {
+      const server = await begin(...words);
+      const answer: string[] = [];
+      for (const [program, ...rest] of looks) answer.push(await seenBy(program!, rest, server));
+      assert.equal(await server.stop(), 0);
+      answers.push(answer);
+    }
+    assert.deepEqual(answers[1], answers[0], words.join(' '));
+  }
+});
+
+test('data go through our server unchanged', { skip: noLibnbd }, async () => {
+  const target = join(folder, 'written.raw');
+  writeFileSync(target, Buffer.alloc(content.length, 1));
+  const source = await startOurs('-t', '-e', '0', '-f', 'raw', image);
+  const sink = await startOurs('-t', '-e', '0', '-f', 'raw', target);
+  const { status, stderr } = await runProgram('nbdcopy', ['--flush', source.uri, sink.uri], { cwd: folder });
+  assert.equal(status, 0, stderr);
+  assert.equal(await seenBy('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', 'URI', image], sink), 'Images are identical.\n');
+  await Promise.all([source.stop(), sink.stop()]);
+  assert.deepEqual(readFileSync(target), content);
+});
+
+test('a server without -t ends after its client', { skip: noLibnbd }, async () => {
+  const server = await startOurs('-f', 'raw', image);
+  assert.equal((await seenBy('nbdinfo', ['--size', 'URI'], server)).trim(), String(content.length));
+  assert.equal(await server.ended, 0);
+});
+
+async function openRemote(server: Server): Promise<BlockBackend> {
+  const graph = new BlockGraph(createBlockHost({ files: 'sync' }));
+  const options = new OptionDict([['driver', 'nbd'], ['server.type', 'unix'], ['server.path', server.socket]]);
+  return BlockBackend.open(graph, { options });
+}
+
+test('our client reads and writes through the reference', { skip: noReference }, async () => {
+  const target = join(folder, 'remote.raw');
+  writeFileSync(target, content);
+  const server = await startTheirs('-t', '-f', 'raw', target);
+  const backend = await openRemote(server);
+  const all = new Uint8Array(content.length);
+  await backend.read(0, all);
+  assert.ok(content.equals(all));
+  await backend.write(1000, new Uint8Array(5000).fill(9));
+  await backend.writeZeroes(64 * KIB, 64 * KIB);
+  await backend.flush();
+  await assert.rejects(async () => backend.read(content.length - 1, new Uint8Array(2)), { errno: 'EIO' });
+  await backend.close();
+  await server.stop();
+  const expected = Buffer.from(content);
+  expected.fill(9, 1000, 6000).fill(0, 64 * KIB, 128 * KIB);
+  assert.deepEqual(readFileSync(target), expected);
+});
+
+test('our client survives a killed server', { skip: noReference }, async () => {
+  const server = await startTheirs('-t', '-f', 'raw', '-r', image);
+  const graph = new BlockGraph(createBlockHost({ files: 'sync' }));
+  const options = new OptionDict([['driver', 'raw']]);
+  const backend = await BlockBackend.open(graph, { filename: server.uri, options, flags: { readOnly: true } });
+  await backend.read(0, new Uint8Array(512));
+  await server.stop();
+  await assert.rejects(async () => backend.read(4096, new Uint8Array(512)), { errno: 'EIO' });
+  await backend.close();
+});
+
+// prettier-ignore
+const COMPLAINTS = [
+  '', '-x', '--foo', 'a b', '-e x a', '-e -1 a', '-o x a', '-o 1M a', '-L a', '-L -k /nonexistent', '-L -k a', '-k rel a', '--cache=foo a',
+  '--cache=none -n a', '--aio=foo a', '--discard=foo a', '--discard=on --discard=off a', '--detect-zeroes=foo a', '--tls-creds=x a', '--tls-authz=z a',
+  '--object foo a', '--object secret a', '--object secret,id=s a', '-d', '-c', '--selinux-label=x a', '-L -f raw', '-L -A', '-L --fork', '-L -B x',
+  '--tls-hostname=x a', '--tls-hostname=x --tls-creds=x a', '-P 1 a', '--s x', '--read-only=1 a', '-l snapshot.foo=1 a', '-k /nonexistent/x a',
+  '-k SOCKET nofile', '-k SOCKET -f foo image.raw', '-k SOCKET -f qcow2 image.raw',
+  '-k SOCKET -f raw -l one image.raw', '-k SOCKET -f raw -B one image.raw', '-k SOCKET --image-opts -f raw image.raw',
+  '-k SOCKET -f raw -o 2000000 image.raw', '-k SOCKET --aio=native -f raw image.raw',
+  '-k SOCKET -f raw --detect-zeroes=unmap image.raw', '-k SOCKET -f raw --pid-file=/nonexistent/x image.raw',
+];
+
+test('wrong command lines are refused in the same words', { skip: noReference }, async () => {
+  const twins = new TwinFolders({ nbd: runNbd });
+  try {
+    twins.write('image.raw', (path) => writeFileSync(path, content));
+    const socket = join(folder, 'complaints');
+    for (const words of COMPLAINTS) await twins.same(`nbd ${words.replace('SOCKET', socket)}`);
+  } finally {
+    twins.remove();
+  }
+});
