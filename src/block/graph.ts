@@ -142,7 +142,7 @@ export class BlockGraph {
     node.detectZeroes = common.detectZeroes;
     this.nodes.set(node.name, node);
     try {
-      const backing = driver.kind === 'format' ? takeChildOptions(options, 'backing') : undefined;
+      const backing = driver.kind === 'format' ? takeBackingOptions(options, common.flags) : undefined;
       node.attach(await driver.open(this.#context(node, options, file)));
       refuseLeftOver(driver, options, filename);
       await this.#openBacking(node, backing ?? NO_CHILD_OPTIONS);
@@ -211,7 +211,7 @@ export class BlockGraph {
   async #openBacking(node: BlockNode, { reference, inner }: ChildOptions): Promise<void> {
     const named = node.instance.backingFile;
     if (reference === null) {
-      node.backingOverridden = named !== undefined;
+      node.backingOverridden = named !== undefined && !node.flags.noIo;
       return;
     }
     if (node.flags.noBacking) return;
@@ -437,6 +437,13 @@ const takeChildOptions = (options: OptionDict, name: string): ChildOptions => ({
   reference: options.take(name),
   inner: options.takeUnder(name),
 });
+
+/** Where no backing image is wanted, options for one are refused with all others that nobody took. */
+function takeBackingOptions(options: OptionDict, flags: OpenFlags): ChildOptions {
+  if (!flags.noBacking) return takeChildOptions(options, 'backing');
+  const reference = options.get('backing') === null ? options.take('backing') : undefined;
+  return { reference, inner: new OptionDict() };
+}
 
 function refuseLeftOver(driver: BlockDriver, options: OptionDict, filename: string | undefined): void {
   const [first] = options.keys();

@@ -137,13 +137,20 @@ export function parseJsonFilename(filename: string): OptionDict {
   try {
     value = JSON.parse(filename.slice('json:'.length));
   } catch (cause) {
-    throw new Failure('invalid-argument', 'Could not parse the JSON options', { cause });
+    throw new Failure('invalid-argument', `Could not parse the JSON options: ${jsonProblem(cause)}`, { cause });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new Failure('invalid-argument', 'Invalid JSON object given');
   }
   if (depthOf(value) > MAX_DEPTH) throw new Failure('limit', 'Could not parse the JSON options');
   return OptionDict.fromNested(value as NestedOptions);
+}
+
+/** What is wrong with a JSON text, in QEMU's words. */
+function jsonProblem(error: unknown): string {
+  const message = error instanceof Error ? error.message : '';
+  if (/end of JSON input|after property|Unterminated|property name/.test(message)) return 'JSON parse error, premature EOI';
+  return 'JSON parse error';
 }
 
 function depthOf(value: object): number {

@@ -4,7 +4,7 @@ import { CPU_MODELS, cpuFeatures, FEATURES } from '../cpu/x86/cpuid.ts';
 import { GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { inContext } from '../schema/command-line.ts';
 import { parseKeyValue } from '../schema/key-value.ts';
-import { bool, choice, propertiesFromText, size, str, type Properties } from '../schema/property.ts';
+import { bool, choice, propertiesFromText, size, str, uint, type Properties } from '../schema/property.ts';
 import { formatSize } from '../schema/size.ts';
 import { DEFAULT_RAM_BYTES, type CpuPropertyOverride, type IcountOptions, type LogItem, type RtcOptions } from '../vm/options.ts';
 import type { SystemSettings } from './system-settings.ts';
@@ -72,8 +72,10 @@ function chooseAccelerator(names: readonly string[]): void {
 const tcgProperties = {
   accel: { type: str },
   translate: { type: bool },
+  interpreter: { type: bool },
+  'promote-at': { type: uint(32) },
   thread: { type: str },
-  'tb-size': { type: size() },
+  'tb-size': { type: uint(32) },
   'split-wx': { type: bool },
 } as const satisfies Properties;
 
@@ -82,9 +84,13 @@ export function applyAccel(settings: SystemSettings, text: string): string | voi
   const [first] = parseKeyValue(text, 'accel');
   if (first?.name === 'accel') chooseAccelerator([first.value]);
   const unknown = (name: string): Failure => invalid(`Property 'tcg-accel.${name}' not found`);
-  const { translate, thread } = propertiesFromText(tcgProperties, text, { impliedName: 'accel', unknown });
+  const given = propertiesFromText(tcgProperties, text, { impliedName: 'accel', unknown });
+  const { translate, interpreter, thread } = given;
   if (thread !== undefined && thread !== 'single' && thread !== 'multi') throw invalid(`Invalid 'thread' setting ${thread}`);
-  settings.translate = translate ?? settings.translate;
+  if (given['promote-at'] === 0) throw invalid("Parameter 'promote-at' expects a number greater than 0");
+  settings.translate = interpreter === undefined ? (translate ?? settings.translate) : !interpreter;
+  settings.promoteAt = given['promote-at'] ?? settings.promoteAt;
+  settings.translationBytesMax = given['tb-size'] === undefined ? settings.translationBytesMax : given['tb-size'] * 2 ** 20;
 }
 
 // -cpu

@@ -1,5 +1,6 @@
 // Runs a machine until it ends and answers with the process's exit status. Signals end it in good order, so that the
 // terminal, sockets and files are left as they should be.
+import { translationReport } from '../vm/translation-report.ts';
 import { VERSION } from './version.ts';
 import { openMachine, type OpenedMachine } from './system-machine.ts';
 import type { SystemSettings } from './system-settings.ts';
@@ -74,6 +75,7 @@ function monitorTarget(machine: Machine, { options }: OpenedMachine, ending: End
     reset: () => machine.reset(),
     powerButton: () => machine.powerButton(),
     registers,
+    translation: () => translationReport(machine.vcpu),
     quit: () => ending.ask(),
   };
 }

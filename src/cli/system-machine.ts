@@ -95,7 +95,11 @@ function plainOptions(settings: SystemSettings): MachineOptions {
   const { append, name, uuid, icount } = settings;
   return {
     machine: { type: 'pc', acpi: settings.acpi, hpet: settings.hpet },
-    accelerator: { name: 'tcg', translate: settings.translate },
+    accelerator: {
+      name: 'tcg', translate: settings.translate,
+      ...(settings.promoteAt === undefined ? {} : { promoteAt: settings.promoteAt }),
+      ...(settings.translationBytesMax === undefined ? {} : { translationBytesMax: settings.translationBytesMax }),
+    },
     cpu: { model: settings.cpuModel, overrides: settings.cpuOverrides },
     cpuCount: settings.cpuCount,
     ramBytes: settings.ramBytes,

@@ -30,7 +30,9 @@ const standard: readonly Row[] = [
     plainErrors: true, apply: value.applyCpu },
   { name: 'accel', argument: '[accel=]accelerator[,prop[=value][,...]]', help: [
     "selects the accelerator ('-accel help' for a list)", 'thread=single|multi   accepted for compatibility',
-    'translate=on|off      turn hot code into WebAssembly (default: on)',
+    'interpreter=on|off    leave all code to the interpreter (default: off; translate=on|off is the opposite)',
+    'promote-at=n          executions after which a block is translated to WebAssembly',
+    'tb-size=n             MiB of translated code after which all of it is dropped',
   ], apply: value.applyAccel },
   { name: 'smp', argument: '[[cpus=]n][,maxcpus=n][,sockets=n][,cores=n][,threads=n]', help: ['number of CPUs [default=1]; more than 1 is not supported yet'],
     plainErrors: true, apply: (settings, text) => { settings.cpuCount = value.parseSmp(text); } },

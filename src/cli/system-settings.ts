@@ -46,6 +46,8 @@ export interface SystemSettings {
   rtc: RtcOptions;
   icount: IcountOptions | undefined;
   translate: boolean;
+  promoteAt: number | undefined;
+  translationBytesMax: number | undefined;
   logItems: LogItem[];
   logFile: string | undefined;
 }
@@ -80,6 +82,8 @@ export const initialSettings = (): SystemSettings => ({
   rtc: { base: 'utc', clock: 'host' },
   icount: undefined,
   translate: true,
+  promoteAt: undefined,
+  translationBytesMax: undefined,
   logItems: [],
   logFile: undefined,
 });

@@ -14,6 +14,8 @@ export interface MonitorTarget {
   powerButton(): void;
   /** The text of `info registers`; absent where the processor cannot be asked. */
   registers?(): string;
+  /** The text of `info jit`. */
+  translation?(): string;
   quit(): void;
 }
 
@@ -41,6 +43,7 @@ const act = (action: (target: MonitorTarget) => void) => (target: MonitorTarget)
 
 // prettier-ignore
 export const INFO_COMMANDS: readonly HumanCommand[] = [
+  { name: 'jit', help: 'show dynamic translation info', run: (vm) => vm.translation?.() ?? 'nothing is translated here' },
   { name: 'name', help: 'show the current VM name', run: (vm) => vm.name ?? '' },
   { name: 'registers', help: 'show the cpu registers', run: (vm) => vm.registers?.().trimEnd() ?? 'no registers to show' },
   { name: 'status', help: 'show the current VM status (running|paused)', run: (vm) => `VM status: ${STATUS[vm.runState]}` },

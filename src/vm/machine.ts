@@ -6,6 +6,7 @@ import { Failure } from '../base/failure.ts';
 import { TimerQueue } from '../bus/timer-queue.ts';
 import { cpuFeatures } from '../cpu/x86/cpuid.ts';
 import { cpuOffset, REQUEST } from '../cpu/x86/state.ts';
+import { DEFAULT_REGION_OPTIONS, type RegionOptions } from '../cpu/translator/regions.ts';
 import { Vcpu, type VcpuPorts, type WasmModules } from '../cpu/vcpu.ts';
 import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
@@ -30,6 +31,16 @@ const TSC_KHZ = 1_000_000;
 const MSR_TSC = 0x10;
 
 type Run = 'created' | 'running' | 'paused' | 'ended';
+
+/** `-d exec` shows every block, so nothing is translated then. */
+function regionOptions({ accelerator, log }: CompleteMachineOptions): RegionOptions {
+  const { translate, promoteAt, translationBytesMax } = accelerator;
+  const traced = log?.items.includes('exec') ?? false;
+  return {
+    promoteAt: translate && !traced ? (promoteAt ?? DEFAULT_REGION_OPTIONS.promoteAt) : 0,
+    moduleBytesMax: translationBytesMax ?? DEFAULT_REGION_OPTIONS.moduleBytesMax,
+  };
+}
 
 export class Machine {
   readonly options: CompleteMachineOptions;
@@ -102,7 +113,8 @@ export class Machine {
       reset: () => this.reset(),
       sleep: (type) => this.#sleepState(type),
     });
-    this.vcpu = new Vcpu(0, memory, modules, cpuFeatures(options.cpu.model, featureOverrides(options)), this.#ports());
+    this.vcpu = new Vcpu(0, memory, modules, cpuFeatures(options.cpu.model, featureOverrides(options)), this.#ports(), regionOptions(options));
+    this.vcpu.regions.nowMs = () => platform.hostNs() / NS_PER_MS;
     this.memory.invalidate = (physical, size) => this.#invalidate(physical, size);
     this.board.mapMemory();
     addDevices(this.board, options.devices, { exit: (code) => this.#end({ kind: 'debug-exit', code }) });

@@ -49,6 +49,10 @@ export interface AcceleratorOptions {
   readonly name: 'tcg';
   /** False keeps everything in the interpreter. */
   readonly translate: boolean;
+  /** Executions after which a block is translated. */
+  readonly promoteAt?: number;
+  /** All translated code is dropped when its modules exceed this. */
+  readonly translationBytesMax?: number;
 }
 
 /** Items of `-d`. */

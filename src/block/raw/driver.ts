@@ -139,7 +139,8 @@ export const driver: BlockDriver = {
     await backend.close();
   },
   async measure(options, source) {
-    const size = source === undefined ? Number(options.get('size') ?? 0) : source.size;
+    const bytes = source === undefined ? Number(options.get('size') ?? 0) : source.size;
+    const size = Math.ceil(bytes / SECTOR) * SECTOR;
     return { required: size, fullyAllocated: size };
   },
   open,

@@ -56,7 +56,8 @@ export class Regions {
   readonly #imports: Readonly<Record<string, Record<string, unknown>>>;
   readonly #support: Readonly<Record<string, unknown>>;
   readonly #pages: MemoryPages;
-  readonly #nowMs: () => number;
+  /** Host time for the statistics. */
+  nowMs: () => number = () => 0;
   readonly #byBlock = new Map<number, Region>();
   #slots = 0;
   #seeds: Seed[] = [];
@@ -69,7 +70,6 @@ export class Regions {
     area: number,
     support: Readonly<Record<string, unknown>>,
     options: RegionOptions,
-    nowMs: () => number = () => 0,
   ) {
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     this.#memory = { u32: new Uint32Array(buffer), u16: new Uint16Array(buffer), i32: new Int32Array(buffer), area };
@@ -79,7 +79,6 @@ export class Regions {
     this.#pages = { initial: pages, maximum: 65536 };
     this.options = options;
     this.#finder = new RegionFinder(this.#memory, Math.max(1, options.promoteAt >> 2), support['mappedPage'] as (linear: bigint) => bigint);
-    this.#nowMs = nowMs;
   }
 
   /** The executor has run `block` often; RIP points to it. What is around it is translated soon. */
@@ -136,9 +135,9 @@ export class Regions {
     if (this.#slots + this.#seeds.length > REGION_SLOTS || this.#moduleBytes > this.options.moduleBytesMax) this.flush();
     const codes = this.#chooseCode();
     if (codes.length === 0) return;
-    const started = this.#nowMs();
+    const started = this.nowMs();
     const { bytes, imports, entries } = emitRegions(codes, this.#slots, this.#memory, this.#pages);
-    const emitted = this.#nowMs();
+    const emitted = this.nowMs();
     const support = Object.fromEntries(imports.map((name) => [name, this.#support[name]]));
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { ...this.#imports, support });
     codes.forEach((code, number) => this.#install(code, entries[number]!, exports[`region${number}`]));
@@ -148,7 +147,7 @@ export class Regions {
     statistics.instructions += codes.reduce((sum, { instructions }) => sum + instructions, 0);
     statistics.moduleBytes += bytes.length;
     statistics.emitMs += emitted - started;
-    statistics.compileMs += this.#nowMs() - emitted;
+    statistics.compileMs += this.nowMs() - emitted;
     this.#moduleBytes += bytes.length;
   }
 
