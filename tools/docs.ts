@@ -83,7 +83,8 @@ function devicesPage(): Page {
 
 const QUIRK_SECTIONS: readonly (readonly [title: string, folders: RegExp])[] = [
   ['Processor', /^(assembly|src\/cpu)\//],
-  ['Machine and devices', /^src\/(?!cpu\/)/],
+  ['Disk images', /^src\/(block\/|cli\/(image-tools|nbd))/],
+  ['Machine and devices', /^src\/(?!cpu\/|block\/|cli\/(image-tools|nbd))/],
 ];
 
 /** The text of every QUIRK comment of a file, up to the next one or the end of the comment. */

@@ -51,7 +51,6 @@ function instanceOver(raw: Edge, test: Edge): BlockInstance {
   delete instance.discard;
   delete instance.writeCompressed;
   delete instance.truncate;
-  delete instance.info;
   return instance;
 }
 

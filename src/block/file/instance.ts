@@ -4,7 +4,7 @@ import { ErrnoFailure } from '../../base/errno.ts';
 import type { Eventual } from '../../base/eventual.ts';
 import { Failure } from '../../base/failure.ts';
 import type { HostFile } from '../../ports/host-file.ts';
-import { WRITE, type BlockInstance, type BlockLimits, type OpenFlags, type TruncateRequest } from '../driver.ts';
+import { WRITE, type BlockInstance, type BlockLimits, type OpenFlags, type TruncateRequest, type DriverInfo } from '../driver.ts';
 import type { BlockNode } from '../node.ts';
 import { PERM_ALL, type Permissions } from '../permissions.ts';
 import { STATUS, type BlockStatus } from '../status.ts';
@@ -117,6 +117,11 @@ export class FileInstance implements BlockInstance {
     if (wantZero) return { ...this.#extents.status(offset, count, this.size), file: node };
     const end = offset + count >= this.size ? STATUS.EOF : 0;
     return { count, flags: STATUS.DATA | STATUS.OFFSET_VALID | STATUS.ALLOCATED | end, hostOffset: offset, file: node };
+  }
+
+  /** As the reference, whose files know of no clusters but answer. */
+  info(): DriverInfo {
+    return { clusterSize: 0 };
   }
 
   allocatedFileSize(): number | undefined {
