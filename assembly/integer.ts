@@ -63,6 +63,14 @@ export function ror(d: usize, a: usize, b: usize, imm: i32): void {
   if (masked != 0) setCarryAndOverflow(((result >> (bits - 1)) & 1) != 0, (((result >> (bits - 1)) ^ (result >> (bits - 2))) & 1) != 0);
 }
 
+/** CF and OF after a rotation by an immediate that a region has done itself: kind is 1 ROL, 2 ROR, 3 and 4 the same in 64 bits. */
+export function rotated(kind: i32, result: u64): void {
+  const top: u64 = kind > 2 ? 63 : 31;
+  const high = ((result >> top) & 1) != 0;
+  if ((kind & 1) != 0) setCarryAndOverflow((result & 1) != 0, ((result ^ (result >> top)) & 1) != 0);
+  else setCarryAndOverflow(high, ((((result >> top) ^ (result >> (top - 1))) & 1) != 0));
+}
+
 export function rcl(d: usize, a: usize, b: usize, imm: i32): void {
   const size = <u32>imm, bits = bitsOf(size);
   let count = <u32>load<u8>(b) & (size == 8 ? 63 : 31);

@@ -110,6 +110,10 @@ class InterpreterLowering implements Lowering {
     this.code.memory(width === 3 ? OP.i64_load32_s : OP.i32_load, RECORD.IMM);
   }
 
+  knownImmediate(): undefined {
+    return undefined;
+  }
+
   immediate2(): void {
     this.code.get(IP);
     this.code.memory(OP.i32_load, RECORD.IMM2);

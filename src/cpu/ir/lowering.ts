@@ -29,6 +29,8 @@ export interface Lowering {
   /** Pushes the immediate, sign-extended to 64 bits when `width` is 3. */
   immediate(width: Width): void;
   immediate2(): void;
+  /** The immediate, where it is known while code is made. */
+  knownImmediate(): number | undefined;
   /** Pushes the 64-bit constant that IMM (low) and IMM2 (high) make. */
   immediate64(): void;
   /** Pushes fields as they are. */

@@ -243,6 +243,8 @@ export const NOT = family('not', (m, w) => {
 function shift(kind: number, pair: Pair, count: Source, signed: boolean): (m: Lowering, w: Width) => void {
   return (m, w) => {
     const [x, y, n] = scratch(m, w);
+    const known = count === fromShiftImmediate ? m.knownImmediate() : undefined;
+    if (known !== undefined) return shiftByConstant(m, w, kind, pair, known & (wide(w) ? 63 : 31), signed);
     count(m, 2);
     m.code.i32(wide(w) ? 63 : 31);
     m.code.op(OP.i32_and);
@@ -273,9 +275,33 @@ function shift(kind: number, pair: Pair, count: Source, signed: boolean): (m: Lo
     m.code.end();
   };
 }
+/** The same with a count that is known while code is made. */
+function shiftByConstant(m: Lowering, w: Width, kind: number, pair: Pair, count: number, signed: boolean): void {
+  const [x, y] = scratch(m, w);
+  if (count === 0) {
+    if (w !== 2) return;
+    m.open('d');
+    m.get('a', w);
+    m.close('d', w);
+    return;
+  }
+  m.get('a', w, signed);
+  constant(m, w, count - 1);
+  m.code.op(pick(pair, w));
+  m.code.set(y!);
+  m.open('d');
+  m.code.get(y!);
+  constant(m, w, 1);
+  m.code.op(pick(pair, w));
+  m.code.tee(x!);
+  m.close('d', w);
+  m.setFlags(ccOp(kind, w), w, x!, y!);
+}
+
+const fromShiftImmediate: Source = (m) => m.immediate(2);
 const shiftFamily = (name: string, kind: number, pair: Pair, signed = false): Binary => ({
   r: family(name, shift(kind, pair, (m) => m.get('b', 0), signed)),
-  i: family(`${name}i`, shift(kind, pair, (m) => m.immediate(2), signed)),
+  i: family(`${name}i`, shift(kind, pair, fromShiftImmediate, signed)),
 });
 export const SHL = shiftFamily('shl', CC.SHL, SHL_);
 export const SHR = shiftFamily('shr', CC.SHR, SHR_);

@@ -13,16 +13,14 @@ import { ControlFlow } from './control-flow.ts';
 import { RegionLowering, type RegionFlow } from './region-lowering.ts';
 import type { CodeMemory, RegionBlock, RegionCode } from './region-blocks.ts';
 import {
-  BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, ENTRY, GENERAL, LOCAL_TYPES, RESUME, TARGET, TLB_READ, TLB_WRITE,
+  BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, DISTANCE, ENTRY, GENERAL, LOCAL_TYPES, RESUME, ROTATION, TARGET, TLB_READ, TLB_WRITE,
 } from './region-locals.ts';
-
-/** A return is compared with at most so many return sites before it is looked up. */
-const RETURN_SITES_MAX = 6;
 
 const helperType: FunctionType = { params: ['i32', 'i32', 'i32', 'i32'], results: [] };
 const OWN_TYPES: Readonly<Record<string, FunctionType>> = {
   condition: { params: ['i32'], results: ['i32'] },
   prepareWrite: { params: ['i64', 'i32'], results: [] },
+  rotated: { params: ['i32', 'i64'], results: [] },
 };
 
 export interface MemoryPages {
@@ -77,6 +75,12 @@ class RegionEmitter implements RegionFlow {
     code.end();
     code.op(OP.unreachable);
     code.end(); // resume: RIP is that of the running block
+    if (this.#lowering.rotates) {
+      code.get(ROTATION);
+      code.if();
+      this.#lowering.pushRotationFlags();
+      code.end();
+    }
     this.#lowering.rip();
     code.set(TARGET);
     code.end(); // leave
@@ -135,6 +139,8 @@ class RegionEmitter implements RegionFlow {
       pc = at;
       this.#record = n;
       lowering.record = record;
+      lowering.rotationCount = n > 0 && isRotation(operation.name) ? lowering.constantCount(record) : undefined;
+      if (!passesRotation(operation.name) && lowering.rotationCount === undefined) lowering.settleRotation();
       if (operation.number === CONTINUE) return this.#continue(block, record);
       operation.lower(lowering);
       if (ENDS_BLOCK.has(operation.name)) return;
@@ -248,34 +254,59 @@ class RegionEmitter implements RegionFlow {
   dispatch(instructions: number): void {
     const code = this.#code;
     this.#count(instructions);
-    const sites = this.#region.returnSites.slice(0, RETURN_SITES_MAX);
-    if (sites.length > 0) {
-      code.get(BUDGET);
-      code.i32(0);
-      code.op(OP.i32_ge_s);
-      code.if();
-      for (const site of sites) this.#returnTo(site);
-      code.end();
-    }
+    code.get(BUDGET);
+    code.i32(0);
+    code.op(OP.i32_ge_s);
+    code.if();
+    code.get(TARGET);
+    code.get(BASE);
+    code.op(OP.i64_sub);
+    code.set(DISTANCE);
+    this.#findEntry([...this.#entries].sort((a, b) => a.delta - b.delta));
+    code.end();
     code.i32(0);
     code.set(RESUME);
     code.br(this.#leave);
   }
 
-  #returnTo(site: number): void {
+  /** Returns and indirect jumps to an entry of the region stay in it: a binary search for the target's distance from the base. */
+  #findEntry(entries: readonly { readonly delta: number; readonly number: number }[]): void {
     const code = this.#code;
-    code.get(TARGET);
-    code.get(BASE);
-    code.op(OP.i64_sub);
-    code.i64(this.#region.blocks[site]!.delta);
+    const middle = entries.length >> 1;
+    if (entries.length > 1) {
+      code.get(DISTANCE);
+      code.i64(entries[middle]!.delta);
+      code.op(OP.i64_lt_s);
+      code.if();
+      this.#findEntry(entries.slice(0, middle));
+      code.else();
+      this.#findEntry(entries.slice(middle));
+      code.end();
+      return;
+    }
+    const [{ delta, number }] = entries as [{ readonly delta: number; readonly number: number }];
+    code.get(DISTANCE);
+    code.i64(delta);
     code.op(OP.i64_eq);
     code.if();
-    code.i32(this.#entryNumbers.indexOf(site));
+    code.i32(number);
     code.set(ENTRY);
     code.br(this.#dispatch);
     code.end();
   }
+
+  get #entries(): { readonly delta: number; readonly number: number }[] {
+    return this.#entryNumbers.map((block, number) => ({ delta: this.#region.blocks[block]!.delta, number }));
+  }
 }
+
+/** Operations that neither read flags nor set some of them: those before them, or all that they set, may be pending. */
+const PASSES_ROTATION =
+  /^(mov|movi|movi64|movzx|movsx|rip_plus|ea|ea_segment|sign|sum|not|bswap|xchg|load|load_modify|load_zx|load_sx|store|storei)(\.|$)/;
+const SETS_ALL_FLAGS = /^((add|sub|and|or|xor|cmp|test)i?|neg|imul|(cmpi?|testi?)_jump)\./;
+const passing = new Set(OPS.map(({ name }) => name).filter((name) => PASSES_ROTATION.test(name) || SETS_ALL_FLAGS.test(name)));
+const isRotation = (name: string): boolean => name === 'rol' || name === 'ror';
+const passesRotation = (name: string): boolean => passing.has(name);
 
 const LAST_OF_BLOCK = /^(jump|dispatch|(cmpi?|testi?|sub|result|condition|zero)_jump|call|call_indirect|ret|jump_indirect|raise)(\.|$)/;
 const ENDS_BLOCK = new Set(OPS.map(({ name }) => name).filter((name) => LAST_OF_BLOCK.test(name)));

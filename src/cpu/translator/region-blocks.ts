@@ -10,6 +10,8 @@ import { isInterpreted } from './helper-effects.ts';
 /** TurboFan's time grows faster than linearly beyond this. */
 const INSTRUCTIONS_MAX = 1000;
 const BLOCKS_MAX = 400;
+/** Of these, so many may be copies of what another region has already: callees that are worth having in place. */
+const COPIED_INSTRUCTIONS_MAX = 300;
 const NO_PAGE = 0xffffffff;
 
 /** A record of a block, as the emitter reads it. */
@@ -106,10 +108,15 @@ export class RegionFinder {
     const queue: Candidate[] = [{ address: seed, delta: 0 }];
     const returnDeltas = new Set<number>();
     let instructions = 0;
+    let copied = 0;
     for (let next = queue.shift(); next !== undefined && blocks.length < BLOCKS_MAX; next = queue.shift()) {
       if (numberOf.has(next.delta) || !this.#takePages(next)) continue;
       const block = this.#read(next);
       if (instructions + block.instructions > INSTRUCTIONS_MAX || (block.end === 0 && blocks.length > 0)) continue;
+      if (blocks.length > 0 && this.isMember(next.address)) {
+        copied += block.instructions;
+        if (copied > COPIED_INSTRUCTIONS_MAX) continue;
+      }
       numberOf.set(next.delta, blocks.length);
       blocks.push(block);
       instructions += block.instructions;
@@ -131,14 +138,9 @@ export class RegionFinder {
     }
     for (const delta of deltas) {
       const address = this.#blockAt(delta);
-      if (address !== 0 && this.#isWanted(address)) queue.push({ address, delta });
+      if (address !== 0 && this.#header(address, BLOCK.COUNT) >= this.#minimumCount) queue.push({ address, delta });
     }
     queue.sort((a, b) => this.#header(b.address, BLOCK.COUNT) - this.#header(a.address, BLOCK.COUNT));
-  }
-
-  /** Executed often enough, and not in a region already: code that is translated twice costs more than leaving to it. */
-  #isWanted(block: number): boolean {
-    return this.#header(block, BLOCK.COUNT) >= this.#minimumCount && !this.isMember(block);
   }
 
   /** Where a call at the end of the block comes back to. */

@@ -21,12 +21,17 @@ export const TEMPORARIES = locals('i64', 8);
 export const CC_A = one('i64');
 export const CC_B = one('i64');
 export const CC_OP = one('i32');
+/** A rotation whose CF and OF are not in the triple yet: its kind (0 none) as `rotated` in assembly/integer.ts takes it, its result. */
+export const ROTATION = one('i32');
+export const ROTATED = one('i64');
 /** RIP to leave with. */
 export const TARGET = one('i64');
 /** Record to go on with after leaving; 0 when RIP is to be looked up. */
 export const RESUME = one('i32');
 /** Distance of the running block from the base. */
 export const DELTA = one('i32');
+/** Of a computed target from the base. */
+export const DISTANCE = one('i64');
 export const BUDGET = one('i32');
 export const TLB_READ = one('i32');
 export const TLB_WRITE = one('i32');

@@ -7,13 +7,14 @@ import type { CodeWriter, Label } from '../../wasm/code-writer.ts';
 import { OP, TYPE } from '../../wasm/opcodes.ts';
 import { CC, ccOp } from '../ir/flags.ts';
 import type { Lowering, Operand, Width } from '../ir/lowering.ts';
+import { MOVI } from '../ir/ops-integer.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
 import { emitCondition } from './conditions.ts';
 import { effectsOf } from './helper-effects.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
-  BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, FIELD_LOCALS, GENERAL, LINEAR, localOf, RESUME, SCRATCH_I32, SCRATCH_I64, SCRATCH_V128, TARGET,
+  BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, FIELD_LOCALS, GENERAL, LINEAR, localOf, RESUME, ROTATED, ROTATION, SCRATCH_I32, SCRATCH_I64, SCRATCH_V128, TARGET,
   TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
 } from './region-locals.ts';
 
@@ -53,6 +54,11 @@ export class RegionLowering implements Lowering {
   record = 0;
   /** The lazy flags' kind and width here, where they are known. */
   knownFlags: number | undefined;
+  /** ROTATION is not 0 here; and some rotation was emitted at all. */
+  rotationPending = false;
+  rotates = false;
+  /** Of the record that is being lowered, when that is a rotation by a constant. */
+  rotationCount: number | undefined;
   /** A helper has been called that may have written to the region's own code. */
   codeMayHaveChanged = false;
   /** General registers that the code reads or writes, by number. */
@@ -204,6 +210,9 @@ export class RegionLowering implements Lowering {
     if (width === 3) this.code.i64(this.#immediate);
     else this.code.i32(this.#immediate);
   }
+  knownImmediate(): number {
+    return this.#immediate;
+  }
   immediate2(): void {
     this.code.i32(this.#memory.i32[(this.record + RECORD.IMM2) >> 2]!);
   }
@@ -273,6 +282,7 @@ export class RegionLowering implements Lowering {
 
   setFlags(op: number, width: Width, localA: number, localB: number | null): void {
     const { code } = this;
+    this.#forgetRotation();
     code.i32(op);
     code.set(CC_OP);
     code.get(localA);
@@ -283,6 +293,60 @@ export class RegionLowering implements Lowering {
     code.get(localB);
     if (width !== 3) code.op(OP.i64_extend_i32_u);
     code.set(CC_B);
+  }
+
+  #forgetRotation(): void {
+    if (!this.rotationPending) return;
+    this.rotationPending = false;
+    this.code.i32(0);
+    this.code.set(ROTATION);
+  }
+
+  /** Brings the triple up to date after a rotation. */
+  settleRotation(): void {
+    if (!this.rotationPending) return;
+    this.pushRotationFlags();
+    this.#forgetRotation();
+  }
+
+  /** Merges CF and OF of the rotation that ROTATION and ROTATED tell of. */
+  pushRotationFlags(): void {
+    this.#spillFlags();
+    this.code.get(ROTATION);
+    this.code.get(ROTATED);
+    this.call('rotated');
+    this.#reloadFlags();
+  }
+
+  /** The count of a rotation whose record is `record`, where the record before loads it; undefined otherwise. */
+  constantCount(record: number): number | undefined {
+    const { u16, i32 } = this.#memory;
+    const before = record - RECORD.BYTES;
+    const sameInstruction = u16[(before + RECORD.PC) >> 1] === u16[(record + RECORD.PC) >> 1];
+    const loadsCount = MOVI.includes(u16[before >> 1]!) && u16[(before + RECORD.D) >> 1] === u16[(record + RECORD.B) >> 1];
+    const size = i32[(record + RECORD.IMM) >> 2]!;
+    if (!sameInstruction || !loadsCount || size < 4) return undefined;
+    return i32[(before + RECORD.IMM) >> 2]! & (size === 8 ? 63 : 31);
+  }
+
+  /** ROL and ROR of 32 and 64 bits by a constant; their flags are worked out when somebody asks. */
+  #rotate(isRight: boolean, count: number): void {
+    const { code } = this;
+    const width = this.#immediate === 8 ? 3 : 2;
+    this.get('a', width);
+    if (width === 3) code.i64(count);
+    else code.i32(count);
+    code.op(width === 3 ? (isRight ? OP.i64_rotr : OP.i64_rotl) : isRight ? OP.i32_rotr : OP.i32_rotl);
+    if (count === 0) return this.close('d', width);
+    if (width === 2) code.op(OP.i64_extend_i32_u);
+    code.tee(ROTATED);
+    if (width === 2) code.op(OP.i32_wrap_i64);
+    this.close('d', width);
+    code.i32((isRight ? 2 : 1) + (width === 3 ? 2 : 0));
+    code.set(ROTATION);
+    this.rotationPending = true;
+    this.rotates = true;
+    this.knownFlags = undefined;
   }
 
   condition(code: number | 'immediate'): void {
@@ -392,6 +456,7 @@ export class RegionLowering implements Lowering {
 
   callHelper(name: string, mayFault: boolean): void {
     if (name === 'imul64') return this.#multiply();
+    if (this.rotationCount !== undefined) return this.#rotate(name === 'ror', this.rotationCount);
     const { code } = this;
     const effects = effectsOf(name);
     const operands = [this.#slot('d'), this.#slot('a'), this.#slot('b')];

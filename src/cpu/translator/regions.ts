@@ -15,7 +15,7 @@ export interface RegionOptions {
   readonly moduleBytesMax: number;
 }
 
-export const DEFAULT_REGION_OPTIONS: RegionOptions = { promoteAt: 400, moduleBytesMax: 64 << 20 };
+export const DEFAULT_REGION_OPTIONS: RegionOptions = { promoteAt: 3000, moduleBytesMax: 64 << 20 };
 
 interface Region {
   readonly slot: number;
@@ -58,7 +58,7 @@ export class Regions {
   readonly #pages: MemoryPages;
   /** Host time for the statistics. */
   nowMs: () => number = () => 0;
-  readonly #byBlock = new Map<number, Region>();
+  readonly #byBlock = new Map<number, Set<Region>>();
   #slots = 0;
   #seeds: Seed[] = [];
   #waitingSlices = 0;
@@ -105,7 +105,7 @@ export class Regions {
     for (const { block, rip } of seeds) {
       const first = this.#u16(block, 0);
       if (first === STALE || first === REGION || entered.has(block)) continue;
-      const inside = this.#byBlock.get(block);
+      const [inside] = this.#byBlock.get(block) ?? [];
       if (inside !== undefined) {
         reentered.set(inside, [...(reentered.get(inside) ?? []), block]);
         continue;
@@ -159,8 +159,12 @@ export class Regions {
     const entries = entryNumbers.map((number) => code.blocks[number]!);
     const addresses = (blocks: readonly RegionBlock[]): number[] => blocks.map(({ address }) => address);
     const region: Region = { slot, code, members: addresses(code.blocks), entries: addresses(entries) };
-    for (const member of region.members) this.#byBlock.set(member, region);
+    for (const member of region.members) {
+      const regions = this.#byBlock.get(member) ?? new Set();
+      this.#byBlock.set(member, regions.add(region));
+    }
     entries.forEach(({ address, delta }, number) => {
+      if (this.#u16(address, 0) === REGION) return; // another region's entry, which serves as well
       this.#setU16(address, BLOCK.FIRST_OP - BLOCK.BYTES, this.#u16(address, 0));
       this.#setWord(address, BLOCK.REGION, ((slot << 16) | number) >>> 0);
       this.#setWord(address, BLOCK.DELTA, delta >>> 0);
@@ -181,10 +185,9 @@ export class Regions {
     });
   }
 
-  /** A block's code was overwritten: the region that contains it may not be entered again. */
+  /** A block's code was overwritten: no region that contains it may be entered again. */
   memberDropped(block: number): void {
-    const region = this.#byBlock.get(block);
-    if (region !== undefined) this.#drop(region);
+    for (const region of [...(this.#byBlock.get(block) ?? [])]) this.#drop(region);
   }
 
   #drop(region: Region): void {
@@ -194,10 +197,14 @@ export class Regions {
     this.statistics.dropped++;
     this.table.set(region.slot, null);
     for (const entry of region.entries) {
+      if (this.#word(entry, BLOCK.REGION) >>> 16 !== region.slot) continue; // another region has the entry
       if (this.#u16(entry, 0) === REGION) this.#setU16(entry, 0, this.#u16(entry, BLOCK.FIRST_OP - BLOCK.BYTES));
       this.#setWord(entry, BLOCK.REGION, 0);
     }
     for (const member of region.members) {
+      const others = this.#byBlock.get(member);
+      others?.delete(region);
+      if (others !== undefined && others.size > 0) continue;
       this.#byBlock.delete(member);
       this.#setU16(member, BLOCK.MEMBER - BLOCK.BYTES, 0);
       this.#setWord(member, BLOCK.COUNT, 0); // what is left of it may be executed often again
@@ -206,7 +213,7 @@ export class Regions {
 
   /** Every region is dropped; the blocks stay. */
   flush(): void {
-    for (const region of new Set(this.#byBlock.values())) this.#drop(region);
+    for (const region of new Set([...this.#byBlock.values()].flatMap((regions) => [...regions]))) this.#drop(region);
     this.forget();
     this.statistics.flushes++;
   }
