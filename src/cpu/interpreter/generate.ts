@@ -540,9 +540,11 @@ function findBlock(code: CodeWriter, lookup: number): void {
 }
 
 /** The jump record at IP: moves RIP, counts, and goes to the linked block or has it looked up. */
-function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: number, enter: Label): void {
-  lowering.openState();
+function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: number, { enter, dispatch }: Labels): void {
   lowering.rip();
+  code.set(LINEAR);
+  lowering.openState();
+  code.get(LINEAR);
   lowering.immediate(3);
   code.op(OP.i64_add);
   code.i64(-1);
@@ -560,6 +562,19 @@ function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: n
   code.set(IP);
   code.br(enter);
   code.end();
+  // Jumps to other pages are never linked; without a limit to check they need no more than the jump cache.
+  lowering.rip();
+  code.get(LINEAR);
+  code.op(OP.i64_xor);
+  code.i64(-4096);
+  code.op(OP.i64_and);
+  code.op(OP.i64_eqz);
+  code.op(OP.i32_eqz);
+  lowering.state('csLimit', 2);
+  code.i32(-1);
+  code.op(OP.i32_eq);
+  code.op(OP.i32_and);
+  code.brIf(dispatch);
   code.get(IP);
   code.call(followJump);
   code.tee(IP);
@@ -636,7 +651,7 @@ export function generateInterpreter(
     code.br(labels.next);
   }
   code.end(); // jump
-  emitJump(code, lowering, functions.get('followJump')!, labels.enter);
+  emitJump(code, lowering, functions.get('followJump')!, labels);
   code.end(); // again
   code.op(OP.unreachable);
   code.end(); // next
