@@ -46,6 +46,13 @@ const EFFECTS: Readonly<Record<string, HelperEffects>> = {
 };
 const NONE: HelperEffects = {};
 
+/** Floating point, vectors and conversions that neither read nor write EFLAGS. */
+const FLAGLESS = new RegExp(
+  '^((add|sub|mul|div|sqrt|min|max|cmp|hadd|hsub|addsub|rcp|rsqrt|round)[sp][sd]|cvt.*|dpp[sd]|aes.*|sha(1|256).*|pclmulqdq|' +
+    'farith.*|fldSti|fxch|fchs|fabs|fld[1-9l].*|fldpi|fldz|fild.*|fst.*|fist.*|fpCheck|fpRecord|mmxEnter|mmxWritten|emms)$',
+);
+export const leavesFlags = (helper: string): boolean => FLAGLESS.test(helper);
+
 export const effectsOf = (helper: string): HelperEffects => EFFECTS[helper] ?? NONE;
 
 /** Helpers that change what a region rests on (mode, mapping, RIP), or are too rare to matter: the interpreter's. */

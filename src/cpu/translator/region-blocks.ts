@@ -41,8 +41,6 @@ export interface RegionCode {
   readonly blocks: readonly RegionBlock[];
   /** Numbers of blocks that are entered from outside: the first, loop heads, return sites. */
   readonly entries: readonly number[];
-  /** Numbers of blocks that a return inside the region may lead to. */
-  readonly returnSites: readonly number[];
   readonly pages: readonly RegionPage[];
   readonly instructions: number;
 }
@@ -126,7 +124,7 @@ export class RegionFinder {
     const returnSites = [...returnDeltas].flatMap((delta) => numberOf.get(delta) ?? []);
     const entries = [...new Set([0, ...returnSites, ...loopHeads(known)])];
     const pages = [...this.#pages].map(([delta, physical]) => ({ delta, physical }));
-    return { key: this.#key, baseOffset: this.#seedOffset, blocks: known, entries, returnSites, pages, instructions };
+    return { key: this.#key, baseOffset: this.#seedOffset, blocks: known, entries, pages, instructions };
   }
 
   #enqueue(block: RegionBlock, queue: Candidate[], returnDeltas: Set<number>): void {

@@ -11,7 +11,7 @@ import { MOVI } from '../ir/ops-integer.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
 import { emitCondition } from './conditions.ts';
-import { effectsOf } from './helper-effects.ts';
+import { effectsOf, leavesFlags } from './helper-effects.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
   BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, FIELD_LOCALS, GENERAL, LINEAR, localOf, RESUME, ROTATED, ROTATION, SCRATCH_I32, SCRATCH_I64, SCRATCH_V128, TARGET,
@@ -462,14 +462,15 @@ export class RegionLowering implements Lowering {
     const operands = [this.#slot('d'), this.#slot('a'), this.#slot('b')];
     const slots = new Set(operands.map((slot) => slot & ~7));
     for (const register of effects.registers ?? []) slots.add(register * 8);
+    const keepsFlags = leavesFlags(name);
     for (const slot of slots) this.#spill(slot);
-    this.#spillFlags();
+    if (!keepsFlags) this.#spillFlags();
     if (effects.budget) this.#spillWord(BUDGET, 'executorBudget');
     for (const slot of operands) code.i32(this.#memory.area + slot);
     code.i32(this.#immediate);
     this.call(name);
     for (const slot of slots) this.#reload(slot);
-    this.#reloadFlags();
+    if (!keepsFlags) this.#reloadFlags();
     if (effects.budget) this.#reloadWord(BUDGET, 'executorBudget');
     if (effects.mode) {
       this.#reloadWord(TLB_READ, 'tlbRead');
