@@ -79,7 +79,9 @@ async function create({ qemu, bytes }: Images, path: string, tiny: boolean, more
   await qemu(['create', '-q', '-f', 'qcow2', ...more, path, String(tiny ? TINY_BYTES : bytes)]);
 }
 
-function conversion(images: Images, name: string, from: [format: string, file: string], to: readonly string[], group: BenchCase['group']): BenchCase {
+type Source = readonly [format: string, file: string];
+
+function conversion(images: Images, name: string, from: Source, to: readonly string[], group: BenchCase['group']): BenchCase {
   const target = join(images.folder, 'target');
   return {
     name,
@@ -140,20 +142,22 @@ interface RequestImage {
 /** Requests one behind the other, and, into clusters that must be allocated, one for each cluster. */
 function requestCases(images: Images): BenchCase[] {
   const path = join(images.folder, 'requests.qcow2');
-  const sequential = Math.min(100_000, Math.floor(images.bytes / 4096)), clusters = images.bytes / CLUSTER_BYTES;
+  const sequential = images.bytes / 4096, clusters = images.bytes / CLUSTER_BYTES;
   const data = (tiny: boolean): string => fileOf(images, 'data.qcow2', tiny);
   const full = ['-o', 'preallocation=full'];
   const allocated: RequestImage = { name: 'allocated', prepare: (file, tiny) => create(images, file, tiny, full) };
   const empty: RequestImage = { name: 'empty', prepare: (file, tiny) => create(images, file, tiny) };
   const zero: RequestImage = { name: 'zero clusters', prepare: (file, tiny) => zeroImage(images, file, tiny) };
   const overlay: RequestImage = { name: 'overlay', prepare: (file, tiny) => create(images, file, tiny, ['-b', data(tiny), '-F', 'qcow2']) };
-  const full64K = join(images.folder, 'full.qcow2');
+  const ones = join(images.folder, 'ones.qcow2');
+  let isFilled = false;
   const copied: RequestImage = {
     name: 'copy-on-write',
     async prepare(file, tiny) {
-      await create(images, full64K, tiny, full);
-      await fillWithOnes(images, full64K);
-      await create(images, file, tiny, ['-b', full64K, '-F', 'qcow2']);
+      if (!isFilled) await create(images, ones, false, full);
+      if (!isFilled) await fillWithOnes(images, ones);
+      isFilled = true;
+      await create(images, file, tiny, ['-b', ones, '-F', 'qcow2']);
     },
   };
   const bench = (isWrite: boolean, depth: number, { name, prepare }: RequestImage, step: number, count: number): BenchCase => ({

@@ -178,13 +178,16 @@ function summary(all: readonly Measured[], startupMs: number | undefined): strin
   const compression = all.filter(({ group }) => group === 'compression').map(ratioOf);
   const secondsOf = (name: string): number | undefined => all.find((measured) => measured.name === name)?.own.seconds;
   const copied = secondsOf('write, copy-on-write, depth 1'), zeroed = secondsOf('write, zero clusters, depth 1');
+  const gain = copied === undefined || zeroed === undefined ? undefined : copied / zeroed;
+  const peakMiB = Math.max(...all.map((measured) => measured.peakMiB));
+  const highest = (values: readonly number[]): number | undefined => (values.length === 0 ? undefined : Math.max(...values));
   return (
     limitLine(`geometric mean of ${all.length} ratios`, mean, LIMITS.mean, '') +
-    limitLine('worst compression', compression.length === 0 ? undefined : Math.max(...compression), LIMITS.compression, '') +
-    limitLine('worst of all', ratios.length === 0 ? undefined : Math.max(...ratios), LIMITS.worst, '') +
-    limitLine('a write into a zero cluster, times faster', copied === undefined || zeroed === undefined ? undefined : copied / zeroed, LIMITS.zeroWriteGain, '', true) +
+    limitLine('worst compression', highest(compression), LIMITS.compression, '') +
+    limitLine('worst of all', highest(ratios), LIMITS.worst, '') +
+    limitLine('a write into a zero cluster, times faster', gain, LIMITS.zeroWriteGain, '', true) +
     limitLine('start-up: nandu-img --version', startupMs, LIMITS.startupMs, ' ms') +
-    limitLine('most memory of any case', all.length === 0 ? undefined : Math.max(...all.map(({ peakMiB }) => peakMiB)), LIMITS.memoryMiB, ' MiB')
+    limitLine('most memory of any case', peakMiB, LIMITS.memoryMiB, ' MiB')
   );
 }
 
@@ -209,7 +212,9 @@ function options(words: readonly string[]): BlockBenchOptions {
   const given = new Map<string, string>();
   for (let index = 0; index < words.length; index += 2) {
     const name = /^--(runs|size|only|folder|bin)$/.exec(words[index]!)?.[1];
-    if (name === undefined || words[index + 1] === undefined) throw new Failure('invalid-argument', `${words[index]}: not an option with a value`);
+    if (name === undefined || words[index + 1] === undefined) {
+      throw new Failure('invalid-argument', `${words[index]}: not an option with a value`);
+    }
     given.set(name, words[index + 1]!);
   }
   const runs = Number(given.get('runs') ?? '5');

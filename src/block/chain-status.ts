@@ -1,5 +1,6 @@
 // Block status over several nodes: what a node's own answer means together with its file and its backing chain. QEMU's
 // bdrv_block_status and _above as their callers see them (docs: qemu-img map, NBD's base:allocation).
+import { after, type Eventual } from '../base/eventual.ts';
 import type { BlockNode } from './node.ts';
 import { STATUS, type BlockStatus } from './status.ts';
 
@@ -9,14 +10,17 @@ export interface ChainStatus extends BlockStatus {
 }
 
 /** One layer's answer, with zeroes found through its file. `count` in the answer is at least 1, or 0 at the end of the node. */
-export async function nodeStatus(node: BlockNode, wantZero: boolean, offset: number, count: number): Promise<BlockStatus> {
+export function nodeStatus(node: BlockNode, wantZero: boolean, offset: number, count: number): Eventual<BlockStatus> {
   const { size } = node;
   if (offset >= size) return { count: 0, flags: STATUS.EOF };
   if (count === 0) return { count: 0, flags: 0 };
-  const own = await alignedStatus(node, wantZero, offset, Math.min(count, size - offset));
+  const answer = alignedStatus(node, wantZero, offset, Math.min(count, size - offset));
+  return after(answer, (own) => completed(node, wantZero, offset, size, own));
+}
+
+function completed(node: BlockNode, wantZero: boolean, offset: number, size: number, own: BlockStatus): Eventual<BlockStatus> {
   if (own.flags & STATUS.RAW && own.file !== undefined && own.hostOffset !== undefined) {
-    const below = await nodeStatus(own.file, wantZero, own.hostOffset, own.count);
-    return withEof(below, offset, size);
+    return after(nodeStatus(own.file, wantZero, own.hostOffset, own.count), (below) => withEof(below, offset, size));
   }
   let { flags } = own;
   if (flags & (STATUS.DATA | STATUS.ZERO)) flags |= STATUS.ALLOCATED;
@@ -24,36 +28,39 @@ export async function nodeStatus(node: BlockNode, wantZero: boolean, offset: num
     const below = node.backing?.node;
     if (below === undefined || (wantZero && offset >= below.size)) flags |= STATUS.ZERO;
   }
-  const looked = wantZero ? await lookIntoFile(node, { ...own, flags }) : { ...own, flags };
-  return withEof(looked, offset, size);
+  if (!wantZero) return withEof({ ...own, flags }, offset, size);
+  return after(lookIntoFile(node, { ...own, flags }), (looked) => withEof(looked, offset, size));
 }
 
 const withEof = (status: BlockStatus, offset: number, size: number): BlockStatus =>
   offset + status.count === size ? { ...status, flags: status.flags | STATUS.EOF } : { ...status, flags: status.flags & ~STATUS.EOF };
 
-async function alignedStatus(node: BlockNode, wantZero: boolean, offset: number, count: number): Promise<BlockStatus> {
+function alignedStatus(node: BlockNode, wantZero: boolean, offset: number, count: number): Eventual<BlockStatus> {
   const alignment = node.limits.requestAlignment;
+  if (alignment === 1) return node.status(offset, count, wantZero);
   const skipped = offset % alignment;
   const end = Math.ceil((offset + count) / alignment) * alignment;
-  const answer = await node.status(offset - skipped, end - offset + skipped, wantZero);
-  const hostOffset = answer.hostOffset === undefined ? undefined : answer.hostOffset + skipped;
-  return {
-    count: Math.min(answer.count - skipped, count),
-    flags: answer.flags,
-    ...(hostOffset === undefined ? {} : { hostOffset }),
-    ...(answer.file === undefined ? {} : { file: answer.file }),
-  };
+  return after(node.status(offset - skipped, end - offset + skipped, wantZero), (answer) => {
+    const hostOffset = answer.hostOffset === undefined ? undefined : answer.hostOffset + skipped;
+    return {
+      count: Math.min(answer.count - skipped, count),
+      flags: answer.flags,
+      ...(hostOffset === undefined ? {} : { hostOffset }),
+      ...(answer.file === undefined ? {} : { file: answer.file }),
+    };
+  });
 }
 
 /** Data of a format may still be a hole of its file. */
-async function lookIntoFile(node: BlockNode, status: BlockStatus): Promise<BlockStatus> {
+function lookIntoFile(node: BlockNode, status: BlockStatus): Eventual<BlockStatus> {
   const { flags, hostOffset, file } = status;
   const worthIt = flags & STATUS.RECURSE && flags & STATUS.DATA && !(flags & STATUS.ZERO) && flags & STATUS.OFFSET_VALID;
   if (!worthIt || file === undefined || file === node || hostOffset === undefined) return status;
-  const below = await nodeStatus(file, true, hostOffset, status.count);
-  // A format may read beyond the end of its file: that is zeroes.
-  if (below.flags & STATUS.EOF && (below.count === 0 || below.flags & STATUS.ZERO)) return { ...status, flags: flags | STATUS.ZERO };
-  return { ...status, count: below.count, flags: flags | (below.flags & STATUS.ZERO) };
+  return after(nodeStatus(file, true, hostOffset, status.count), (below) => {
+    // A format may read beyond the end of its file: that is zeroes.
+    if (below.flags & STATUS.EOF && (below.count === 0 || below.flags & STATUS.ZERO)) return { ...status, flags: flags | STATUS.ZERO };
+    return { ...status, count: below.count, flags: flags | (below.flags & STATUS.ZERO) };
+  });
 }
 
 /** The node that a layer leaves unallocated parts to: a filter's child or the backing image. */
@@ -67,26 +74,37 @@ export interface StatusRequest {
 }
 
 /** The status as seen through a chain from `top` down to `base`: the first layer that has the range allocated answers. */
-export async function statusAbove(top: BlockNode, offset: number, count: number, request: StatusRequest = {}): Promise<ChainStatus> {
+export function statusAbove(top: BlockNode, offset: number, count: number, request: StatusRequest = {}): Eventual<ChainStatus> {
   const { wantZero = true, base, includeBase = false } = request;
   if (!includeBase && top === base) return { count, flags: 0, depth: 0 };
-  let answer = await nodeStatus(top, wantZero, offset, count);
-  if (answer.count === 0 || answer.flags & STATUS.ALLOCATED || top === base) return { ...answer, depth: 0 };
-  const end = answer.flags & STATUS.EOF ? offset + answer.count : undefined;
-  let depth = 0;
-  let bytes = answer.count;
-  for (let node = nextLayer(top); node !== undefined && (includeBase || node !== base); node = nextLayer(node)) {
-    answer = await nodeStatus(node, wantZero, offset, bytes);
-    depth++;
-    if (answer.count === 0) {
-      // This layer is short: the zeroes beyond its end count as its own.
-      answer = { count: bytes, flags: STATUS.ZERO | STATUS.ALLOCATED, file: node };
-      break;
-    }
-    if (answer.flags & STATUS.ALLOCATED) break;
-    bytes = answer.count;
-    if (node === base) break;
-  }
+  return after(nodeStatus(top, wantZero, offset, count), (answer) => {
+    if (answer.count === 0 || answer.flags & STATUS.ALLOCATED || top === base) return { ...answer, depth: 0 };
+    const end = answer.flags & STATUS.EOF ? offset + answer.count : undefined;
+    return lowerStatus({ wantZero, base, includeBase, offset, end }, nextLayer(top), answer, 0);
+  });
+}
+
+interface Walk {
+  readonly wantZero: boolean;
+  readonly base: BlockNode | undefined;
+  readonly includeBase: boolean;
+  readonly offset: number;
+  /** Where the top ends, when what it answered reaches so far. */
+  readonly end: number | undefined;
+}
+
+/** Goes on in `node`; `answer` is of the layer above, which has nothing of its own there. */
+function lowerStatus(walk: Walk, node: BlockNode | undefined, answer: BlockStatus, depth: number): Eventual<ChainStatus> {
+  if (node === undefined || (!walk.includeBase && node === walk.base)) return chainStatus(walk, answer, depth);
+  return after(nodeStatus(node, walk.wantZero, walk.offset, answer.count), (own) => {
+    // This layer is short: the zeroes beyond its end count as its own.
+    if (own.count === 0) return chainStatus(walk, { count: answer.count, flags: STATUS.ZERO | STATUS.ALLOCATED, file: node }, depth + 1);
+    if (own.flags & STATUS.ALLOCATED || node === walk.base) return chainStatus(walk, own, depth + 1);
+    return lowerStatus(walk, nextLayer(node), own, depth + 1);
+  });
+}
+
+function chainStatus({ offset, end }: Walk, answer: BlockStatus, depth: number): ChainStatus {
   const flags = offset + answer.count === end ? answer.flags | STATUS.EOF : answer.flags & ~STATUS.EOF;
   return { ...answer, flags, depth };
 }
@@ -111,12 +129,25 @@ export async function isAllocatedAbove(
 }
 
 /** Whether a range certainly reads as zeroes, without reading it. */
-export async function isZeroFast(node: BlockNode, offset: number, count: number): Promise<boolean> {
-  for (let at = offset; at < offset + count; ) {
-    const { flags, count: known } = await statusAbove(node, at, offset + count - at);
-    if (known === 0) return true; // beyond the end
+export function isZeroFast(node: BlockNode, offset: number, count: number): Eventual<boolean> {
+  const end = offset + count;
+  for (let at = offset; at < end; ) {
+    const status = statusAbove(node, at, end - at);
+    if (status instanceof Promise) return isZeroLater(node, at, end, status);
+    if (status.count === 0) return true; // beyond the end
+    if (!(status.flags & STATUS.ZERO)) return false;
+    at += status.count;
+  }
+  return true;
+}
+
+async function isZeroLater(node: BlockNode, start: number, end: number, first: Promise<ChainStatus>): Promise<boolean> {
+  for (let at = start, next: Eventual<ChainStatus> = first; at < end; next = statusAbove(node, at, end - at)) {
+    const { flags, count } = await next;
+    if (count === 0) return true;
     if (!(flags & STATUS.ZERO)) return false;
-    at += known;
+    at += count;
+    if (at >= end) break;
   }
   return true;
 }

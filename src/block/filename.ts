@@ -33,6 +33,20 @@ export function fullBackingName(image: string, backing: string): string {
   return combinePath(image, backing);
 }
 
+/** Drivers with several images below, or none that has a folder. */
+const WITHOUT_FOLDER: ReadonlyMap<string, string> = new Map([['blkverify', 'blkverify'], ['quorum', 'quorum'], ['nbd', 'NBD']]);
+
+/** The same for an open image: relative to the file at the bottom, whatever filters lie between. */
+export function fullBackingNameOf(node: BlockNode, backing: string): string {
+  if (backing === '' || hasProtocol(backing) || isAbsolute(backing)) return backing;
+  let leaf = node;
+  while (leaf.primary !== undefined && !WITHOUT_FOLDER.has(leaf.driver.name)) leaf = leaf.primary.node;
+  const name = WITHOUT_FOLDER.has(leaf.driver.name) ? undefined : exactFilename(leaf);
+  if (name !== undefined) return combinePath(name, backing);
+  const driverName = WITHOUT_FOLDER.get(leaf.driver.name) ?? leaf.driver.name;
+  throw new Failure('invalid-argument', `Cannot generate a base directory for ${driverName} nodes`);
+}
+
 /** Where QEMU's dictionaries put a key: its JSON output is in this order, and people compare it. */
 export function bucketOf(key: string): number {
   const bytes = new TextEncoder().encode(key);

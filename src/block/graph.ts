@@ -6,7 +6,7 @@ import { Failure } from '../base/failure.ts';
 import { BlockBackend } from './backend.ts';
 import type { BlockDriver, CreateContext, CreateValues, OpenContext, OpenFlags } from './driver.ts';
 import { hasDriver, loadDriver, PROBE_BYTES, probeFormat, protocolOf } from './drivers.ts';
-import { displayFilename, fullBackingName } from './filename.ts';
+import { displayFilename, fullBackingNameOf } from './filename.ts';
 import type { BlockHost } from './host.ts';
 import { BlockNode, Edge, SECTOR, type EdgeParent } from './node.ts';
 import { childFlags, DEFAULT_FLAGS, takeCommonOptions } from './open-flags.ts';
@@ -218,8 +218,9 @@ export class BlockGraph {
     const isReference = typeof reference === 'string';
     if (!isReference && inner.size === 0 && named === undefined) return;
     if (!node.instance.supportsBacking) throw new Failure('unsupported', "Driver doesn't support backing files");
+    const filename = named === undefined || isReference || namesImage(inner) ? undefined : fullBackingNameOf(node, named.name);
     try {
-      const backing = isReference ? this.find(reference) : await this.#openBackingNode(node, inner);
+      const backing = isReference ? this.find(reference) : await this.#openBackingNode(node, inner, filename);
       this.#join(node, 'backing', ROLE.BACKING, backing);
       node.backingOverridden = isReference || inner.size > 0 ? this.#differsFromNamed(node, backing) : false;
     } catch (error) {
@@ -231,20 +232,16 @@ export class BlockGraph {
     const named = node.instance.backingFile?.name;
     if (named === undefined) return true;
     try {
-      return fullBackingName(displayFilename(node.primary?.node ?? node), named) !== displayFilename(backing);
+      return fullBackingNameOf(node, named) !== displayFilename(backing);
     } catch {
       return true;
     }
   }
 
-  async #openBackingNode(node: BlockNode, inner: OptionDict): Promise<BlockNode> {
+  async #openBackingNode(node: BlockNode, inner: OptionDict, filename: string | undefined): Promise<BlockNode> {
     const named = node.instance.backingFile;
     const flags = childFlags(node.flags, ROLE.BACKING);
-    if (inner.has('file') || inner.hasUnder('file') || (inner.has('driver') && inner.has('filename')))
-      return this.open({ options: inner, flags });
-    const own = node.primary?.node;
-    const filename =
-      named === undefined ? undefined : fullBackingName(own === undefined ? node.filename : displayFilename(own), named.name);
+    if (namesImage(inner)) return this.open({ options: inner, flags });
     if (named?.format !== undefined) inner.setDefault('driver', named.format);
     return this.open({ filename, options: inner, flags });
   }
@@ -458,3 +455,7 @@ function refuseLeftOver(driver: BlockDriver, options: OptionDict, filename: stri
 
 /** Whether an opening failed because somebody else uses the image. */
 export const isLockConflict = (error: unknown): boolean => error instanceof Failure && errnoOf(error) === 'EAGAIN';
+
+/** Whether the options of a backing image say where it is. */
+const namesImage = (options: OptionDict): boolean =>
+  options.has('file') || options.hasUnder('file') || (options.has('driver') && options.has('filename'));

@@ -18,8 +18,10 @@ export interface BlockHost {
   /** The date, for what formats record. */
   dateMs(): number;
   sleep(ms: number): Promise<void>;
-  /** A warning for the user: one line without prefix. */
-  warn(line: string): void;
+  /** A warning for the user: one line without prefix. `hint` is printed behind it as it stands, with no end of line. */
+  warn(line: string, hint?: string): void;
+  /** An error that ends nothing: a line under the program's own name; `print` when absent. */
+  report?(line: string): void;
   /** A line for the user as it stands, on stderr; `warn` when absent. */
   print?(line: string): void;
   /** A line that is part of a command's output, on stdout (blkdebug's breakpoints); nowhere when absent. */

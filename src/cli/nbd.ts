@@ -215,7 +215,8 @@ async function serveImage(server: NbdServer, settings: NbdSettings, graph: Block
 }
 
 function createGraph(objects: ToolObjects, io: ToolIo): BlockGraph {
-  return new BlockGraph(createBlockHost({ files: 'sync', warn: (line) => io.error(`${line}\n`), ...objects.hostOptions() }));
+  const warn = (line: string, hint = ''): void => io.error(`${line}\n${hint}`);
+  return new BlockGraph(createBlockHost({ files: 'sync', warn, ...objects.hostOptions() }));
 }
 
 /** A bitmap of the image or of a layer below it. */

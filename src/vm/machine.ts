@@ -113,7 +113,8 @@ export class Machine {
       reset: () => this.reset(),
       sleep: (type) => this.#sleepState(type),
     });
-    this.vcpu = new Vcpu(0, memory, modules, cpuFeatures(options.cpu.model, featureOverrides(options)), this.#ports(), regionOptions(options));
+    const features = cpuFeatures(options.cpu.model, featureOverrides(options));
+    this.vcpu = new Vcpu(0, memory, modules, features, this.#ports(), regionOptions(options));
     this.vcpu.regions.nowMs = () => platform.hostNs() / NS_PER_MS;
     this.memory.invalidate = (physical, size) => this.#invalidate(physical, size);
     this.board.mapMemory();

@@ -14,7 +14,10 @@ const BASES: Readonly<Record<string, readonly string[]>> = {
     'img create -q -f qcow2 plain 4M',
     "io -c 'write -P 1 0 256k' -c 'write -P 2 1M 64k' -c 'write -z 2M 128k' -c 'write -c -P 5 3M 64k' plain",
   ],
-  small: ['img create -q -f qcow2 -o cluster_size=512 small 1M', "io -c 'write 0 100k' -c 'write -P 2 500k 64k' -c 'write -z 200k 12k' small"],
+  small: [
+    'img create -q -f qcow2 -o cluster_size=512 small 1M',
+    "io -c 'write 0 100k' -c 'write -P 2 500k 64k' -c 'write -z 200k 12k' small",
+  ],
   snapshots: [
     'img create -q -f qcow2 -o cluster_size=4k snapshots 4M',
     "io -c 'write 0 256k' -c 'write -P 2 3M 64k' snapshots",
@@ -26,8 +29,14 @@ const BASES: Readonly<Record<string, readonly string[]>> = {
     'img create -q -f qcow2 -o extended_l2=on,cluster_size=16k subclusters 4M',
     "io -c 'write 0 100k' -c 'write -P 2 1M 3k' -c 'write -z 2M 2k' -c 'write -c -P 5 3M 16k' subclusters",
   ],
-  version2: ['img create -q -f qcow2 -o compat=0.10,cluster_size=1k version2 1M', "io -c 'write 0 200k' -c 'write -c 300k 1k' -c 'write -c 301k 1k' version2"],
-  bits: ['img create -q -f qcow2 -o refcount_bits=1,cluster_size=1k bits 1M', "io -c 'write 0 200k' -c 'write -c 300k 1k' bits"],
+  version2: [
+    'img create -q -f qcow2 -o compat=0.10,cluster_size=1k version2 1M',
+    "io -c 'write 0 200k' -c 'write -c 300k 1k' -c 'write -c 301k 1k' version2",
+  ],
+  bits: [
+    'img create -q -f qcow2 -o refcount_bits=1,cluster_size=1k bits 1M',
+    "io -c 'write 0 200k' -c 'write -c 300k 1k' bits",
+  ],
   wide: ['img create -q -f qcow2 -o refcount_bits=64,cluster_size=1k wide 1M', "io -c 'write 0 200k' wide", 'img snapshot -c x wide'],
   bitmaps: [
     'img create -q -f qcow2 -o cluster_size=4k bitmaps 4M',

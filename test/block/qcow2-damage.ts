@@ -147,7 +147,8 @@ function damageOnce(image: ImageBytes, random: Prng): void {
       return;
     case 'subclusters': {
       const table = pick(image.l2Tables());
-      if (table > 0) image.write64(table + 16 * random.below(30) + 8, (BigInt(random.below(2 ** 31)) << 32n) | BigInt(random.below(2 ** 31)));
+      const bits = (BigInt(random.below(2 ** 31)) << 32n) | BigInt(random.below(2 ** 31));
+      if (table > 0) image.write64(table + 16 * random.below(30) + 8, bits);
     }
   }
 }

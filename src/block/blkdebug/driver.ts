@@ -12,7 +12,7 @@ import { filterInstance } from '../filter.ts';
 import type { BlockHost } from '../host.ts';
 import type { BlockNode, Edge } from '../node.ts';
 import type { OptionDict } from '../options.ts';
-import { defaultChildPermissions, PERM, ROLE, type Permissions } from '../permissions.ts';
+import { defaultChildPermissions, PERM, ROLE, type ChildRole, type Permissions } from '../permissions.ts';
 import { STATUS } from '../status.ts';
 import { MAX_CONFIG_BYTES, parseConfig } from './config.ts';
 import { RuleMachine } from './debugger.ts';
@@ -70,16 +70,15 @@ async function open({ node, options, host, openChild }: OpenContext): Promise<Bl
   const edge = (await openChild('image', ROLE.FILTERED, image === undefined ? {} : { filename: image }))!;
   const limits = takeLimits(options, edge.node.limits.requestAlignment);
   const machine = new RuleMachine(rules, (line) => host.show?.(line));
-  return {
-    ...requests(edge, machine, node),
+  return Object.assign(requests(edge, machine, node), {
     limits,
     breakpoints: machine,
-    debugEvent: (event) => (isDebugEvent(event) ? machine.event(event) : undefined),
-    childPermissions(_name, role, own): Permissions {
+    debugEvent: (event: string) => (isDebugEvent(event) ? machine.event(event) : undefined),
+    childPermissions(_name: string, role: ChildRole, own: Permissions): Permissions {
       const { perm, shared } = defaultChildPermissions(role, own, !node.readOnly);
       return { perm: perm | taken, shared: shared & ~unshared };
     },
-  };
+  } satisfies Partial<BlockInstance>);
 }
 
 /** `request` after an event of its own and the rules' verdict. */

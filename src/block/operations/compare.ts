@@ -1,5 +1,6 @@
 // Compares what two images show, and in strict mode also how their blocks are kept.
 import { errnoOf, errnoText } from '../../base/errno.ts';
+import { equalBytes } from '../../base/equal.ts';
 import { isPromise } from '../../base/eventual.ts';
 import { Failure } from '../../base/failure.ts';
 import { isZero } from '../../base/zero.ts';
@@ -123,7 +124,7 @@ class Comparer {
     const buffer = this.#buffers[0].subarray(0, count);
     await this.#read(image, offset, buffer);
     if (isZero(buffer)) return undefined;
-    for (let at = 0; ; at += SECTOR) if (!isZero(buffer.subarray(at, Math.min(at + SECTOR, count)))) return offset + at;
+    for (let at = 0; ; at += SECTOR) if (!isZero(buffer, at, Math.min(at + SECTOR, count))) return offset + at;
   }
 
   /** Where the first sector of a range that is not zero begins. */
@@ -166,23 +167,4 @@ function firstDifference(a: Uint8Array, b: Uint8Array): number | undefined {
     for (let at = start; at < end; at++) if (a[at] !== b[at]) return at;
   }
   return undefined;
-}
-
-type EqualityTest = (a: Uint8Array, b: Uint8Array, start: number, end: number) => boolean;
-
-function equalWords(a: Uint8Array, b: Uint8Array, start: number, end: number): boolean {
-  const words = (end - start) >> 2;
-  const left = new Int32Array(a.buffer, a.byteOffset + start, words);
-  const right = new Int32Array(b.buffer, b.byteOffset + start, words);
-  for (let index = 0; index < words; index++) if (left[index] !== right[index]) return false;
-  for (let at = start + words * 4; at < end; at++) if (a[at] !== b[at]) return false;
-  return true;
-}
-
-let equalBytes: EqualityTest = equalWords;
-// Replaced where the host compares memory faster than a loop does.
-
-/** The platform's own memcmp. */
-export function installEqualityTest(test: EqualityTest): void {
-  equalBytes = test;
 }

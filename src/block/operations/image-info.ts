@@ -2,7 +2,7 @@
 import { errnoOf } from '../../base/errno.ts';
 import { Failure } from '../../base/failure.ts';
 import type { DriverInfo, InfoObject, SnapshotInfo } from '../driver.ts';
-import { displayFilename, fullBackingName } from '../filename.ts';
+import { displayFilename, fullBackingNameOf } from '../filename.ts';
 import type { BlockNode } from '../node.ts';
 
 export interface ImageInfo {
@@ -50,7 +50,7 @@ function backingInfo(node: BlockNode): ImageInfo['backing'] {
   if (named === undefined || named.name === '') return undefined;
   let fullName: string | undefined;
   try {
-    fullName = fullBackingName(displayFilename(node.primary?.node ?? node), named.name);
+    fullName = fullBackingNameOf(node, named.name);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
   }

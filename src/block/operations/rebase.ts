@@ -1,11 +1,11 @@
 // Gives an image another backing image without changing what it shows: where old and new backing image differ, and the image
 // has no data of its own, the old contents are written into it. Changing the name in the image is the caller's.
+import { equalBytes } from '../../base/equal.ts';
 import { isPromise } from '../../base/eventual.ts';
 import { errnoOf, errnoText } from '../../base/errno.ts';
 import { Failure } from '../../base/failure.ts';
 import type { BlockBackend } from '../backend.ts';
 import { isAllocatedAbove, nodeStatus } from '../chain-status.ts';
-import { firstDifference } from '../first-difference.ts';
 import { SECTOR, type BlockNode } from '../node.ts';
 import { STATUS } from '../status.ts';
 import { Pace, type Operation } from './pace.ts';
@@ -74,11 +74,11 @@ async function writeDifferences(
   after: Uint8Array,
   isZero: boolean,
 ): Promise<void> {
-  for (let start = firstDifference(before, after) ?? before.length; start < before.length;) {
-    start -= start % SECTOR;
+  const { length } = before;
+  for (let start = nextDifference(before, after, 0); start < length;) {
     let end = start;
-    while (end < before.length && differs(before, after, end)) end += SECTOR;
-    end = Math.min(end, before.length);
+    while (end < length && !equalBytes(before, after, end, Math.min(end + SECTOR, length))) end += SECTOR;
+    end = Math.min(end, length);
     try {
       if (isZero) await overlay.writeZeroes(offset + start, end - start);
       else await overlay.write(offset + start, before.subarray(start, end));
@@ -86,12 +86,23 @@ async function writeDifferences(
       if (!(error instanceof Failure)) throw error;
       throw new Failure(error.kind, `Error while writing to COW image: ${errnoText(errnoOf(error))}`, { cause: error });
     }
-    const next = firstDifference(before.subarray(end), after.subarray(end));
-    start = next === undefined ? before.length : end + next;
+    start = nextDifference(before, after, end);
   }
 }
 
-const differs = (before: Uint8Array, after: Uint8Array, at: number): boolean => {
-  const end = Math.min(at + SECTOR, before.length);
-  return firstDifference(before.subarray(at, end), after.subarray(at, end)) !== undefined;
-};
+const COARSE_BYTES = 65536;
+
+/** Where the first sector from `start` on begins that differs; the end when there is none. */
+function nextDifference(before: Uint8Array, after: Uint8Array, start: number): number {
+  const { length } = before;
+  for (let at = start; at < length; ) {
+    const coarse = Math.min(at + COARSE_BYTES, length);
+    if (equalBytes(before, after, at, coarse)) {
+      at = coarse;
+      continue;
+    }
+    while (equalBytes(before, after, at, Math.min(at + SECTOR, length))) at += SECTOR;
+    return at;
+  }
+  return length;
+}

@@ -36,10 +36,10 @@ export function forEachRun(
 /** Where the zero blocks that begin at `start` end. */
 function endOfZeroes(buffer: Uint8Array, offset: number, start: number, blockBytes: number): number {
   let at = start;
-  while (at + COARSE_BYTES <= buffer.length && isZero(buffer.subarray(at, at + COARSE_BYTES))) at += COARSE_BYTES;
+  while (at + COARSE_BYTES <= buffer.length && isZero(buffer, at, at + COARSE_BYTES)) at += COARSE_BYTES;
   while (at < buffer.length) {
     const end = blockEnd(buffer, offset, at, blockBytes);
-    if (!isZero(buffer.subarray(at, end))) return at;
+    if (!isZero(buffer, at, end)) return at;
     at = end;
   }
   return at;
@@ -50,7 +50,7 @@ function endOfData(buffer: Uint8Array, offset: number, start: number, blockBytes
   let at = start;
   while (at < buffer.length) {
     const end = blockEnd(buffer, offset, at, blockBytes);
-    if (!isZero(buffer.subarray(at, end))) {
+    if (!isZero(buffer, at, end)) {
       at = end;
       continue;
     }

@@ -11,6 +11,8 @@ import { encodeOffsets } from './refcounts.ts';
 
 export type Progress = (done: number, total: number) => void;
 
+const TABLE_TOO_BIG = 'This operation would make the refcount table grow beyond the maximum size supported by QEMU, aborting';
+
 async function explained<T>(what: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -165,8 +167,8 @@ class WidthChange {
     }
     image.geometry = geometryOf(header);
     refcounts.replaceTable(this.#table);
-    for (const offset of old.table) {
-      if (offset !== 0 && (offset & geometry.clusterMask) === 0) await refcounts.free(offset, geometry.clusterSize, 'other');
+    for (const block of old.table) {
+      if (block !== 0 && (block & geometry.clusterMask) === 0) await refcounts.free(block, geometry.clusterSize, 'other');
     }
     await refcounts.free(old.offset, old.clusters * geometry.clusterSize, 'other');
   }

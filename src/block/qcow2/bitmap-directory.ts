@@ -17,6 +17,8 @@ export const BITMAP_LIMIT = {
   TABLE_ENTRIES: 0x800_0000,
   /** Bytes of one bitmap's data. */
   STORED_BYTES: 0x2000_0000,
+  /** Entries of the tables of all bitmaps; the reference has no such bound, and no memory for more. */
+  ALL_TABLE_ENTRIES: 0x800_0000,
   MIN_GRANULARITY_BITS: 9,
   MAX_GRANULARITY_BITS: 31,
   NAME_BYTES: 1023,
@@ -69,6 +71,8 @@ export async function readBitmapDirectory(file: Edge, header: Qcow2Header): Prom
     bitmaps.push({ tableOffset: Number(entry.tableOffset), tableSize, flags, granularityBits, nameBytes, name });
     at = end;
   }
+  const tableEntries = bitmaps.reduce((sum, { tableSize }) => sum + tableSize, 0);
+  if (tableEntries > BITMAP_LIMIT.ALL_TABLE_ENTRIES) throw invalid('Bitmap tables are too large');
   if (bitmaps.length !== nbBitmaps) throw invalid('Less bitmaps found than specified in header extension');
   return bitmaps;
 }

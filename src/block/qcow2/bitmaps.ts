@@ -23,6 +23,9 @@ import type { Qcow2Image } from './image.ts';
 import { locked } from './l2-tables.ts';
 import { OVERLAP } from './overlap.ts';
 
+/** Bytes of all bitmaps of an image that are not zero: what they take in memory. */
+const MAX_LOADED_BYTES = 2 ** 30;
+
 const nameBytes = (name: string): Uint8Array => new TextEncoder().encode(name);
 
 export class PersistentBitmaps implements BitmapPower {
@@ -30,6 +33,7 @@ export class PersistentBitmaps implements BitmapPower {
   readonly #node: BlockNode;
   /** The directory as it is in the image. */
   #stored: StoredBitmap[] = [];
+  #loadedBytes = 0;
 
   constructor(image: Qcow2Image, node: BlockNode) {
     this.#image = image;
@@ -55,6 +59,7 @@ export class PersistentBitmaps implements BitmapPower {
     const image = this.#image;
     if (image.header.bitmaps === undefined) return;
     this.#stored = await readBitmapDirectory(image.file, image.header);
+    this.#loadedBytes = 0;
     const { readOnly } = image.flags;
     let changed = false;
     for (const stored of this.#stored) {
@@ -107,6 +112,7 @@ export class PersistentBitmaps implements BitmapPower {
       const offset = index * clusterSize;
       const count = Math.min(clusterSize, bytes - offset);
       const entry = table[index]!;
+      if (entry !== 0 && (this.#loadedBytes += count) > MAX_LOADED_BYTES) throw new ErrnoFailure('ENOMEM');
       if (entry === ALL_ONES) bitmap.fillStored(offset, count);
       else if (entry !== 0) bitmap.copyFrom(offset, await this.#image.file.readBytes(entry, count));
     }

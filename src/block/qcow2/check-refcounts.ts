@@ -8,7 +8,7 @@ import type { Qcow2Image } from './image.ts';
 import { OVERLAP } from './overlap.ts';
 import { readTable } from './check-references.ts';
 import { getCount, setCount } from './refcount-width.ts';
-import type { ReferenceCounts } from './reference-counts.ts';
+import { ReferenceCounts } from './reference-counts.ts';
 import type { TableSlice } from './table-cache.ts';
 import { clusterType, hex64, hostOffset, UPPER } from './table-entries.ts';
 
@@ -143,18 +143,27 @@ export class RefcountComparison {
   }
 }
 
+/** Tables with wrong flags are looked at again this often when more than one L1 entry names them. */
+const MAX_REPEATED_TABLES = 64;
+const VISITED = 1;
+const VISITED_IS_WRONG = 2;
+
 /** Checks that the COPIED flags of the active tables say whether a refcount is exactly one, and sets them right when `repair`. */
 export class CopiedFlagCheck {
   readonly #image: Qcow2Image;
   readonly #request: CheckRequest;
   readonly #result: CheckResult;
   readonly #repair: boolean;
+  /** L2 tables that were looked at, by cluster. */
+  readonly #visited: ReferenceCounts;
+  #repeated = 0;
 
   constructor(image: Qcow2Image, request: CheckRequest, result: CheckResult, repair: boolean) {
     this.#image = image;
     this.#request = request;
     this.#result = result;
     this.#repair = repair;
+    this.#visited = new ReferenceCounts(8, 0);
   }
 
   get #verb(): string {
@@ -169,8 +178,18 @@ export class CopiedFlagCheck {
       const refcount = await this.#refcount(offset);
       if (refcount === undefined) continue;
       if ((refcount === 1) !== l1.isCopied(index)) await this.#l1Entry(index, offset, refcount);
-      if (!(await this.#l2Table(offset))) return;
+      // Beyond the end of the file there are no entries.
+      if (offset < this.#image.file.size && this.#isWorthALook(offset) && !(await this.#l2Table(offset))) return;
     }
+  }
+
+  /** False for a table that was found right before, or wrong too often. */
+  #isWorthALook(offset: number): boolean {
+    const { clusterSize } = this.#image.geometry;
+    const state = this.#visited.get(Math.floor(offset / clusterSize));
+    if (state === 0) return true;
+    if (state === VISITED && offset % clusterSize === 0) return false;
+    return ++this.#repeated <= MAX_REPEATED_TABLES;
   }
 
   /** Undefined when it cannot be read: that was reported before. */
@@ -217,11 +236,14 @@ export class CopiedFlagCheck {
     }
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     let changed = 0;
+    const { corruptions } = this.#result;
     for (let index = 0; index < geometry.l2Entries; index++) {
       const at = index * geometry.l2EntryBytes;
       if (view.getUint32(at) === 0 && view.getUint32(at + 4) === 0) continue;
       if (await this.#l2Entry(view, at)) changed++;
     }
+    const isRight = this.#result.corruptions === corruptions || changed > 0;
+    this.#visited.set(Math.floor(offset / geometry.clusterSize), isRight ? VISITED : VISITED_IS_WRONG);
     return changed === 0 || this.#writeL2(offset, bytes, changed);
   }
 

@@ -27,8 +27,13 @@ export interface FragmentCounts {
 }
 
 const OVERFLOW_ADVICE =
-  'Use qemu-img amend to increase the refcount entry width or qemu-img convert to create a clean copy ' +
-  'if the image cannot be opened for writing';
+  'Use qemu-img amend to increase the refcount entry width ' +
+  'or qemu-img convert to create a clean copy if the image cannot be opened for writing';
+/**
+ * Tables that are referred to again and again, which no sound image has, are walked this often in all: their number is bounded
+ * by nothing but the size of the tables that refer to them, and the walk would take days.
+ */
+const MAX_REPEATED_TABLES = 1024;
 /** L1 tables are read in pieces of this size, so that a big one costs no memory. */
 const L1_WINDOW_ENTRIES = 8192;
 
@@ -44,6 +49,8 @@ export class ReferenceWalk {
   readonly hasDataFile: boolean;
   readonly #request: CheckRequest;
   readonly #fix: boolean;
+  #l1Tables = 0;
+  #repeatedTables = 0;
 
   constructor(subject: CheckSubject, request: CheckRequest, result: CheckResult, fix: boolean) {
     const { header, file } = subject;
@@ -84,22 +91,28 @@ export class ReferenceWalk {
     this.result.corruptions++;
   }
 
-  /** A table or a cluster that is in use. The last cluster of a file may be there in part only. */
-  #region(offset: number, bytes: number, offsetText = offset.toString(16)): void {
-    if (bytes <= 0) return;
+  /**
+   * A table or a cluster that is in use. The last cluster of a file may be there in part only. False when there are more
+   * references than can be counted.
+   */
+  #region(offset: number, bytes: number, offsetText = offset.toString(16)): boolean {
+    if (bytes <= 0) return true;
     if (offset + bytes - this.subject.file.size >= this.clusterSize) {
       this.#corruption(
         'ERROR: counting reference for region exceeding the end of the file by one cluster or more: ' +
           `offset 0x${offsetText} size 0x${bytes.toString(16)}`,
       );
-      return;
+      return true;
     }
+    let isCounted = true;
     const last = Math.floor((offset + bytes - 1) / this.clusterSize);
     for (let cluster = Math.floor(offset / this.clusterSize); cluster <= last; cluster++) {
       if (this.counts.increment(cluster)) continue;
+      isCounted = false;
       this.#corruption(`ERROR: overflow cluster offset=0x${(cluster * this.clusterSize).toString(16)}`);
       this.#print(OVERFLOW_ADVICE);
     }
+    return isCounted;
   }
 
   async #read(offset: number, bytes: number, where: string): Promise<DataView> {
@@ -124,7 +137,9 @@ export class ReferenceWalk {
 
   async #l1Table(offset: number, entries: number, isActive: boolean): Promise<void> {
     if (entries === 0) return;
-    this.#region(offset, entries * 8);
+    const isCounted = this.#region(offset, entries * 8);
+    this.#l1Tables++;
+    if (offset >= this.subject.file.size || this.#isRepeated(offset, isCounted ? 1 : 0)) return;
     for (let first = 0; first < entries; first += L1_WINDOW_ENTRIES) {
       const count = Math.min(L1_WINDOW_ENTRIES, entries - first);
       const view = await this.#read(offset + first * 8, count * 8, 'check_refcounts_l1');
@@ -139,11 +154,18 @@ export class ReferenceWalk {
   async #l1Entry(upper: number, lower: number, isActive: boolean): Promise<void> {
     if (hasReservedL1Bits(upper, lower)) this.#corruption(`ERROR found L1 entry with reserved bits set: ${hex64(upper, lower)}`);
     const l2Offset = hostOffset(upper, lower);
-    this.#region(l2Offset, this.clusterSize);
+    const isCounted = this.#region(l2Offset, this.clusterSize);
     if (l2Offset % this.clusterSize !== 0) {
       this.#corruption(`ERROR l2_offset=${l2Offset.toString(16)}: Table is not cluster aligned; L1 entry corrupted`);
     }
+    // Beyond the end of the file there is nothing to see.
+    if (l2Offset >= this.subject.file.size || this.#isRepeated(l2Offset, isCounted ? this.#l1Tables : 0)) return;
     await this.#l2Table(l2Offset, isActive);
+  }
+
+  /** Whether a table is referred to more often than `expected`, and such tables were walked too often already. */
+  #isRepeated(offset: number, expected: number): boolean {
+    return this.counts.get(Math.floor(offset / this.clusterSize)) > expected && ++this.#repeatedTables > MAX_REPEATED_TABLES;
   }
 
   async #l2Table(offset: number, isActive: boolean): Promise<void> {

@@ -1,6 +1,7 @@
 // Writing compressed clusters: several share a host cluster, and each is written before its L2 entry is set. What does not get
 // smaller is written as it is.
 import { ErrnoFailure } from '../../base/errno.ts';
+import { debugEvent } from '../debug-events.ts';
 import { freeEntry } from './allocation.ts';
 import { compress } from './compressed.ts';
 import type { Qcow2Image } from './image.ts';
@@ -43,6 +44,7 @@ async function writeCluster(image: Qcow2Image, offset: number, source: Uint8Arra
 async function storeCluster(image: Qcow2Image, offset: number, bytes: Uint8Array): Promise<void> {
   const { host, request } = await reserve(image, offset, bytes.length);
   try {
+    await debugEvent(image.file, 'write_compressed');
     await image.file.write(host, bytes);
   } catch (error) {
     await image.lock.run(() => image.refcounts.free(host, bytes.length, 'never'));
@@ -69,6 +71,7 @@ async function reserve(image: Qcow2Image, offset: number, bytes: number): Promis
       if (busy !== undefined) return busy;
       await checkFree(image, offset);
       const host = await image.refcounts.allocateBytes(bytes);
+      await debugEvent(image.file, 'l2_update_compressed');
       image.compressed.invalidate();
       await image.overlaps.guard(OVERLAP.NONE, host, bytes);
       return { host, request: image.inFlight.begin(offset, offset + clusterSize, true) };

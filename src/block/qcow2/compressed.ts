@@ -2,6 +2,8 @@
 // zstd, by the header's compression type (qcow2.txt, "Compressed Clusters Descriptor").
 import { ErrnoFailure } from '../../base/errno.ts';
 import { Failure } from '../../base/failure.ts';
+import { looksIncompressible } from '../../base/incompressible.ts';
+import { debugEvent } from '../debug-events.ts';
 import { COMPRESSION_TYPE } from './header.ts';
 import type { Qcow2Image } from './image.ts';
 import { compressedRange, type Extent } from './mapping.ts';
@@ -47,6 +49,7 @@ async function decodeCluster(image: Qcow2Image, high: number, low: number): Prom
   const { compressed, geometry } = image;
   const { generation } = compressed;
   const { offset, bytes } = compressedRange(geometry, high, low);
+  await debugEvent(image.file, 'read_compressed');
   const source = await image.file.readBytes(offset, bytes);
   const cluster = await decompress(image, source);
   compressed.put(high, low, cluster, generation);
@@ -68,6 +71,7 @@ async function decompress(image: Qcow2Image, source: Uint8Array): Promise<Uint8A
 
 /** A whole cluster compressed; undefined when it does not get smaller. */
 export async function compress(image: Qcow2Image, cluster: Uint8Array): Promise<Uint8Array | undefined> {
+  if (looksIncompressible(cluster)) return undefined;
   const { compression } = image.host;
   const limit = cluster.length - 1;
   return image.header.compressionType === COMPRESSION_TYPE.ZSTD

@@ -24,7 +24,6 @@ import { writeCompressed } from './compressed-writer.ts';
 import { createOptions } from './create-options.ts';
 import { create } from './create.ts';
 import { makeEmpty } from './empty.ts';
-import { l1EntriesFor } from './geometry.ts';
 import { LIMIT } from './header.ts';
 import type { Qcow2Image } from './image.ts';
 import { specificInfo } from './info.ts';
@@ -35,7 +34,9 @@ import { openOptions } from './options.ts';
 import { read } from './reader.ts';
 import { snapshotPower } from './snapshots.ts';
 import { blockStatus } from './status.ts';
+import type { TableCache } from './table-cache.ts';
 import { truncate } from './truncate.ts';
+import { readVmState, vmStateOffset, writeVmState } from './vm-state.ts';
 import { write } from './writer.ts';
 import { discard, writeZeroes } from './zeroing.ts';
 
@@ -48,12 +49,17 @@ class Qcow2Instance implements BlockInstance {
   readonly bitmaps: PersistentBitmaps;
   readonly snapshots: SnapshotPower;
   readonly supportsBacking = true;
+  readonly vmState: NonNullable<BlockInstance['vmState']>;
   readonly #node: BlockNode;
 
   constructor(image: Qcow2Image, node: BlockNode) {
     const { clusterSize, subclusterSize } = image.geometry;
     this.image = image;
     this.#node = node;
+    this.vmState = {
+      read: (offset, target) => readVmState(image, offset, target),
+      write: (offset, source) => writeVmState(image, offset, source),
+    };
     this.bitmaps = new PersistentBitmaps(image, node);
     this.snapshots = snapshotPower(image, node, (size) => node.truncate({ size, exact: false, preallocation: 'off', zeroWrite: false }));
     this.limits = {
@@ -106,7 +112,7 @@ class Qcow2Instance implements BlockInstance {
     return writeCompressed(this.image, offset, source);
   }
 
-  status(offset: number, count: number): Promise<BlockStatus> {
+  status(offset: number, count: number): Eventual<BlockStatus> {
     return blockStatus(this.image, offset, count);
   }
 
@@ -123,9 +129,9 @@ class Qcow2Instance implements BlockInstance {
   }
 
   info(): DriverInfo {
-    const { geometry, isDirty, header } = this.image;
-    const vmStateOffset = l1EntriesFor(geometry, header.size) * geometry.l1Coverage;
-    return { clusterSize: geometry.clusterSize, subclusterSize: geometry.subclusterSize, vmStateOffset, isDirty };
+    const { geometry, isDirty } = this.image;
+    const { clusterSize, subclusterSize } = geometry;
+    return { clusterSize, subclusterSize, vmStateOffset: vmStateOffset(this.image), isDirty };
   }
 
   specificInfo(): ReturnType<NonNullable<BlockInstance['specificInfo']>> {
@@ -204,9 +210,10 @@ class Qcow2Instance implements BlockInstance {
       this.bitmaps.release();
     }
     await locked(image, async () => {
-      await image.l2Cache.writeBack();
-      await image.refcountCache.writeBack();
-      if (!image.flags.check) await image.markClean();
+      // Nobody waits for these: what cannot be written is told, and the image stays as it was marked.
+      const tables = await settled(image, 'L2 table', image.l2Cache);
+      const counts = await settled(image, 'refcount block', image.refcountCache);
+      if (tables && counts && !image.flags.check) await image.markClean();
     });
   }
 
@@ -214,6 +221,18 @@ class Qcow2Instance implements BlockInstance {
     const { image } = this;
     if (image.isBroken || image.flags.readOnly) this.bitmaps.release();
     else await this.#settle();
+  }
+}
+
+/** Brings a cache to the medium; false when that fails. */
+async function settled(image: Qcow2Image, name: string, cache: TableCache): Promise<boolean> {
+  try {
+    await cache.flush();
+    return true;
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    image.host.report?.(`Failed to flush the ${name} cache: ${error.message}`);
+    return false;
   }
 }
 

@@ -1,5 +1,6 @@
 // Emptying an image (commit): every cluster unallocated, so that the backing image shows through again. A plain image is laid out
 // anew and its file cut; others lose their clusters one by one.
+import { debugEvent } from '../debug-events.ts';
 import { CRYPT } from './header.ts';
 import type { Qcow2Image } from './image.ts';
 import { locked } from './l2-tables.ts';
@@ -30,9 +31,11 @@ async function layOutAnew(image: Qcow2Image, l1Clusters: number): Promise<void> 
   await image.refcountCache.empty();
   await image.markDirty();
   const l1Bytes = Math.ceil((image.l1.length * 8) / clusterSize) * clusterSize;
+  await debugEvent(file, 'l1_update');
   await file.writeZeroes(header.l1TableOffset, l1Bytes); // nothing refers to any cluster now
   await file.flush();
   image.l1.bytes.fill(0);
+  await debugEvent(file, 'empty_image_prepare');
   await file.writeZeroes(clusterSize, (2 + l1Clusters) * clusterSize);
   const block = new Uint8Array(clusterSize);
   for (let index = 0; index < 3 + l1Clusters; index++) setCount(new DataView(block.buffer), index, geometry.refcountOrder, 1);

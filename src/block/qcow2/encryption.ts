@@ -1,6 +1,6 @@
 // Encryption of guest data in a qcow2 image: finds the cipher that the header asks for (qcow2.txt, "Data Encryption"). LUKS
 // headers lie in clusters of the image; the legacy method takes its key from the passphrase alone. The ciphers are crypto/.
-import { ErrnoFailure, prefixed } from '../../base/errno.ts';
+import { ErrnoFailure } from '../../base/errno.ts';
 import { createLegacyAesCipher } from '../crypto/legacy-aes.ts';
 import { openLuks, type LuksStorage, type LuksVolume } from '../crypto/luks.ts';
 import { CRYPT } from './header.ts';
@@ -57,9 +57,5 @@ export async function openCipher(image: Qcow2Image, given: GivenOptions): Promis
 
 function passphraseOf(image: Qcow2Image, secretId: string | undefined): Uint8Array {
   if (secretId === undefined) throw new ErrnoFailure('EINVAL', "Parameter 'encrypt.key-secret' is required for cipher");
-  try {
-    return image.host.secret(secretId);
-  } catch (error) {
-    throw prefixed('Could not get the passphrase', error);
-  }
+  return image.host.secret(secretId);
 }

@@ -243,7 +243,7 @@ function featureNames(features: bigint, table: Uint8Array): string[] {
 const extensionsEnd = ({ backingFileOffset, clusterBits }: Qcow2Header): number => backingFileOffset || 2 ** clusterBits;
 
 /** Fills in what the extensions say. `bytes` is the first cluster, or the whole file when that is shorter. */
-export function decodeExtensions(header: Qcow2Header, bytes: Uint8Array, warn: (line: string) => void): void {
+export function decodeExtensions(header: Qcow2Header, bytes: Uint8Array, warn: (line: string, hint: string) => void): void {
   for (const { type, data } of extensionsIn(bytes, storedHeaderLength(bytes), extensionsEnd(header))) {
     switch (type) {
       case EXTENSION.BACKING_FORMAT:
@@ -281,7 +281,7 @@ function decodeCrypto(header: Qcow2Header, data: Uint8Array): { offset: number; 
 }
 
 /** Undefined when a program without bitmap support has written to the image meanwhile: then they say nothing any more. */
-function decodeBitmaps(header: Qcow2Header, data: Uint8Array, warn: (line: string) => void): BitmapsExtension | undefined {
+function decodeBitmaps(header: Qcow2Header, data: Uint8Array, warn: (line: string, hint: string) => void): BitmapsExtension | undefined {
   if (data.length !== bitmapsLayout.sizeBytes) throw invalid('bitmaps_ext: Invalid extension length');
   if ((header.autoclearFeatures & AUTOCLEAR.BITMAPS) === 0n) {
     warn(
@@ -289,6 +289,7 @@ function decodeBitmaps(header: Qcow2Header, data: Uint8Array, warn: (line: strin
         ? 'This qcow2 v2 image contains bitmaps, but they may have been modified by a program without persistent bitmap support; ' +
           'so now they must all be considered inconsistent'
         : 'a program lacking bitmap support modified this file, so all bitmaps are now considered inconsistent',
+      "Some clusters may be leaked, run 'qemu-img check -r' on the image file to fix.",
     );
     return undefined;
   }

@@ -68,8 +68,12 @@ export class Qcow2Image {
   snapshots: readonly SnapshotTables[] = [];
   /** The edge to the backing image, which the graph opens after this node. */
   backing: () => Edge | undefined;
+  /** The header on the medium names bitmaps that say nothing any more: it is written anew without them before anything else. */
+  hasStaleBitmaps = false;
   /** The data's file cannot zero efficiently: not asked again. */
   cannotZero = false;
+  /** The backing image's file works in other threads: what has to be waited for is not tried at once. */
+  backingAnswersLater = false;
   #isBroken = false;
   #corruptionSignalled = false;
 

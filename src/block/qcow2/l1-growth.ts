@@ -1,5 +1,6 @@
 // A bigger L1 table for an image: a copy elsewhere, complete on the medium before the header names it. Under the image's lock.
 import { ErrnoFailure } from '../../base/errno.ts';
+import { debugEvent } from '../debug-events.ts';
 import { LIMIT } from './header.ts';
 import type { Qcow2Image } from './image.ts';
 import { OVERLAP } from './overlap.ts';
@@ -13,13 +14,16 @@ export async function growL1(image: Qcow2Image, entries: number, exact: boolean)
   while (length < entries) length = Math.ceil((length * 3) / 2);
   if (length > LIMIT.MAX_L1_BYTES / 8) throw new ErrnoFailure('EFBIG');
   const next = l1.resized(length);
+  await debugEvent(file, 'l1_grow_alloc_table');
   const offset = await refcounts.allocate(next.bytes.length);
   const old = { offset: header.l1TableOffset, size: header.l1Size };
   try {
     await image.refcountCache.flush();
     await overlaps.guard(OVERLAP.NONE, offset, next.bytes.length);
+    await debugEvent(file, 'l1_grow_write_table');
     await file.write(offset, next.bytes);
     await file.flush();
+    await debugEvent(file, 'l1_grow_activate_table');
     header.l1TableOffset = offset;
     header.l1Size = length;
     await image.writeHeaderFields('l1Size', 'l1TableOffset');

@@ -1,6 +1,7 @@
 // Getting at L2 tables: slices from the cache or the file, new tables where there are none, and copies of those that snapshots
 // share. All under the image's lock, except `peekSlice`. What the entries say is mapping.ts.
 import { ErrnoFailure } from '../../base/errno.ts';
+import { debugEvent } from '../debug-events.ts';
 import type { Qcow2Image } from './image.ts';
 import { CorruptMetadata, hex } from './mapping.ts';
 import { OVERLAP } from './overlap.ts';
@@ -55,12 +56,14 @@ async function newTable(image: Qcow2Image, index: number, old: number): Promise<
     if (offset === 0) throw await image.corruption('Preventing invalid allocation of L2 table at offset 0');
     await refcountCache.flush();
     for (let at = 0; at < geometry.clusterSize; at += l2Cache.sliceBytes) {
+      if (old !== 0) await debugEvent(image.file, 'l2_alloc_cow_read');
       if (old === 0) await l2Cache.getEmpty(offset + at);
       else {
         const bytes = (await l2Cache.get(old + at)).bytes.slice();
         (await l2Cache.getEmpty(offset + at)).bytes.set(bytes);
       }
     }
+    await debugEvent(image.file, 'l2_alloc_write');
     await l2Cache.flush();
   } catch (error) {
     l2Cache.forgetRange(offset, offset + geometry.clusterSize);
@@ -78,6 +81,7 @@ export async function writeL1Entry(image: Qcow2Image, index: number, offset: num
   const { start, bytes } = l1.sectorOf(index);
   try {
     await image.overlaps.guard(OVERLAP.ACTIVE_L1, header.l1TableOffset + start, bytes.length);
+    await debugEvent(image.file, 'l1_update');
     await image.file.write(header.l1TableOffset + start, bytes);
   } catch (error) {
     l1.set(index, old, wasCopied);
@@ -87,9 +91,9 @@ export async function writeL1Entry(image: Qcow2Image, index: number, offset: num
   if (offset !== 0) image.overlaps.l2TableAdded(offset);
 }
 
-/** Runs a section under the lock; tables found to be contradictory are reported and end in EIO. */
-export async function locked<T>(image: Qcow2Image, section: () => Promise<T>): Promise<T> {
-  const wait = image.lock.acquire();
+/** Runs a section under the lock (`changes`: it may change tables); tables found to be contradictory are reported and end in EIO. */
+export async function locked<T>(image: Qcow2Image, section: () => Promise<T>, changes = true): Promise<T> {
+  const wait = image.lock.acquire(changes);
   if (wait !== undefined) await wait;
   try {
     image.checkUsable();

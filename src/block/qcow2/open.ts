@@ -1,7 +1,9 @@
 // Opening a qcow2 image: header, tables, options, data file, encryption, snapshots; with every check that the reference makes, in
 // its order, so that the same broken image gives the same message.
 import { ErrnoFailure, errnoOf, errnoText, prefixed } from '../../base/errno.ts';
+import type { Eventual } from '../../base/eventual.ts';
 import { Failure } from '../../base/failure.ts';
+import { debugEvent, type DebugEvent } from '../debug-events.ts';
 import type { OpenContext } from '../driver.ts';
 import { MAX_SIZE, type Edge } from '../node.ts';
 import { ROLE } from '../permissions.ts';
@@ -108,9 +110,13 @@ export async function openImage(context: OpenContext): Promise<Qcow2Image> {
   const image = new Qcow2Image({ host, file, header, geometry, flags, options: resolved, backing: () => node.backing });
   image.resolveOptions = () => resolveOptions(given, header, image.geometry, flags.unmap);
   const refcountBytes = header.refcountTableClusters * geometry.clusterSize;
+  await debugEvent(file, 'reftable_load');
   const refcountTable = await readTable(file, header.refcountTableOffset, refcountBytes, 'Could not initialize refcount handling');
   attachParts(image, new L1Table(l1), decodeOffsets(refcountTable));
-  decodeExtensions(header, bytes, (line) => host.warn(line));
+  decodeExtensions(header, bytes, (line, hint) => {
+    host.warn(line, hint);
+    image.hasStaleBitmaps = true;
+  });
   image.dataFile = await openDataFile(context, header);
   await openCipher(image, given);
   decodeBackingName(header, bytes);
@@ -134,18 +140,25 @@ export function attachParts(image: Qcow2Image, l1: L1Table, refcountTable: Float
   image.overlaps = new OverlapChecks(image);
   image.inFlight = new InFlightList();
   image.compressed = new CompressedCache();
-  const store = (own: number): ConstructorParameters<typeof TableCache>[0] => ({
-    // Beyond the end there are zeroes, however far.
-    read: (offset, target) => (offset >= file.size ? void target.fill(0) : file.read(offset, target)),
+  const store = (own: number, update: DebugEvent, load?: DebugEvent): ConstructorParameters<typeof TableCache>[0] => ({
+    read(offset, target) {
+      const held = load === undefined ? undefined : debugEvent(file, load);
+      return held instanceof Promise ? held.then(() => readPadded(file, offset, target)) : readPadded(file, offset, target);
+    },
     write: async (offset, source) => {
       await image.overlaps.guard(own, offset, source.length);
+      await debugEvent(file, update);
       await file.write(offset, source);
     },
     flush: () => image.flushFiles(),
   });
-  image.l2Cache = new TableCache(store(OVERLAP.ACTIVE_L2), options.l2SliceBytes, options.l2Slices);
-  image.refcountCache = new TableCache(store(OVERLAP.REFCOUNT_BLOCK), geometry.clusterSize, options.refcountBlocks);
+  image.l2Cache = new TableCache(store(OVERLAP.ACTIVE_L2, 'l2_update', 'l2_load'), options.l2SliceBytes, options.l2Slices);
+  image.refcountCache = new TableCache(store(OVERLAP.REFCOUNT_BLOCK, 'refblock_update_part'), geometry.clusterSize, options.refcountBlocks);
 }
+
+/** Beyond the end there are zeroes, however far. */
+const readPadded = (file: Edge, offset: number, target: Uint8Array): Eventual<void> =>
+  offset >= file.size ? void target.fill(0) : file.read(offset, target);
 
 /** The external data file: from the options, or from the name in the header. */
 async function openDataFile(context: OpenContext, header: Qcow2Header): Promise<Edge | undefined> {
@@ -176,9 +189,10 @@ function dataFileName(imageName: string, name: string): string {
 export async function prepareForWriting(image: Qcow2Image, repair: () => Promise<void>): Promise<void> {
   const { header, flags } = image;
   if (flags.readOnly) return;
-  if ((header.autoclearFeatures & ~KNOWN_AUTOCLEAR) !== 0n) {
+  if ((header.autoclearFeatures & ~KNOWN_AUTOCLEAR) !== 0n || image.hasStaleBitmaps) {
     header.autoclearFeatures &= AUTOCLEAR.BITMAPS | AUTOCLEAR.DATA_FILE_RAW;
     await image.writeHeader();
+    image.hasStaleBitmaps = false;
   }
   if (flags.check || !image.isDirty) return;
   try {

@@ -91,6 +91,13 @@ export class OverlapChecks {
     return this.#image.corruption(message);
   }
 
+  /** No metadata lie there, as far as memory tells. */
+  allows(offset: number, bytes: number): boolean {
+    const { options, snapshots } = this.#image;
+    if ((options.overlapChecks & OVERLAP.INACTIVE_L2) !== 0 && snapshots.length > 0) return false;
+    return this.find(OVERLAP.NONE, offset, bytes) === 0;
+  }
+
   /** The kind of metadata in memory that a write would hit; 0 for none. */
   find(ignored: number, offset: number, bytes: number): number {
     const image = this.#image;

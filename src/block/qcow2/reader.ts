@@ -1,16 +1,18 @@
 // Reading guest data: allocated clusters from the file, zeroes, the backing image, compressed and encrypted clusters. A read
 // whose tables are cached and whose file answers at once makes no promise.
 import type { Eventual } from '../../base/eventual.ts';
+import { debugEvent, type DebugEvent } from '../debug-events.ts';
 import { readCompressed } from './compressed.ts';
 import type { Qcow2Image } from './image.ts';
 import { locked, readSlice, sliceCoverage, sliceOffset } from './l2-tables.ts';
 import { CorruptMetadata, extentAt, KIND, sliceIndex, type Extent } from './mapping.ts';
+import type { Edge } from '../node.ts';
 import { TaskGroup } from './task-group.ts';
 
 /** Fills `target` from guest `offset`; all of it lies within the image. */
 export function read(image: Qcow2Image, offset: number, target: Uint8Array): Eventual<void> {
   image.checkUsable();
-  if (!image.lock.isFree || image.cipher !== undefined) return readSlowly(image, offset, target, 0);
+  if (!image.lock.isReadable || image.cipher !== undefined) return readSlowly(image, offset, target, 0);
   let at = 0;
   while (at < target.length) {
     const extent = cachedExtent(image, offset + at, target.length - at);
@@ -46,11 +48,11 @@ function unmapped(image: Qcow2Image, offset: number, bytes: number): Extent {
 
 /** The extent at `offset`, with its slice read when needed. */
 export async function lookUp(image: Qcow2Image, offset: number, bytes: number): Promise<Extent> {
-  if (image.lock.isFree) {
+  if (image.lock.isReadable) {
     const cached = cachedExtent(image, offset, bytes);
     if (cached !== undefined) return cached;
   }
-  return locked(image, () => lookUpLocked(image, offset, bytes));
+  return locked(image, () => lookUpLocked(image, offset, bytes), false);
 }
 
 export async function lookUpLocked(image: Qcow2Image, offset: number, bytes: number): Promise<Extent> {
@@ -89,21 +91,27 @@ function readExtent(image: Qcow2Image, extent: Extent, offset: number, target: U
       return undefined;
     case KIND.NORMAL:
       if (image.cipher !== undefined) return readEncrypted(image, extent, offset, target);
-      return promised(image.data.read(extent.hostOffset, target));
+      return readFrom(image, 'read_aio', image.data, extent.hostOffset, target);
     case KIND.COMPRESSED:
       return readCompressed(image, extent, offset & image.geometry.clusterMask, target);
     default: {
       const backing = image.backing();
-      if (backing !== undefined) return promised(backing.read(offset, target)); // zeroes beyond its end
+      if (backing !== undefined) return readFrom(image, 'read_backing_aio', backing, offset, target); // zeroes beyond its end
       target.fill(0);
       return undefined;
     }
   }
 }
 
+function readFrom(image: Qcow2Image, event: DebugEvent, from: Edge, offset: number, target: Uint8Array): Promise<void> | undefined {
+  const held = debugEvent(image.file, event);
+  return held instanceof Promise ? held.then(() => from.read(offset, target)) : promised(from.read(offset, target));
+}
+
 const promised = (result: Eventual<void>): Promise<void> | undefined => (result instanceof Promise ? result : undefined);
 
 async function readEncrypted(image: Qcow2Image, { hostOffset }: Extent, offset: number, target: Uint8Array): Promise<void> {
+  await debugEvent(image.file, 'read_aio');
   await image.data.read(hostOffset, target);
   image.cipher!.decrypt(image.cipherByHostOffset ? hostOffset : offset, target);
 }

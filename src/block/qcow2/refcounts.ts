@@ -6,6 +6,7 @@ import { assert } from '../../base/assert.ts';
 import { ErrnoFailure } from '../../base/errno.ts';
 import { isPromise, type Eventual } from '../../base/eventual.ts';
 import { Failure } from '../../base/failure.ts';
+import { debugEvent } from '../debug-events.ts';
 import { refcountMetadata, roundDown, roundUp } from './geometry.ts';
 import { LIMIT } from './header.ts';
 import type { Qcow2Image } from './image.ts';
@@ -70,6 +71,7 @@ export class Refcounts {
 
   /** A run of host clusters for `bytes` bytes, each counted once. */
   async allocate(bytes: number): Promise<number> {
+    await debugEvent(this.#image.file, 'cluster_alloc');
     for (;;) {
       const offset = await this.#find(bytes);
       if (await this.#tryCount(offset, bytes)) {
@@ -77,6 +79,37 @@ export class Refcounts {
         return offset;
       }
     }
+  }
+
+  /** Host offset of the first free cluster when its count is in memory and it may be used at once; else -1. */
+  peekFree(): number {
+    if (this.#quarantine.size > 0) return -1;
+    const { refcountBlockEntries, refcountOrder, clusterSize } = this.#image.geometry;
+    const first = this.#firstFree % refcountBlockEntries;
+    const slice = this.#cachedBlock((this.#firstFree - first) / refcountBlockEntries);
+    if (slice === undefined) return -1;
+    for (let within = first; within < refcountBlockEntries; within++) {
+      if (getCount(slice.view, within, refcountOrder) === 0) return (this.#firstFree - first + within) * clusterSize;
+    }
+    return -1;
+  }
+
+  /** Counts the cluster that `peekFree` found just now. */
+  takeFree(host: number): void {
+    const { refcountBlockEntries, refcountOrder, clusterSize } = this.#image.geometry;
+    const index = host / clusterSize;
+    const within = index % refcountBlockEntries;
+    const slice = this.#cachedBlock((index - within) / refcountBlockEntries);
+    assert(slice !== undefined, 'the block was in memory just now');
+    this.#image.refcountCache.markDirty(slice);
+    setCount(slice.view, within, refcountOrder, 1);
+    this.#firstFree = index + 1;
+  }
+
+  #cachedBlock(tableIndex: number): TableSlice | undefined {
+    const offset = tableIndex < this.table.length ? this.table[tableIndex]! : 0;
+    if (offset === 0 || (offset & this.#image.geometry.clusterMask) !== 0) return undefined;
+    return this.#image.refcountCache.peek(offset);
   }
 
   /** Takes as many of `clusters` clusters from `offset` on as are free in a row; returns how many. */
@@ -98,6 +131,7 @@ export class Refcounts {
   async allocateBytes(size: number): Promise<number> {
     const { clusterSize, clusterMask, refcountMax } = this.#image.geometry;
     assert(size > 0 && size <= clusterSize, 'a compressed cluster is no bigger than a cluster');
+    await debugEvent(this.#image.file, 'cluster_alloc_bytes');
     for (;;) {
       let offset = this.#freeByte;
       if (offset !== 0 && (await this.get(Math.floor(offset / clusterSize))) >= refcountMax) offset = 0;
@@ -177,14 +211,18 @@ export class Refcounts {
 
   async #add(offset: number, bytes: number, delta: number, reason: FreeReason): Promise<void> {
     if (bytes <= 0) return;
-    const { clusterSize } = this.#image.geometry;
+    const { clusterSize, refcountBlockEntries } = this.#image.geometry;
     // Counts that fall must not be on the medium before the L2 entries that stopped referring are.
     if (delta < 0) await this.#image.refcountCache.dependOn(this.#image.l2Cache);
     const first = Math.floor(offset / clusterSize), last = Math.floor((offset + bytes - 1) / clusterSize);
+    const raisesEvents = this.#image.file.node.instance.debugEvent !== undefined;
     this.#holdDiscards++;
     let index = first;
     try {
-      for (; index <= last; index++) await this.#addToCluster(index, delta, reason);
+      for (; index <= last; index++) {
+        if (raisesEvents && (index === first || index % refcountBlockEntries === 0)) await this.#announceBlock(index);
+        await this.#addToCluster(index, delta, reason);
+      }
     } catch (error) {
       for (let undo = first; undo < index; undo++) await this.#addToCluster(undo, -delta, 'undo').catch(() => {});
       throw error;
@@ -192,6 +230,14 @@ export class Refcounts {
       this.#holdDiscards--;
     }
     if (this.#discards.length > 0 && this.#holdDiscards === 0) await this.processDiscards();
+  }
+
+  /** The events before a change in the block of cluster `index`. */
+  async #announceBlock(index: number): Promise<void> {
+    const { file, geometry } = this.#image;
+    await debugEvent(file, 'refblock_alloc');
+    const offset = this.table[Math.floor(index / geometry.refcountBlockEntries)] ?? 0;
+    if (offset !== 0) await debugEvent(file, 'refblock_load');
   }
 
   async #addToCluster(index: number, delta: number, reason: FreeReason | 'undo'): Promise<void> {
@@ -240,9 +286,11 @@ export class Refcounts {
     }
     const slice = await image.refcountCache.getEmpty(offset);
     if (coversItself) setCount(slice.view, own % refcountBlockEntries, refcountOrder, 1);
+    await debugEvent(image.file, 'refblock_alloc_write');
     await image.refcountCache.flush();
     if (tableIndex < this.table.length) await this.#setTableEntry(tableIndex, offset);
     else {
+      await debugEvent(image.file, 'reftable_grow');
       const used = Math.ceil(Math.max(index + 1, own) / refcountBlockEntries);
       await this.makeArea(used * refcountBlockEntries * clusterSize, 0, false, { tableIndex, offset });
     }
@@ -253,6 +301,7 @@ export class Refcounts {
     const image = this.#image;
     const entry = new Uint8Array(8);
     new DataView(entry.buffer).setBigUint64(0, BigInt(offset));
+    await debugEvent(image.file, 'refblock_alloc_hookup');
     await image.file.write(image.header.refcountTableOffset + tableIndex * 8, entry);
     this.table[tableIndex] = offset;
     image.overlaps.refcountBlockAdded(offset);
@@ -286,6 +335,7 @@ export class Refcounts {
     const tableOffset = start + newBlocks * clusterSize;
     const end = tableOffset + entries * 8;
     await this.#fillArea(table, start, end, firstBlock, blocks);
+    await debugEvent(image.file, 'refblock_alloc_write_blocks');
     await image.refcountCache.flush();
     await this.#switchTable(table, tableOffset);
     return end;
@@ -321,8 +371,10 @@ export class Refcounts {
     const image = this.#image;
     const { header } = image;
     await image.overlaps.guard(OVERLAP.NONE, offset, table.length * 8);
+    await debugEvent(image.file, 'refblock_alloc_write_table');
     await image.file.write(offset, encodeOffsets(table));
     await image.file.flush();
+    await debugEvent(image.file, 'refblock_alloc_switch_table');
     const old = { offset: header.refcountTableOffset, clusters: header.refcountTableClusters };
     header.refcountTableOffset = offset;
     header.refcountTableClusters = (table.length * 8) / image.geometry.clusterSize;
@@ -360,6 +412,7 @@ export class Refcounts {
 
   /** One reference less. Errors are told, not thrown: the clusters leak, which check mends. */
   async free(offset: number, bytes: number, reason: FreeReason): Promise<void> {
+    await debugEvent(this.#image.file, 'cluster_free');
     try {
       await this.add(offset, bytes, -1, reason);
     } catch (error) {

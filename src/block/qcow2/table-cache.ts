@@ -106,6 +106,13 @@ export class TableCache {
     this.#dependency = other;
   }
 
+  /** The same when nothing has to be written for it; false, and nothing is changed, otherwise. */
+  dependOnNow(other: TableCache): boolean {
+    if (other.#dependency !== undefined || (this.#dependency !== undefined && this.#dependency !== other)) return false;
+    this.#dependency = other;
+    return true;
+  }
+
   /** From now on nothing of this cache is written before the data written so far is on the medium. */
   dependOnFlush(): void {
     this.#dependsOnFlush = true;

@@ -6,6 +6,7 @@ import { errnoOf } from '../../base/errno.ts';
 import type { Eventual } from '../../base/eventual.ts';
 import { Failure } from '../../base/failure.ts';
 import { isZeroFast } from '../chain-status.ts';
+import { debugEvent } from '../debug-events.ts';
 import { WRITE } from '../driver.ts';
 import { abandon, link, needsAllocation, planWrite, UnalignedCluster, type Allocation, type WritePlan } from './allocation.ts';
 import type { Qcow2Image } from './image.ts';
@@ -13,6 +14,7 @@ import { locked, sliceOffset } from './l2-tables.ts';
 import { CorruptMetadata, entryOffset, hex, KIND, kindAt, sliceIndex } from './mapping.ts';
 import { OVERLAP } from './overlap.ts';
 import { lookUp, read } from './reader.ts';
+import { quickWrite } from './quick-write.ts';
 import { TaskGroup } from './task-group.ts';
 
 /** Encrypted data are copied; this much at a time. */
@@ -22,9 +24,14 @@ const MAX_READ_OVER = 16384;
 
 export function write(image: Qcow2Image, offset: number, source: Uint8Array): Eventual<void> {
   image.checkUsable();
-  const host = ownRun(image, offset, source.length);
-  if (host < 0) return writeSlowly(image, offset, source);
-  const result = image.data.write(host, source);
+  const host = image.lock.isReadable ? ownRun(image, offset, source.length) : -1;
+  if (host < 0) {
+    if (!image.lock.isFree) return writeInTurn(image, offset, source);
+    const quick = quickWrite(image, offset, source);
+    return quick === 'slow' ? writeSlowly(image, offset, source) : quick === 'done' ? undefined : quick;
+  }
+  const held = debugEvent(image.data, 'write_aio');
+  const result = held instanceof Promise ? held.then(() => image.data.write(host, source)) : image.data.write(host, source);
   return result instanceof Promise ? tracked(image, result, offset, source.length) : undefined;
 }
 
@@ -40,7 +47,7 @@ async function tracked(image: Qcow2Image, result: Promise<void>, offset: number,
 
 /** Host offset when the whole range lies in clusters of the image's own, one behind the other, and can be written at once; else -1. */
 function ownRun(image: Qcow2Image, offset: number, bytes: number): number {
-  if (!image.lock.isFree || image.cipher !== undefined) return -1;
+  if (image.cipher !== undefined) return -1;
   if (!image.inFlight.isEmpty && image.inFlight.allocationIn(offset, offset + bytes) !== undefined) return -1;
   const { geometry, l2Cache, l1 } = image;
   const { clusterSize, clusterMask, l2EntryBytes } = geometry;
@@ -76,9 +83,14 @@ function isWritten(image: Qcow2Image, view: DataView, index: number, from: numbe
 
 /** No metadata lie there, as far as memory tells. */
 function mayWrite(image: Qcow2Image, host: number, bytes: number): boolean {
-  if (image.hasDataFile) return true;
-  if ((image.options.overlapChecks & OVERLAP.INACTIVE_L2) !== 0 && image.snapshots.length > 0) return false;
-  return image.overlaps.find(OVERLAP.NONE, host, bytes) === 0;
+  return image.hasDataFile || image.overlaps.allows(host, bytes);
+}
+
+/** After whoever has the lock: the tables may be in memory by then. */
+async function writeInTurn(image: Qcow2Image, offset: number, source: Uint8Array): Promise<void> {
+  const tried = await locked(image, async () => ({ result: quickWrite(image, offset, source) })); // its promise needs the lock
+  if (tried.result === 'slow') return writeSlowly(image, offset, source);
+  if (tried.result !== 'done') await tried.result;
 }
 
 async function writeSlowly(image: Qcow2Image, offset: number, source: Uint8Array): Promise<void> {
@@ -149,6 +161,7 @@ async function linkAll(image: Qcow2Image, allocations: readonly Allocation[]): P
 }
 
 export async function writeData(image: Qcow2Image, host: number, offset: number, source: Uint8Array): Promise<void> {
+  await debugEvent(image.data, 'write_aio');
   await image.data.write(host, image.cipher === undefined ? source : encrypted(image, host, offset, source.slice()));
 }
 
@@ -170,16 +183,24 @@ async function writeWithCopies(image: Qcow2Image, plan: WritePlan, offset: numbe
   const bytes = image.buffers.take(end - start);
   try {
     if (isZero) bytes.fill(0);
-    else if (source.length <= MAX_READ_OVER) await read(image, start, bytes);
+    else if (source.length <= MAX_READ_OVER) await readAround(image, start, bytes);
     else {
-      await read(image, start, bytes.subarray(0, before));
-      await read(image, offset + source.length, bytes.subarray(before + source.length));
+      await readAround(image, start, bytes.subarray(0, before));
+      await readAround(image, offset + source.length, bytes.subarray(before + source.length));
     }
     bytes.set(source, before);
+    await debugEvent(image.data, 'write_aio');
+    await debugEvent(image.data, 'cow_write');
     await image.data.write(plan.host - before, image.cipher === undefined ? bytes : encrypted(image, plan.host - before, start, bytes));
   } finally {
     image.buffers.give(bytes);
   }
+}
+
+async function readAround(image: Qcow2Image, offset: number, target: Uint8Array): Promise<void> {
+  if (target.length === 0) return;
+  await debugEvent(image.file, 'cow_read');
+  await read(image, offset, target);
 }
 
 /** Only what surrounds the data of a plan, which have no contents yet. */
@@ -190,14 +211,15 @@ export async function copyAround(image: Qcow2Image, plan: WritePlan, offset: num
   for (const [from, to] of [[start, offset], [end, stop]] as const) {
     if (from === to) continue;
     const bytes = new Uint8Array(to - from);
-    await read(image, from, bytes);
+    await readAround(image, from, bytes);
+    await debugEvent(image.data, 'cow_write');
     await writeData(image, plan.host + from - offset, from, bytes);
   }
 }
 
 /** Whether guest bytes certainly read as zero, found out without reading them. */
 export async function readsAsZero(image: Qcow2Image, start: number, end: number): Promise<boolean> {
-  const stop = Math.min(end, image.size);
+  const stop = start > image.size ? end : Math.min(end, image.size); // a machine's state lies behind the disk
   for (let at = start; at < stop; ) {
     const extent = await lookUp(image, at, stop - at);
     switch (extent.kind) {
@@ -224,6 +246,7 @@ export async function readsAsZero(image: Qcow2Image, start: number, end: number)
  */
 async function zeroAround(image: Qcow2Image, plan: WritePlan, before: number, after: number): Promise<boolean> {
   const { data } = image;
+  await debugEvent(data, 'cluster_alloc_space');
   if (plan.host - before >= data.size && data.node.instance.hasZeroInit === true) return true;
   if (image.cannotZero) return false;
   try {

@@ -1,13 +1,11 @@
 // nandu-img compare: whether two images show the same.
 import { Failure } from '../../base/failure.ts';
-import { compare, CompareFailure, installEqualityTest, type Comparison } from '../../block/operations/compare.ts';
+import { compare, CompareFailure, type Comparison } from '../../block/operations/compare.ts';
 import { parseCacheMode } from './cache-mode.ts';
 import { LONG } from './common-options.ts';
 import { interruptible } from './interruptible.ts';
 import { Progress, progressStyle, type ProgressStyle } from './progress.ts';
 import { closeAll, StatusFailure, UsageFailure, type Session } from './session.ts';
-
-installEqualityTest((a, b, start, end) => Buffer.compare(a.subarray(start, end), b.subarray(start, end)) === 0);
 
 /** Exit statuses: equal is 0, different is 1. */
 const STATUS = { DIFFERENT: 1, FAILED: 2, NO_STATUS: 3, UNREADABLE: 4 } as const;

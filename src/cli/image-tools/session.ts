@@ -62,10 +62,14 @@ export class Session {
     if (this.#graph === undefined) {
       const host = createBlockHost({
         files: 'sync',
-        warn: (line) => this.warn(line),
+        warn: (line, hint) => this.warn(line, hint),
         ...this.objects.hostOptions(),
       });
-      this.#graph = new BlockGraph({ ...host, print: (line) => this.io.error(`${line}\n`), show: (line) => this.io.out(`${line}\n`) });
+      this.#graph = new BlockGraph({
+        ...host,
+        report: (line) => this.report(line),
+        print: (line) => this.io.error(`${line}\n`), show: (line) => this.io.out(`${line}\n`),
+      });
       for (const { id, values } of this.objects.ofType('throttle-group')) addThrottleGroup(this.#graph, id, new OptionDict(values));
     }
     return this.#graph;
@@ -98,8 +102,9 @@ export class Session {
     this.io.error(`${this.io.program}: ${message}\n`);
   }
 
-  warn(message: string): void {
+  warn(message: string, hint = ''): void {
     this.report(`warning: ${message}`);
+    if (hint !== '') this.io.error(hint);
   }
 
   async open({ filename, imageOptions, format, flags, cache, forceShare, use, extra }: ImageRequest): Promise<BlockBackend> {

@@ -14,8 +14,8 @@ import { emitCondition } from './conditions.ts';
 import { effectsOf, leavesFlags } from './helper-effects.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
-  BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, FIELD_LOCALS, GENERAL, LINEAR, localOf, RESUME, ROTATED, ROTATION, SCRATCH_I32, SCRATCH_I64, SCRATCH_V128, TARGET,
-  TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
+  BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, FIELD_LOCALS, GENERAL, LINEAR, localOf, RESUME, ROTATED, ROTATION, SCRATCH_I32, SCRATCH_I64,
+  SCRATCH_V128, TARGET, TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
 } from './region-locals.ts';
 
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };

@@ -1,5 +1,6 @@
 // Puts together what the block layer needs of this host: files, codecs, cryptography, secrets, time.
 import { Failure } from '../../base/failure.ts';
+import { installEqualityTest } from '../../base/equal.ts';
 import { installZeroTest } from '../../base/zero.ts';
 import type { BlockHost } from '../../block/host.ts';
 import type { StreamConnector, TlsCredentials } from '../../ports/stream.ts';
@@ -16,23 +17,27 @@ export interface BlockHostOptions {
   readonly network?: StreamConnector;
   /** Credentials of `-object tls-creds-…`, by id. */
   readonly tlsCredentials?: (id: string) => TlsCredentials | undefined;
-  readonly warn?: (line: string) => void;
+  readonly warn?: (line: string, hint?: string) => void;
 }
 
 const ZERO_BYTES = 65536;
 let zeroBuffer: Buffer | undefined;
 
 /** memcmp against zeroes: several times as fast as a loop over words. */
-function isZero(bytes: Uint8Array): boolean {
-  const { length } = bytes;
-  if (length === 0) return true;
-  if (bytes[0] !== 0 || bytes[length - 1] !== 0) return false;
+function isZero(bytes: Uint8Array, start: number, end: number): boolean {
+  if (start >= end) return true;
+  if (bytes[start] !== 0 || bytes[end - 1] !== 0) return false;
   zeroBuffer ??= Buffer.alloc(ZERO_BYTES);
-  for (let at = 0; at < length; at += ZERO_BYTES) {
-    const count = Math.min(ZERO_BYTES, length - at);
+  for (let at = start; at < end; at += ZERO_BYTES) {
+    const count = Math.min(ZERO_BYTES, end - at);
     if (zeroBuffer.compare(bytes, at, at + count, 0, count) !== 0) return false;
   }
   return true;
+}
+
+/** The method takes any bytes as its object; a view of each part would cost more than comparing it. */
+function equalBytes(a: Uint8Array, b: Uint8Array, start: number, end: number): boolean {
+  return Buffer.prototype.compare.call(a as Buffer, b, start, end, start, end) === 0;
 }
 
 /** Loaded when an image is first opened over it. */
@@ -43,6 +48,7 @@ const lazyNetwork: StreamConnector = {
 
 export function createBlockHost(options: BlockHostOptions): BlockHost {
   installZeroTest(isZero);
+  installEqualityTest(equalBytes);
   const { secrets, tlsCredentials } = options;
   return {
     files: options.files === 'sync' ? syncHostFiles() : pooledHostFiles(),
@@ -57,7 +63,7 @@ export function createBlockHost(options: BlockHostOptions): BlockHost {
     },
     nowNs: () => Math.round(performance.now() * 1e6),
     dateMs: () => Date.now(),
-    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    warn: options.warn ?? ((line) => process.stderr.write(`${line}\n`)),
+    sleep: (ms) => new Promise((resolve) => (ms === 0 ? setImmediate(resolve) : setTimeout(resolve, ms))),
+    warn: options.warn ?? ((line, hint = '') => process.stderr.write(`${line}\n${hint}`)),
   };
 }

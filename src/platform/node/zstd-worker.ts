@@ -6,7 +6,7 @@ import type { CompressionAnswer, CompressionJob } from './zstd-workers.ts';
 async function answer({ id, source }: CompressionJob): Promise<CompressionAnswer> {
   try {
     const codec = await wasmCodec();
-    return { id, result: codec.compress(source) };
+    return { id, result: codec.compress(source).slice() }; // without the buffer around it
   } catch (error) {
     return { id, problem: String(error) };
   }

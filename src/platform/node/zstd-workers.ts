@@ -23,7 +23,7 @@ interface Pending {
 const MAX_WORKERS = 4;
 
 class CompressionWorker {
-  readonly #worker = new Worker(new URL('./zstd-worker.js', import.meta.url));
+  readonly #worker = new Worker(new URL('./zstd-worker.js', import.meta.url), { resourceLimits: { maxYoungGenerationSizeMb: 4 } });
   readonly #pending = new Map<number, Pending>();
   #nextId = 0;
   failed = false;
@@ -44,7 +44,8 @@ class CompressionWorker {
       const id = this.#nextId++;
       this.#pending.set(id, { resolve, reject });
       this.#worker.ref();
-      this.#worker.postMessage({ id, source: source.slice() } satisfies CompressionJob);
+      const copy = source.slice();
+      this.#worker.postMessage({ id, source: copy } satisfies CompressionJob, [copy.buffer]);
     });
   }
 

@@ -1,10 +1,11 @@
-// Zstandard: Node's own where it has it (from 22.15 and 23.8 on), libzstd as WebAssembly otherwise. Either is loaded with the
-// first call. Frames are measured and their sizes checked before a library sees them.
+// Zstandard: Node's own where it has it (from 22.15 and 23.8 on), else the system's libzstd, else libzstd as WebAssembly. What is used is
+// loaded with the first call. Frames are measured and their sizes checked before a library sees them.
 import * as zlib from 'node:zlib';
 import { after, type Eventual } from '../../base/eventual.ts';
 import { Failure } from '../../base/failure.ts';
 import { plainBytes } from './plain-bytes.ts';
 import { zstdFrame } from './zstd-frame.ts';
+import { nativeZstd } from './zstd-native.ts';
 import { wasmCodec, type ZstdCodec } from './zstd-wasm.ts';
 import { compressInWorker } from './zstd-workers.ts';
 
@@ -29,7 +30,7 @@ function nodeCodec(): ZstdCodec | undefined {
 
 /** Plainly when it is loaded already. */
 function zstd(): Eventual<ZstdCodec> {
-  codec ??= nodeCodec();
+  codec ??= nodeCodec() ?? nativeZstd();
   return codec ?? loadWasm();
 }
 
@@ -54,8 +55,11 @@ export function zstdCompress(source: Uint8Array, maxBytes: number, pooled: boole
   return after(zstd(), ({ compress }) => bounded(compress(source)));
 }
 
+/** Undefined when it had better be done here. */
 function compressElsewhere(source: Uint8Array): Promise<Uint8Array> | undefined {
   if (zstdCompressPooled === undefined) {
+    // Done here it is faster than threads are that compress with WebAssembly, or that must be started first.
+    if (nativeZstd() !== undefined) return undefined;
     return compressInWorker(source)?.catch(async () => (await zstd()).compress(source)); // no thread is no reason to fail
   }
   return new Promise((resolve, reject) => {

@@ -62,4 +62,15 @@ transcripts({
     setup img create -q -f qcow2 -o compat=0.10 old 1M
     img bitmap --add old x
   `,
+  'written to by a program that knows no bitmaps': `
+    setup img create -q -f qcow2 b 1M
+    setup img bitmap --add b x
+    poke b 95 00
+    img info b
+    img check b
+    img bitmap --add b y
+    img info b
+    img check -r leaks b
+    image b qcow2
+  `,
 });

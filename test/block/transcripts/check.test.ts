@@ -70,6 +70,7 @@ const DAMAGES: Readonly<Record<string, string>> = {
   'an L2 entry beyond the end': 'poke b 262144 8000000100000000',
   'a reserved bit in an L2 entry': 'poke b 262144 8000000000050002',
   'an unaligned L1 entry': 'poke b 196608 8000000000040200',
+  'an L1 entry that is a flag alone': 'poke b 196608 8000000000000000',
   'no refcount block': 'poke b 65536 0000000000000000',
   'an unaligned refcount block': 'poke b 65536 0000000000020200',
   'the corrupt bit': 'poke b 79 02',

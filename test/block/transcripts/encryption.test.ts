@@ -22,6 +22,8 @@ transcripts(
       img convert ${SECRETS} -O qcow2 -o ${AES} r e
       img convert ${SECRETS} --image-opts driver=qcow2,file.filename=e,encrypt.key-secret=s back
       same back
+      img map --image-opts driver=qcow2,file.filename=e,encrypt.key-secret=nobody
+      img map --image-opts driver=qcow2,file.filename=e
     `,
     'LUKS command lines': `
       img create -f qcow2 -o ${LUKS} b 2M

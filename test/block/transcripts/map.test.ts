@@ -74,4 +74,16 @@ transcripts({
     img map e
     img map --output=json e
   `,
+  'holes in the file below': `
+    setup img create -q -f qcow2 base 4M
+    setup io -c 'write -P 1 64k 640k' base
+    setup img create -q -f qcow2 -b base -F qcow2 t
+    setup io -c 'write -P 2 1M 1M' t
+    img map --output=json t
+    setup io -f raw -c 'discard 512k 512k' t
+    img map t
+    img map --output=json t
+    img measure -O qcow2 t
+    img measure -O raw t
+  `,
 });

@@ -77,4 +77,15 @@ transcripts({
     setup img create -q -f qcow2 -o data_file=d.raw d 1M
     img snapshot -c x d
   `,
+  "a machine's state": `
+    setup img create -q -f qcow2 b 4M
+    setup io -c 'write -b -P 5 0 64k' b
+    img snapshot -c x b
+    img check b
+    setup io -c 'write -b -P 6 4k 8k' b
+    img check b
+    img snapshot -a x b
+    img check b
+    image b qcow2
+  `,
 });
