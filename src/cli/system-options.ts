@@ -30,7 +30,7 @@ const standard: readonly Row[] = [
     plainErrors: true, apply: value.applyCpu },
   { name: 'accel', argument: '[accel=]accelerator[,prop[=value][,...]]', help: [
     "selects the accelerator ('-accel help' for a list)", 'thread=single|multi   accepted for compatibility',
-    'interpreter=on|off    leave all code to the interpreter (default: off; translate=on|off is the opposite)',
+    'interpreter=on|off    leave all code to the interpreter (default: off)',
     'promote-at=n          executions after which a block is translated to WebAssembly',
     'tb-size=n             MiB of translated code after which all of it is dropped',
   ], apply: value.applyAccel },
