@@ -3,6 +3,7 @@
 // Built at build time (tools/build-wasm.ts) into dist/wasm/interpreter.wasm. The meanings are shared with the translator.
 import { BLOCK, PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import type { Lowering, Operand, Width } from '../ir/lowering.ts';
+import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
 import { OPS } from '../ir/op.ts';
 import { REGION } from '../ir/ops-control.ts';
 import '../ir/ops-vector.ts'; // the last link of the chain that declares every operation
@@ -10,7 +11,7 @@ import { cpuOffset } from '../x86/state.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
 import {
-  JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, REGION_RECORD, REGION_TABLE, TLB_ENTRIES, TLB_ENTRY_BYTES,
+  JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, REGION_RECORD, REGION_TABLE,
 } from '../../memory/memory-map.ts';
 import { EXIT } from '../x86/state.ts';
 
@@ -28,17 +29,6 @@ const LOCALS: readonly ValueType[] = [
 ];
 
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
-const PLAIN_LOAD = {
-  i32: { 1: [OP.i32_load8_u, OP.i32_load8_s], 2: [OP.i32_load16_u, OP.i32_load16_s], 4: [OP.i32_load, OP.i32_load], 8: [0, 0] },
-  i64: {
-    1: [OP.i64_load8_u, OP.i64_load8_s], 2: [OP.i64_load16_u, OP.i64_load16_s], 4: [OP.i64_load32_u, OP.i64_load32_s],
-    8: [OP.i64_load, OP.i64_load],
-  },
-} as const;
-const PLAIN_STORE = {
-  i32: { 1: OP.i32_store8, 2: OP.i32_store16, 4: OP.i32_store, 8: 0 },
-  i64: { 1: OP.i64_store8, 2: OP.i64_store16, 4: OP.i64_store32, 8: OP.i64_store },
-} as const;
 
 interface Labels {
   dispatch: Label;
@@ -178,32 +168,12 @@ class InterpreterLowering implements Lowering {
   #probe(table: string, bytes: number): void {
     const { code } = this;
     code.set(LINEAR);
-    this.state(table, 2);
-    code.get(LINEAR);
-    code.op(OP.i32_wrap_i64);
-    code.i32(12 - Math.log2(TLB_ENTRY_BYTES));
-    code.op(OP.i32_shr_u);
-    code.i32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES);
-    code.op(OP.i32_and);
-    code.op(OP.i32_add);
-    code.tee(ENTRY);
-    code.memory(OP.i64_load);
-    code.get(LINEAR);
-    if (bytes > 1) {
-      code.i64(bytes - 1);
-      code.op(OP.i64_add);
-    }
-    code.i64(-4096);
-    code.op(OP.i64_and);
+    probeTlb(code, { pushTable: () => this.state(table, 2), linear: LINEAR, entry: ENTRY, bytes });
     code.op(OP.i64_eq);
   }
 
   #hostAddress(): void {
-    this.code.get(ENTRY);
-    this.code.memory(OP.i32_load, 8);
-    this.code.get(LINEAR);
-    this.code.op(OP.i32_wrap_i64);
-    this.code.op(OP.i32_add);
+    pushHostAddress(this.code, LINEAR, ENTRY);
   }
 
   #faultIfRaised(): void {

@@ -242,7 +242,7 @@ export const NOT = family('not', (m, w) => {
 /** Shifts. The count is masked to 5 or 6 bits; a masked count of 0 changes nothing, flags included. */
 function shift(kind: number, pair: Pair, count: Source, signed: boolean): (m: Lowering, w: Width) => void {
   return (m, w) => {
-    const [x, y, n] = scratch(m, w);
+    const [, , n] = scratch(m, w);
     const known = count === fromShiftImmediate ? m.knownImmediate() : undefined;
     if (known !== undefined) return shiftByConstant(m, w, kind, pair, known & (wide(w) ? 63 : 31), signed);
     count(m, 2);
@@ -252,41 +252,26 @@ function shift(kind: number, pair: Pair, count: Source, signed: boolean): (m: Lo
     m.code.tee(n!);
     if (wide(w)) m.code.op(OP.i32_wrap_i64);
     m.code.if();
-    m.get('a', w, signed);
-    m.code.get(n!);
-    constant(m, w, 1);
-    m.code.op(pick(SUB_, w));
-    m.code.op(pick(pair, w));
-    m.code.set(y!);
-    m.open('d');
-    m.code.get(y!);
-    constant(m, w, 1);
-    m.code.op(pick(pair, w));
-    m.code.tee(x!);
-    m.close('d', w);
-    m.setFlags(ccOp(kind, w), w, x!, y!);
+    shiftWithFlags(m, w, kind, pair, signed, () => {
+      m.code.get(n!);
+      constant(m, w, 1);
+      m.code.op(pick(SUB_, w));
+    });
     m.code.else();
-    if (w === 2) {
-      // A 32-bit destination is zero-extended even when nothing is shifted.
-      m.open('d');
-      m.get('a', w);
-      m.close('d', w);
-    }
+    keepUnshifted(m, w);
     m.code.end();
   };
 }
 /** The same with a count that is known while code is made. */
 function shiftByConstant(m: Lowering, w: Width, kind: number, pair: Pair, count: number, signed: boolean): void {
+  if (count === 0) return keepUnshifted(m, w);
+  shiftWithFlags(m, w, kind, pair, signed, () => constant(m, w, count - 1));
+}
+/** Shifts by one less than the count, which is pushed, and then by one: the bit in between is the carry. */
+function shiftWithFlags(m: Lowering, w: Width, kind: number, pair: Pair, signed: boolean, pushLess: () => void): void {
   const [x, y] = scratch(m, w);
-  if (count === 0) {
-    if (w !== 2) return;
-    m.open('d');
-    m.get('a', w);
-    m.close('d', w);
-    return;
-  }
   m.get('a', w, signed);
-  constant(m, w, count - 1);
+  pushLess();
   m.code.op(pick(pair, w));
   m.code.set(y!);
   m.open('d');
@@ -296,6 +281,13 @@ function shiftByConstant(m: Lowering, w: Width, kind: number, pair: Pair, count:
   m.code.tee(x!);
   m.close('d', w);
   m.setFlags(ccOp(kind, w), w, x!, y!);
+}
+/** A 32-bit destination is zero-extended even when nothing is shifted. */
+function keepUnshifted(m: Lowering, w: Width): void {
+  if (w !== 2) return;
+  m.open('d');
+  m.get('a', w);
+  m.close('d', w);
 }
 
 const fromShiftImmediate: Source = (m) => m.immediate(2);

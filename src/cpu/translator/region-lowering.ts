@@ -2,11 +2,11 @@
 // are constants, an access that misses the TLB leaves the region before its instruction, and the flags that a condition needs are
 // known at translation time where one operation set them just before. Control flow between blocks is emit-region.ts.
 import { assert } from '../../base/assert.ts';
-import { TLB_ENTRIES, TLB_ENTRY_BYTES } from '../../memory/memory-map.ts';
 import type { CodeWriter, Label } from '../../wasm/code-writer.ts';
 import { OP, TYPE } from '../../wasm/opcodes.ts';
 import { CC, ccOp } from '../ir/flags.ts';
 import type { Lowering, Operand, Width } from '../ir/lowering.ts';
+import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
 import { MOVI } from '../ir/ops-integer.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
@@ -19,17 +19,6 @@ import {
 } from './region-locals.ts';
 
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
-const LOAD = {
-  i32: { 1: [OP.i32_load8_u, OP.i32_load8_s], 2: [OP.i32_load16_u, OP.i32_load16_s], 4: [OP.i32_load, OP.i32_load], 8: [0, 0] },
-  i64: {
-    1: [OP.i64_load8_u, OP.i64_load8_s], 2: [OP.i64_load16_u, OP.i64_load16_s], 4: [OP.i64_load32_u, OP.i64_load32_s],
-    8: [OP.i64_load, OP.i64_load],
-  },
-} as const;
-const STORE = {
-  i32: { 1: OP.i32_store8, 2: OP.i32_store16, 4: OP.i32_store, 8: 0 },
-  i64: { 1: OP.i64_store8, 2: OP.i64_store16, 4: OP.i64_store32, 8: OP.i64_store },
-} as const;
 const FLAG_TRIPLE = [[CC_A, 'ccA', true], [CC_B, 'ccB', true], [CC_OP, 'ccOp', false]] as const;
 const BYTE_COUNT = [1, 2, 4, 8] as const;
 
@@ -99,7 +88,8 @@ export class RegionLowering implements Lowering {
     if (part === 'zero') return width === 3 ? code.i64(0) : code.i32(0);
     if (part === undefined) {
       code.i32(0);
-      return code.memory(width === 3 ? OP.i64_load : LOAD.i32[BYTE_COUNT[width] as 1 | 2 | 4][signed ? 1 : 0], this.#memory.area + slot);
+      const load = width === 3 ? OP.i64_load : PLAIN_LOAD.i32[BYTE_COUNT[width] as 1 | 2 | 4][signed ? 1 : 0];
+      return code.memory(load, this.#memory.area + slot);
     }
     this.#shifted(part);
     if (width === 3) return;
@@ -126,7 +116,7 @@ export class RegionLowering implements Lowering {
     if (part === 'zero') return code.i64(0);
     if (part === undefined) {
       code.i32(0);
-      return code.memory(LOAD.i64[BYTE_COUNT[width]][signed ? 1 : 0], this.#memory.area + slot);
+      return code.memory(PLAIN_LOAD.i64[BYTE_COUNT[width]][signed ? 1 : 0], this.#memory.area + slot);
     }
     this.#shifted(part);
     if (width === 3) return;
@@ -378,41 +368,21 @@ export class RegionLowering implements Lowering {
   #translate(table: number, bytes: number): void {
     const { code } = this;
     code.set(LINEAR);
-    code.get(table);
-    code.get(LINEAR);
-    code.op(OP.i32_wrap_i64);
-    code.i32(12 - Math.log2(TLB_ENTRY_BYTES));
-    code.op(OP.i32_shr_u);
-    code.i32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES);
-    code.op(OP.i32_and);
-    code.op(OP.i32_add);
-    code.tee(TLB_ENTRY);
-    code.memory(OP.i64_load);
-    code.get(LINEAR);
-    if (bytes > 1) {
-      code.i64(bytes - 1);
-      code.op(OP.i64_add);
-    }
-    code.i64(-4096);
-    code.op(OP.i64_and);
+    probeTlb(code, { pushTable: () => code.get(table), linear: LINEAR, entry: TLB_ENTRY, bytes });
     code.op(OP.i64_ne);
     code.brIf(this.flow!.resume);
-    code.get(TLB_ENTRY);
-    code.memory(OP.i32_load, 8);
-    code.get(LINEAR);
-    code.op(OP.i32_wrap_i64);
-    code.op(OP.i32_add);
+    pushHostAddress(code, LINEAR, TLB_ENTRY);
   }
 
   load(bytes: 1 | 2 | 4 | 8, signed: boolean, to: 'i32' | 'i64', write: boolean): void {
     this.#translate(write ? TLB_WRITE : TLB_READ, bytes);
-    this.code.memory(LOAD[to][bytes][signed ? 1 : 0]);
+    this.code.memory(PLAIN_LOAD[to][bytes][signed ? 1 : 0]);
   }
 
   store(bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void {
     this.#translate(TLB_WRITE, bytes);
     push();
-    this.code.memory(STORE[from][bytes]);
+    this.code.memory(PLAIN_STORE[from][bytes]);
   }
 
   loadVector(): void {

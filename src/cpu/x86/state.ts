@@ -116,7 +116,9 @@ derived('u32', 'pendingStep'); // EFLAGS.TF was set when the instruction began: 
 // Counters of the executor, read by `info jit` and the benchmarks.
 // prettier-ignore
 derived('u64', 'countTlbFill', 'countPageWalk', 'countMmio', 'countPort', 'countLookup', 'countJumpCacheMiss',
-  'countBlock', 'countFault', 'countInterrupt', 'countTlbFlush', 'countCodeWrite', 'countCodeDrop', 'countHelper', 'countRegionEntry', 'countRegionResume', 'countRegionRefused', 'countBlockEntry');
+  'countBlock', 'countFault', 'countInterrupt', 'countTlbFlush', 'countCodeWrite', 'countCodeDrop', 'countHelper', 'countRegionEntry',
+  'countRegionResume',
+  'countRegionRefused');
 
 derived('u32', 'ferr'); // the x87 asks for IRQ 13: an unmasked exception is pending with CR0.NE clear
 
