@@ -1,7 +1,7 @@
 // The block graph: opens nodes from options, joins them by edges, keeps every edge's permissions compatible with the others',
 // and closes what nobody uses any more. Requests go through the nodes themselves (node.ts).
 import { assert } from '../base/assert.ts';
-import { errnoOf, prefixed } from '../base/errno.ts';
+import { prefixed } from '../base/errno.ts';
 import { Failure } from '../base/failure.ts';
 import { BlockBackend } from './backend.ts';
 import type { BlockDriver, CreateContext, CreateValues, OpenContext, OpenFlags } from './driver.ts';
@@ -452,9 +452,6 @@ function refuseLeftOver(driver: BlockDriver, options: OptionDict, filename: stri
   const verb = kind === 'protocol' ? "doesn't" : 'does not'; // so it is in the reference
   throw new Failure('invalid-argument', `Block ${kind} '${driver.name}' ${verb} support the option '${first}'`);
 }
-
-/** Whether an opening failed because somebody else uses the image. */
-export const isLockConflict = (error: unknown): boolean => error instanceof Failure && errnoOf(error) === 'EAGAIN';
 
 /** Whether the options of a backing image say where it is. */
 const namesImage = (options: OptionDict): boolean =>

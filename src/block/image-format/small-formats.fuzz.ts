@@ -1,6 +1,7 @@
 // Damaged images of luks, qcow, qed, parallels, bochs, cloop and dmg: bytes of a small image are changed, then it is opened, read and
 // mapped as a whole, checked and perhaps written to. Everything ends in a result or a Failure, in bounded time, and an image that is
 // opened read-only is not changed.
+import { fuzzHost, type HostParts } from './fuzz-host.ts';
 import { assert } from '../../base/assert.ts';
 import { Failure } from '../../base/failure.ts';
 import { Prng } from '../../base/prng.ts';
@@ -65,32 +66,19 @@ function impatient(cryptography: Cryptography): Cryptography {
 }
 
 export class SmallFormatsBench {
-  readonly #parts: Pick<BlockHost, 'compression' | 'cryptography'>;
+  readonly #parts: HostParts;
   /** Undamaged images: making one costs more than a case. */
   readonly #images = new Map<Format, Uint8Array>();
 
-  constructor({ compression, cryptography }: Pick<BlockHost, 'compression' | 'cryptography'>) {
+  constructor({ compression, cryptography }: HostParts) {
     this.#parts = { compression, cryptography: impatient(cryptography) };
-  }
-
-  #host(files: MemoryFiles): BlockHost {
-    return {
-      ...this.#parts,
-      files,
-      secret: () => new TextEncoder().encode('secret'),
-      nowNs: () => 0,
-      dateMs: () => 0,
-      sleep: () => Promise.resolve(),
-      warn: () => {},
-      print: () => {},
-    };
   }
 
   async #image(format: Format): Promise<Uint8Array> {
     const known = this.#images.get(format);
     if (known !== undefined) return known;
     const files = new MemoryFiles();
-    const host = this.#host(files);
+    const host = fuzzHost(this.#parts, files);
     const image = format.sample === undefined ? await created(host, files, format) : await format.sample(host);
     this.#images.set(format, image);
     return image;
@@ -105,7 +93,7 @@ export class SmallFormatsBench {
     const files = new MemoryFiles();
     await files.open(PATH, { write: true, create: true }).write(0, damaged);
     const readOnly = format.values === undefined || !random.oneIn(3);
-    await failing(() => useImage(new BlockGraph(this.#host(files)), format, random, readOnly));
+    await failing(() => useImage(new BlockGraph(fuzzHost(this.#parts, files)), format, random, readOnly));
     if (!readOnly) return;
     const after = files.files.get(PATH)!.contents();
     assert(after.length === damaged.length && after.every((byte, index) => byte === damaged[index]), 'a read-only image is not changed');

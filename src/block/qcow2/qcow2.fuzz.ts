@@ -1,6 +1,7 @@
 // Damaged qcow2 images: a small image of every kind is made, some of its bytes (headers, tables, anything) are changed, and then it
 // is opened, read and mapped as a whole, and perhaps written to. Every request ends in a result or a Failure, in bounded
 // time, and an image that is opened read-only is not changed.
+import { fuzzHost, type HostParts } from '../image-format/fuzz-host.ts';
 import { assert } from '../../base/assert.ts';
 import { Failure } from '../../base/failure.ts';
 import { Prng } from '../../base/prng.ts';
@@ -8,7 +9,6 @@ import { BlockBackend } from '../backend.ts';
 import { nodeStatus } from '../chain-status.ts';
 import type { CreateValues } from '../driver.ts';
 import { BlockGraph } from '../graph.ts';
-import type { BlockHost } from '../host.ts';
 import { WRITE } from '../driver.ts';
 import { OptionDict } from '../options.ts';
 import { MemoryFiles } from './memory-files.ts';
@@ -21,8 +21,6 @@ const INTERESTING = [0, 1, 0x7f, 0x80, 0xff, 0xfe, 0x40, 0xc0];
 const MAX_READ_BYTES = 4 << 20;
 const MAX_EXTENTS = 2000;
 
-type HostParts = Pick<BlockHost, 'compression' | 'cryptography'>;
-
 export class Qcow2OpenBench {
   readonly #parts: HostParts;
 
@@ -30,23 +28,10 @@ export class Qcow2OpenBench {
     this.#parts = parts;
   }
 
-  #host(files: MemoryFiles): BlockHost {
-    return {
-      ...this.#parts,
-      files,
-      secret: () => new TextEncoder().encode('secret'),
-      nowNs: () => 0,
-      dateMs: () => 0,
-      sleep: () => Promise.resolve(),
-      warn: () => {},
-      print: () => {},
-    };
-  }
-
   async run(seed: number): Promise<void> {
     const random = new Prng(seed);
     const files = new MemoryFiles();
-    const graph = new BlockGraph(this.#host(files));
+    const graph = new BlockGraph(fuzzHost(this.#parts, files));
     await makeImage(graph, files, random);
     damage(files, random);
     const readOnly = !random.oneIn(3);
