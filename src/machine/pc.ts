@@ -112,9 +112,7 @@ export class PcBoard {
     devices.add('ps2-mouse', this.ps2.mouse);
     devices.add('port92', isaPort92(bus, { a20: a20.input(), reset: options.reset }));
     pcLegacyPorts(bus);
-    this.fwCfg = isaFwCfg(bus, {
-      memory: { view: (address, size) => memory.ram(address, size), written: (address, size) => memory.invalidate(address, size) },
-    });
+    this.fwCfg = isaFwCfg(bus, { memory });
     devices.add('fw-cfg', this.fwCfg);
     this.#describeToGuest();
     for (const [n, backend] of options.serials.slice(0, ISA_SERIAL_DEFAULTS.length).entries()) {

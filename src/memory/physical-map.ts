@@ -2,11 +2,12 @@
 // Not the bus: pages that are no memory are answered by bus/address-space.ts. Changing a page that has been in use
 // needs `invalidate`, which the owner wires to the vCPUs (TLBs and decoded code).
 import { assert } from '../base/assert.ts';
+import type { DmaMemory } from '../ports/dma.ts';
 import { GUEST_RAM, PAGE_BYTES, PHYS, PHYS_MAP, ROM, ROM_BYTES } from './memory-map.ts';
 
 export type PageAccess = 'read-write' | 'read-only' | 'none';
 
-export class PhysicalMap {
+export class PhysicalMap implements DmaMemory {
   readonly bytes: Uint8Array;
   readonly #entries: Uint32Array;
   readonly #view: DataView;
@@ -14,6 +15,8 @@ export class PhysicalMap {
   #romUsed = 0;
   /** Called after pages have changed: [physical, physical + size). */
   invalidate: (physical: number, size: number) => void = () => {};
+  /** Called after bytes of a page with decoded code were written by something else than a processor. */
+  codeWritten: (physical: number, size: number) => void = () => {};
 
   constructor(buffer: SharedArrayBuffer, ramBytes: number) {
     assert(ramBytes % PAGE_BYTES === 0, 'RAM is whole pages');
@@ -79,9 +82,15 @@ export class PhysicalMap {
     return (this.#entries[page]! & PHYS.CODE) !== 0;
   }
 
-  /** A view of guest RAM for devices that do DMA. */
-  ram(physical: number, size: number): Uint8Array | undefined {
+  /** For devices that do DMA: RAM under whatever the page map says. */
+  view(physical: number, size: number): Uint8Array | undefined {
     if (physical < 0 || physical + size > this.ramBytes) return undefined;
     return this.bytes.subarray(GUEST_RAM + physical, GUEST_RAM + physical + size);
+  }
+
+  written(physical: number, size: number): void {
+    for (let at = physical; at < physical + size; at = (at | (PAGE_BYTES - 1)) + 1) {
+      if (this.hasCode(at >>> 12)) this.codeWritten(at, Math.min(physical + size, (at | (PAGE_BYTES - 1)) + 1) - at);
+    }
   }
 }

@@ -117,6 +117,7 @@ export class Machine {
     this.vcpu = new Vcpu(0, memory, modules, features, this.#ports(), regionOptions(options));
     this.vcpu.regions.nowMs = () => platform.hostNs() / NS_PER_MS;
     this.memory.invalidate = (physical, size) => this.#invalidate(physical, size);
+    this.memory.codeWritten = (physical, size) => this.vcpu.support.codeWritten(physical, size);
     this.board.mapMemory();
     addDevices(this.board, options.devices, { exit: (code) => this.#end({ kind: 'debug-exit', code }) });
     this.#log = attachLog(this.vcpu, options.log);

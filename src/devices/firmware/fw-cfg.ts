@@ -3,6 +3,7 @@
 import { assert } from '../../base/assert.ts';
 import type { SystemBus } from '../../bus/address-space.ts';
 import type { Device, ResetPhase } from '../../bus/device.ts';
+import type { DmaMemory } from '../../ports/dma.ts';
 import { u16, u32 } from '../../state/fields.ts';
 import { defineState } from '../../state/define-state.ts';
 import { defineEvents } from '../../trace/event.ts';
@@ -63,16 +64,9 @@ export const fwCfgState = defineState({
 });
 export type FwCfgState = ReturnType<typeof fwCfgState.initial>;
 
-export interface GuestBytes {
-  /** Bytes of guest RAM as they are; undefined when any of them is not RAM. */
-  view(address: number, bytes: number): Uint8Array | undefined;
-  /** Tells that bytes of guest RAM were written. */
-  written(address: number, bytes: number): void;
-}
-
 export interface FwCfgWires {
   /** For DMA; absent: no DMA interface. */
-  readonly memory?: GuestBytes | undefined;
+  readonly memory?: DmaMemory | undefined;
 }
 
 export class FwCfg implements Device<FwCfgState> {
