@@ -24,6 +24,7 @@ import { isaPit } from '../devices/timer/i8254.ts';
 import { cmosMemorySizes, isaRtc } from '../devices/timer/mc146818.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
 import { ROM_BYTES } from '../memory/memory-map.ts';
+import type { BootDrive } from '../ports/boot-drive.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
 import type { Timers, WallClock } from '../ports/clock.ts';
 import type { IrqLine } from '../ports/irq-line.ts';
@@ -60,6 +61,8 @@ export class PcBoard {
   readonly fwCfg: FwCfg;
   /** Serial ports so far: the next one takes the next address. */
   serialCount = 0;
+  /** The drives of all controllers in the order they were added: what firmware can boot from. */
+  readonly bootDrives: BootDrive[] = [];
   readonly #memory: PhysicalMap;
   /** Host address of the ROM's copy below 1 MiB, by page of the PAM area; 0 where there is none. */
   readonly #lowRom = new Uint32Array(PAM_AREA.bytes / 4096);
