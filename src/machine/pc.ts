@@ -1,14 +1,12 @@
-// The `pc` board: i440FX, PIIX3 and PIIX4 power management, interrupt controllers, timers, serial ports, and what
-// -device adds. Wiring only: what leads where. Behaviour is in devices/, time and the processor's loop in vm/.
+// A PC board: interrupt controllers, timers, serial ports, a chipset, and what -device adds. Wiring only: what leads where.
+// The chipsets are in pc-chipset.ts and its neighbours, behaviour is in devices/, time and the processor's loop in vm/.
 import type { SystemBus } from '../bus/address-space.ts';
 import { SystemBus as Bus } from '../bus/address-space.ts';
 import { IsaBus } from '../bus/isa-bus.ts';
 import { fanOut, notConnected, WiredOr } from '../bus/irq.ts';
-import { PciBus } from '../bus/pci-bus.ts';
+import type { PciBus } from '../bus/pci-bus.ts';
 import { ResetTree } from '../bus/reset-tree.ts';
-import { i440fx, type PamRegion } from '../devices/chipset/i440fx.ts';
-import { piix4Pm, type AcpiPm } from '../devices/chipset/acpi-pm.ts';
-import { Piix3, piix3 } from '../devices/chipset/piix3.ts';
+import type { AcpiPm } from '../devices/chipset/acpi-pm.ts';
 import { ISA_SERIAL_DEFAULTS, isaSerial } from '../devices/char/isa-serial.ts';
 import { ApicBus } from '../devices/intc/apic-bus.ts';
 import { pcIoapic } from '../devices/intc/ioapic.ts';
@@ -23,17 +21,17 @@ import { pcHpet } from '../devices/timer/hpet.ts';
 import { isaPit } from '../devices/timer/i8254.ts';
 import { cmosMemorySizes, isaRtc } from '../devices/timer/mc146818.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
-import { ROM_BYTES } from '../memory/memory-map.ts';
 import type { BootDrive } from '../ports/boot-drive.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
 import type { Timers, WallClock } from '../ports/clock.ts';
 import type { IrqLine } from '../ports/irq-line.ts';
+import type { ChipsetBuilder } from './chipset.ts';
+import { ShadowMemory } from './shadow-memory.ts';
 
 const PHYSICAL_ADDRESS_BITS = 40;
-const LEGACY_HOLE = { start: 0xa0000, bytes: 0x20000 };
-const PAM_AREA = { start: 0xc0000, bytes: 0x40000 };
 
 export interface PcOptions {
+  readonly chipset: ChipsetBuilder;
   readonly memory: PhysicalMap;
   readonly timers: Timers;
   readonly wall: WallClock;
@@ -63,10 +61,8 @@ export class PcBoard {
   serialCount = 0;
   /** The drives of all controllers in the order they were added: what firmware can boot from. */
   readonly bootDrives: BootDrive[] = [];
+  readonly shadow: ShadowMemory;
   readonly #memory: PhysicalMap;
-  /** Host address of the ROM's copy below 1 MiB, by page of the PAM area; 0 where there is none. */
-  readonly #lowRom = new Uint32Array(PAM_AREA.bytes / 4096);
-  #pam: readonly PamRegion[] = [];
 
   constructor(options: PcOptions) {
     const { memory, timers } = options;
@@ -86,16 +82,12 @@ export class PcBoard {
     const isaIrq = (n: number): IrqLine => (n === 2 ? notConnected : fanOut(this.pic.line(n), ioapic.pin(n === 0 ? 2 : n)));
     this.isa = new IsaBus(bus, timers, Array.from({ length: 16 }, (_, n) => isaIrq(n)));
 
-    const chip = new Piix3({ irqs: Array.from({ length: 16 }, (_, n) => this.isa.irq(n)), reset: options.reset });
-    this.pci = new PciBus({ bus, pirqs: [0, 1, 2, 3].map((n) => chip.pirq(n)) });
-    devices.add('i440fx', i440fx(this.pci, { pamChanged: (regions) => this.#applyPam(regions) }));
-    devices.add('piix3', piix3(bus, this.pci, chip).bridge);
-    devices.add('piix3-chip', chip);
-    const pm = piix4Pm(bus, this.pci, { timers, sci: this.isa.irq(9), sleep: options.sleep });
-    devices.add('piix4-pm', pm.function);
-    devices.add('acpi-pm', pm.pm);
-    this.pm = pm.pm;
-    devices.add('pci', this.pci);
+    this.shadow = new ShadowMemory(memory, bus);
+    const { reset, sleep } = options;
+    const pamChanged: ShadowMemory['applyPam'] = (regions) => this.shadow.applyPam(regions);
+    const { pci, pm } = options.chipset({ bus, isa: this.isa, devices, timers, reset, sleep, pamChanged });
+    this.pci = pci;
+    this.pm = pm;
 
     // The HPET can take the place of the PIT's and the RTC's interrupts, so theirs go through it.
     const hpet = options.hpet
@@ -127,7 +119,6 @@ export class PcBoard {
     devices.add('pic-slave', this.pic.slave);
     devices.add('pic-master', this.pic.master);
     devices.add('apic', this.apic);
-    this.#claimLegacyMemory();
   }
 
   /** The numbers that guests without a BIOS look up in fw_cfg. */
@@ -137,62 +128,5 @@ export class PcBoard {
     this.fwCfg.set(KEY.RAM_SIZE, new Uint8Array(bytes.buffer));
     this.fwCfg.set(KEY.NB_CPUS, Uint8Array.of(1, 0));
     this.fwCfg.set(KEY.MAX_CPUS, Uint8Array.of(1, 0));
-  }
-
-  /** Below 1 MiB: no video memory yet, and writes under read-only shadow that PAM sends to RAM. */
-  #claimLegacyMemory(): void {
-    const { bus } = this;
-    bus.claimMmio({
-      base: LEGACY_HOLE.start, size: LEGACY_HOLE.bytes, name: 'vga-hole', widthMax: 4,
-      read: (_at, size) => [0, 0xff, 0xffff, 0, 0xffffffff][size]!, write: () => {},
-    });
-    bus.claimMmio({
-      base: PAM_AREA.start, size: PAM_AREA.bytes, name: 'pam', widthMax: 4,
-      read: (_at, size) => [0, 0xff, 0xffff, 0, 0xffffffff][size]!,
-      write: (at, size, value) => {
-        const region = this.#pam.find(({ start, bytes }) => at + PAM_AREA.start >= start && at + PAM_AREA.start < start + bytes);
-        if (region?.writable === true) this.#memory.pokeRam(PAM_AREA.start + at, size, value);
-      },
-    });
-  }
-
-  /** RAM as the board has it at power-on; PAM decides about 0xc0000..0xfffff. */
-  mapMemory(): void {
-    const memory = this.#memory;
-    memory.mapRam(0, LEGACY_HOLE.start);
-    memory.mapRam(0x100000, memory.ramBytes - 0x100000);
-    this.#applyPam(this.#pam);
-  }
-
-  /** A ROM image: the whole of it below 4 GiB, its end also below 1 MiB. */
-  mapRom(regions: readonly { readonly physical: number; readonly bytes: Uint8Array }[]): void {
-    for (const { physical, bytes } of regions) {
-      const host = this.#memory.placeRom(bytes.subarray(0, ROM_BYTES));
-      if (physical >= 0x100000) this.#memory.map(physical, bytes.length, host, 'read-only');
-      else for (let at = 0; at < bytes.length; at += 4096) this.#lowRom[(physical - PAM_AREA.start + at) / 4096] = host + at;
-    }
-    this.#applyPam(this.#pam);
-  }
-
-  /** Without a ROM to do it: everything below 1 MiB is RAM, readable and writable. */
-  openShadow(): void {
-    for (let register = 0x59; register <= 0x5f; register++) {
-      this.bus.ports.write(0xcf8, 4, 0x80000000 | (register & ~3));
-      this.bus.ports.write(0xcfc + (register & 3), 1, register === 0x59 ? 0x30 : 0x33);
-    }
-  }
-
-  #applyPam(regions: readonly PamRegion[]): void {
-    this.#pam = regions;
-    for (const { start, bytes, readable, writable } of regions) {
-      for (let physical = start; physical < start + bytes; physical += 4096) {
-        const rom = this.#lowRom[(physical - PAM_AREA.start) / 4096]!;
-        if (readable) {
-          this.#memory.mapRam(physical, 4096);
-          if (!writable) this.#memory.map(physical, 4096, this.#memory.ramAddress(physical), 'read-only');
-        } else if (rom !== 0) this.#memory.map(physical, 4096, rom, 'read-only');
-        else this.#memory.map(physical, 4096, 0, 'none');
-      }
-    }
   }
 }

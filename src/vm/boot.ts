@@ -63,11 +63,10 @@ export interface BootTarget {
 export function placeBootImages(images: BootImages, options: CompleteMachineOptions, target: BootTarget): void {
   const { board, memory, vcpu } = target;
   if (images.rom !== undefined) {
-    board.mapRom(images.rom.regions);
+    board.shadow.mapRom(images.rom.regions);
     applyBootState(vcpu, images.rom.state);
     return;
   }
-  board.openShadow();
   for (const { space, address, sizeBytes, value } of firmwareWrites()) {
     (space === 'port' ? board.bus.ports : board.bus.mmio).write(address, sizeBytes, value);
   }

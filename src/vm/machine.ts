@@ -8,6 +8,7 @@ import { cpuFeatures } from '../cpu/x86/cpuid.ts';
 import { cpuOffset, REQUEST } from '../cpu/x86/state.ts';
 import { DEFAULT_REGION_OPTIONS, type RegionOptions } from '../cpu/translator/regions.ts';
 import { Vcpu, type VcpuPorts, type WasmModules } from '../cpu/vcpu.ts';
+import { pcChipset } from '../machine/pc-chipset.ts';
 import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
@@ -99,7 +100,7 @@ export class Machine {
     });
     const serials = options.serials.length > 0 ? options.serials : [this.console.backend];
     this.board = new PcBoard({
-      memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
+      chipset: pcChipset, memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
       wall: this.#wallClock(),
       cpu: {
         raise: () => this.#interrupt(),
@@ -118,7 +119,7 @@ export class Machine {
     this.vcpu.regions.nowMs = () => platform.hostNs() / NS_PER_MS;
     this.memory.invalidate = (physical, size) => this.#invalidate(physical, size);
     this.memory.codeWritten = (physical, size) => this.vcpu.support.codeWritten(physical, size);
-    this.board.mapMemory();
+    this.board.shadow.mapMemory();
     addDevices(this.board, options.devices, { exit: (code) => this.#end({ kind: 'debug-exit', code }) });
     this.#log = attachLog(this.vcpu, options.log);
     this.#powerOn();

@@ -5,7 +5,8 @@ import { SystemBus } from '../../bus/address-space.ts';
 import { PciBus } from '../../bus/pci-bus.ts';
 import { TimerQueue } from '../../bus/timer-queue.ts';
 import { ACPI, piix4Pm } from './acpi-pm.ts';
-import { i440fx, type PamRegion } from './i440fx.ts';
+import { i440fx } from './i440fx.ts';
+import type { PamRegion } from './pam.ts';
 import { Piix3, piix3 } from './piix3.ts';
 
 function bench() {

@@ -38,6 +38,10 @@ const timer: readonly BusWrite[] = [port(0x43, 0x34), port(0x40, 0), port(0x40, 
 /** 8042: keyboard on, scan codes translated to set 1, its interrupt enabled, system flag set; the auxiliary port off. */
 const keyboardController: readonly BusWrite[] = [port(0x64, 0xa7), port(0x64, 0xae), port(0x64, 0x60), port(0x60, 0x65)];
 
+/** The attribute map (82441FX section 3.2.17): everything below 1 MiB is RAM, readable and writable. */
+const PAM = [0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33];
+const shadow: readonly BusWrite[] = PAM.flatMap((value, n) => configuration(0, 0, 0x59 + n, 1, value));
+
 /** PIRQ routes in PIIX3; in PIIX4 the power management base address and its enable bit (PMREGMISC). */
 const chipset: readonly BusWrite[] = [
   ...PIRQ_LINES.flatMap((line, n) => configuration(PIIX_DEVICE, 0, 0x60 + n, 1, line)),
@@ -51,7 +55,7 @@ const localApic: readonly BusWrite[] = [[0xf0, 0x1ff], [0x350, 0x8700], [0x360, 
 });
 
 export function firmwareWrites(): readonly BusWrite[] {
-  return [...localApic, ...interruptControllers, ...timer, ...keyboardController, ...chipset];
+  return [...shadow, ...localApic, ...interruptControllers, ...timer, ...keyboardController, ...chipset];
 }
 
 const VECTOR_COUNT = 256;

@@ -1,0 +1,28 @@
+// What a chipset is to the board it is built into: it brings the PCI bus with its bridges and the power management, and is given
+// the wires that every PC board has. The boards are in pc-chipset.ts and its neighbours.
+import type { SystemBus } from '../bus/address-space.ts';
+import type { IsaBus } from '../bus/isa-bus.ts';
+import type { PciBus } from '../bus/pci-bus.ts';
+import type { ResetTree } from '../bus/reset-tree.ts';
+import type { AcpiPm } from '../devices/chipset/acpi-pm.ts';
+import type { PamRegion } from '../devices/chipset/pam.ts';
+import type { Timers } from '../ports/clock.ts';
+
+export interface ChipsetWires {
+  readonly bus: SystemBus;
+  readonly isa: IsaBus;
+  readonly devices: ResetTree;
+  readonly timers: Timers;
+  readonly reset: () => void;
+  /** A sleep state of the chipset: 0 is soft off. */
+  readonly sleep: (type: number) => void;
+  readonly pamChanged: (regions: readonly PamRegion[]) => void;
+}
+
+export interface Chipset {
+  readonly pci: PciBus;
+  readonly pm: AcpiPm;
+}
+
+/** Builds a chipset and adds its devices to the board's. */
+export type ChipsetBuilder = (wires: ChipsetWires) => Chipset;
