@@ -4,7 +4,8 @@
 // and other pages, so that a change of CR3 costs a few hundred stores and keeps the kernel's global pages.
 import { cpu } from './host';
 import {
-  COUNT_TLB_FILL, COUNT_TLB_FLUSH, EMPTY_TLB_OFFSET, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, MMU_INDEX_COUNT,
+  COUNT_TLB_COLD, COUNT_TLB_CONFLICT, COUNT_TLB_FILL, COUNT_TLB_FLUSH, COUNT_TLB_FLUSHED,
+  EMPTY_TLB_OFFSET, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, MMU_INDEX_COUNT,
   MODE_BITS, MODE_KEY,
   TLB_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_KIND_COUNT, TLB_KIND_WRITE, TLB_OFFSET,
 } from './generated/layout';
@@ -46,11 +47,19 @@ function markRegion(set: usize, bit: u32): void {
 }
 function hasRegion(set: usize, bit: u32): bool { return ((load<u32>(set + ((bit >> 5) << 2)) >> (bit & 31)) & 1) != 0; }
 
+/** Why the entry was not there: another page has its place, it was there until a flush, or neither. */
+function countCause(entry: usize, physicalPage: u32): void {
+  if (load<u64>(entry) != EMPTY) count(COUNT_TLB_CONFLICT);
+  else if (load<u32>(entry, 12) == physicalPage) count(COUNT_TLB_FLUSHED);
+  else count(COUNT_TLB_COLD);
+}
+
 /** Adds a translation. `pageShift` is 12 or that of the large page it is a piece of. */
 export function tlbFill(index: u32, kind: u32, linear: u64, hostPage: u32, physicalPage: u32, global: bool, pageShift: u32): void {
   count(COUNT_TLB_FILL);
   const table = index * TLB_KIND_COUNT + kind;
   const entry = tlbEntry(tlbTable(index, kind), linear);
+  countCause(entry, physicalPage);
   store<u64>(entry, linear & PAGE_MASK);
   store<u32>(entry, hostPage - (<u32>linear & 0xfffff000), 8);
   store<u32>(entry, physicalPage, 12);

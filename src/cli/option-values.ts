@@ -76,6 +76,8 @@ const tcgProperties = {
   'promote-at': { type: uint(32) },
   thread: { type: str },
   'tb-size': { type: uint(32) },
+  'one-insn-per-tb': { type: bool },
+  report: { type: str },
   'split-wx': { type: bool },
 } as const satisfies Properties;
 
@@ -90,6 +92,8 @@ export function applyAccel(settings: SystemSettings, text: string): string | voi
   if (given['promote-at'] === 0) throw invalid("Parameter 'promote-at' expects a number greater than 0");
   settings.translate = interpreter === undefined ? (translate ?? settings.translate) : !interpreter;
   settings.promoteAt = given['promote-at'] ?? settings.promoteAt;
+  settings.oneInstructionBlocks = given['one-insn-per-tb'] ?? settings.oneInstructionBlocks;
+  settings.translationReport = given.report ?? settings.translationReport;
   settings.translationBytesMax = given['tb-size'] === undefined ? settings.translationBytesMax : given['tb-size'] * 2 ** 20;
 }
 

@@ -1,5 +1,8 @@
 // Runs a machine until it ends and answers with the process's exit status. Signals end it in good order, so that the
 // terminal, sockets and files are left as they should be.
+import { writeFileSync } from 'node:fs';
+import { Failure } from '../base/failure.ts';
+import { systemErrorText } from '../platform/node/system-error.ts';
 import { translationReport } from '../vm/translation-report.ts';
 import { VERSION } from './version.ts';
 import { openMachine, type OpenedMachine } from './system-machine.ts';
@@ -22,13 +25,13 @@ export async function runMachine(program: string, settings: SystemSettings): Pro
   }
   const opened = await openMachine(settings, { quit: () => ending.ask(), inform });
   try {
-    return ending.asked ? 0 : await runOpened(opened, ending);
+    return ending.asked ? 0 : await runOpened(opened, ending, settings.translationReport);
   } finally {
     await opened.close();
   }
 }
 
-async function runOpened(opened: OpenedMachine, ending: Ending): Promise<number> {
+async function runOpened(opened: OpenedMachine, ending: Ending, report: string | undefined): Promise<number> {
   const [{ Machine }, { registerText }] = await Promise.all([import('../platform/node/machine.ts'), import('../vm/log.ts')]);
   const machine = await Machine.create(opened.options);
   ending.onAsked = () => void machine.stop();
@@ -36,7 +39,16 @@ async function runOpened(opened: OpenedMachine, ending: Ending): Promise<number>
   for (const backend of opened.monitors) new HumanMonitor(backend, target);
   machine.start();
   const { code } = await machine.exited;
+  if (report !== undefined) writeReport(report, translationReport(machine.vcpu));
   return code;
+}
+
+function writeReport(path: string, text: string): void {
+  try {
+    writeFileSync(path, `${text}\n`);
+  } catch (error) {
+    throw new Failure('io', `Could not open '${path}': ${systemErrorText(error)}`, { cause: error });
+  }
 }
 
 /** The wish to stop may come before there is a machine. */

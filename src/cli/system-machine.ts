@@ -96,7 +96,8 @@ function plainOptions(settings: SystemSettings): MachineOptions {
   return {
     machine: { type: 'pc', acpi: settings.acpi, hpet: settings.hpet },
     accelerator: {
-      name: 'tcg', translate: settings.translate,
+      name: 'tcg', translate: settings.translate, oneInstructionBlocks: settings.oneInstructionBlocks,
+      counting: settings.translationReport !== undefined,
       ...(settings.promoteAt === undefined ? {} : { promoteAt: settings.promoteAt }),
       ...(settings.translationBytesMax === undefined ? {} : { translationBytesMax: settings.translationBytesMax }),
     },

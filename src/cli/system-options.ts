@@ -33,6 +33,8 @@ const standard: readonly Row[] = [
     'interpreter=on|off    leave all code to the interpreter (default: off)',
     'promote-at=n          executions after which a block is translated to WebAssembly',
     'tb-size=n             MiB of translated code after which all of it is dropped',
+    'one-insn-per-tb=on|off  blocks of one instruction (default: off)',
+    'report=file           report at the end, with how translated code is left',
   ], apply: value.applyAccel },
   { name: 'smp', argument: '[[cpus=]n][,maxcpus=n][,sockets=n][,cores=n][,threads=n]', help: ['number of CPUs [default=1]; more than 1 is not supported yet'],
     plainErrors: true, apply: (settings, text) => { settings.cpuCount = value.parseSmp(text); } },

@@ -48,6 +48,9 @@ export interface SystemSettings {
   translate: boolean;
   promoteAt: number | undefined;
   translationBytesMax: number | undefined;
+  oneInstructionBlocks: boolean;
+  /** File for the report on translation when the machine has ended. */
+  translationReport: string | undefined;
   logItems: LogItem[];
   logFile: string | undefined;
 }
@@ -84,6 +87,8 @@ export const initialSettings = (): SystemSettings => ({
   translate: true,
   promoteAt: undefined,
   translationBytesMax: undefined,
+  oneInstructionBlocks: false,
+  translationReport: undefined,
   logItems: [],
   logFile: undefined,
 });

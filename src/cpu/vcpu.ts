@@ -73,6 +73,10 @@ export class Vcpu {
   readonly regions: Regions;
   /** Instructions retired since reset. */
   instructions = 0;
+  /** Host time for the statistics, and what of it went into decoding. */
+  nowMs: () => number = () => 0;
+  decodeMs = 0;
+  decodedBlocks = 0;
   #sliceBudget = 0;
   /** Called with the RIP of every block executed, for `-d exec`; the executor then runs one block at a time. */
   traceBlocks: ((rip: bigint) => void) | null = null;
@@ -295,6 +299,7 @@ export class Vcpu {
   }
 
   #translate(physical: number): void {
+    const begun = this.nowMs();
     const mode = this.#word(this.#at.modeKey) & ((1 << MODE_BITS) - 1);
     let result = this.translator.translate(physical, mode);
     if (result.kind === 'arena-full') {
@@ -302,8 +307,11 @@ export class Vcpu {
       result = this.translator.translate(physical, mode);
       assert(result.kind !== 'arena-full', 'the arena holds a block');
     }
-    if (result.kind === 'block') this.support.insertBlock(result.address);
-    else this.support.deliverFault(); // of the fetch; a triple fault shows in exitReason
+    if (result.kind === 'block') {
+      this.support.insertBlock(result.address);
+      this.decodedBlocks++;
+    } else this.support.deliverFault(); // of the fetch; a triple fault shows in exitReason
+    this.decodeMs += this.nowMs() - begun;
   }
 }
 

@@ -53,6 +53,10 @@ export interface AcceleratorOptions {
   readonly promoteAt?: number;
   /** All translated code is dropped when its modules exceed this. */
   readonly translationBytesMax?: number;
+  /** Blocks of one instruction each, for finding what goes wrong. */
+  readonly oneInstructionBlocks?: boolean;
+  /** Translated code counts how it is left, which makes it slower. */
+  readonly counting?: boolean;
 }
 
 /** Items of `-d`. */

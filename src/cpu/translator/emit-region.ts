@@ -11,9 +11,11 @@ import { BLOCK, PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import { cpuOffset, MODE_BITS } from '../x86/state.ts';
 import { ControlFlow } from './control-flow.ts';
 import { RegionLowering, type RegionFlow } from './region-lowering.ts';
+import { exitNumber, type ExitCause } from './exit-counts.ts';
 import type { CodeMemory, RegionBlock, RegionCode } from './region-blocks.ts';
 import {
-  BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, DISTANCE, ENTRY, GENERAL, LOCAL_TYPES, RESUME, ROTATION, TARGET, TLB_READ, TLB_WRITE,
+  BASE, BUDGET, CAUSE, CC_A, CC_B, CC_OP, DELTA, DISTANCE, ENTERED, ENTRY, GENERAL,
+  LOCAL_TYPES, RESUME, ROTATION, TARGET, TLB_READ, TLB_WRITE,
 } from './region-locals.ts';
 
 const helperType: FunctionType = { params: ['i32', 'i32', 'i32', 'i32'], results: [] };
@@ -21,12 +23,21 @@ const OWN_TYPES: Readonly<Record<string, FunctionType>> = {
   condition: { params: ['i32'], results: ['i32'] },
   prepareWrite: { params: ['i64', 'i32'], results: [] },
   rotated: { params: ['i32', 'i64'], results: [] },
+  regionLeft: { params: ['i32', 'i32', 'i32'], results: [] },
 };
 
 export interface MemoryPages {
   readonly initial: number;
   readonly maximum: number;
 }
+
+export interface EmitOptions {
+  readonly pages: MemoryPages;
+  /** Emitted code counts how it is left. */
+  readonly counting: boolean;
+}
+
+type ImportFunction = (name: string) => number;
 
 /** Node 0 is the dispatch; block n is node n + 1. */
 const nodeOf = (block: number): number => block + 1;
@@ -46,8 +57,10 @@ class RegionEmitter implements RegionFlow {
   #block: RegionBlock | undefined;
   #record = 0;
   #entryNumbers: readonly number[];
+  readonly #counting: boolean;
 
-  constructor(region: RegionCode, slot: number, memory: CodeMemory, code: CodeWriter, importFunction: (name: string) => number) {
+  constructor(region: RegionCode, slot: number, memory: CodeMemory, code: CodeWriter, importFunction: ImportFunction, counting: boolean) {
+    this.#counting = counting;
     this.#region = region;
     this.#slot = slot;
     this.#memory = memory;
@@ -146,6 +159,7 @@ class RegionEmitter implements RegionFlow {
       if (ENDS_BLOCK.has(operation.name)) return;
     }
     assert(block.end < block.records, 'a block ends with what leads out of it');
+    this.because('interpreted');
     this.#beginInstruction(block.address + block.end * RECORD.BYTES);
     code.br(this.resume);
   }
@@ -162,6 +176,7 @@ class RegionEmitter implements RegionFlow {
     code.set(RESUME);
     if (!this.#lowering.codeMayHaveChanged) return;
     this.#lowering.codeMayHaveChanged = false;
+    this.because('code');
     code.i32(0);
     code.memory(OP.i32_load, REGION_TABLE + this.#slot * REGION_RECORD.BYTES + REGION_RECORD.VALID);
     code.op(OP.i32_eqz);
@@ -173,6 +188,7 @@ class RegionEmitter implements RegionFlow {
     const code = this.#code;
     this.#beginInstruction(record);
     const target = block.targets.get((record - block.address) / RECORD.BYTES);
+    this.because(target === undefined ? 'jump' : 'mode');
     if (target === undefined) return code.br(this.resume);
     this.#lowering.state('modeKey', 2);
     code.i32((1 << MODE_BITS) - 1);
@@ -181,6 +197,12 @@ class RegionEmitter implements RegionFlow {
     code.op(OP.i32_ne);
     code.brIf(this.resume);
     this.#edge(nodeOf(this.#region.blocks.indexOf(block)), nodeOf(target), this.#memory.u16[(record + RECORD.D) >> 1]!);
+  }
+
+  because(cause: ExitCause): void {
+    if (!this.#counting) return;
+    this.#code.i32(exitNumber(cause));
+    this.#code.set(CAUSE);
   }
 
   // RegionFlow -----------------------------------------------------------------------------------------------------------
@@ -201,7 +223,9 @@ class RegionEmitter implements RegionFlow {
     const distance = this.#memory.i32[(record + RECORD.IMM) >> 2]!;
     const offset = this.#region.baseOffset + block.delta;
     const wraps = this.#memory.u16[(record + RECORD.A) >> 1]! !== 0;
-    if (wraps || (offset & ~0xfff) === ((offset + distance) & ~0xfff)) return code.br(this.resume);
+    const isNear = wraps || (offset & ~0xfff) === ((offset + distance) & ~0xfff);
+    this.because(isNear ? 'jump' : 'jumpOtherPage');
+    if (isNear) return code.br(this.resume);
     this.#count(this.#memory.u16[(record + RECORD.D) >> 1]!);
     this.#lowering.rip();
     code.i64(distance);
@@ -226,6 +250,7 @@ class RegionEmitter implements RegionFlow {
     const code = this.#code;
     const flow = this.#flow;
     if (flow.isBackward(from, to)) {
+      this.because('budget');
       code.get(BUDGET);
       code.i32(instructions);
       code.op(OP.i32_lt_s);
@@ -254,10 +279,12 @@ class RegionEmitter implements RegionFlow {
   dispatch(instructions: number): void {
     const code = this.#code;
     this.#count(instructions);
+    this.because('budget');
     code.get(BUDGET);
     code.i32(0);
     code.op(OP.i32_ge_s);
     code.if();
+    this.because('indirect');
     code.get(TARGET);
     code.get(BASE);
     code.op(OP.i64_sub);
@@ -330,14 +357,15 @@ export interface EmittedRegions {
 }
 
 /** Makes one module of several regions: the functions `region0`, `region1`, …. */
-export function emitRegions(regions: readonly RegionCode[], firstSlot: number, memory: CodeMemory, pages: MemoryPages): EmittedRegions {
+export function emitRegions(regions: readonly RegionCode[], firstSlot: number, memory: CodeMemory, options: EmitOptions): EmittedRegions {
   const imports: string[] = [];
   const importFunction = (name: string): number => {
     const known = imports.indexOf(name);
     return known >= 0 ? known : imports.push(name) - 1;
   };
-  const functions = regions.map((region, number) => emitReducible(region, firstSlot + number, memory, importFunction));
-  const module = new ModuleWriter(pages);
+  const { counting } = options;
+  const functions = regions.map((region, number) => emitReducible(region, firstSlot + number, memory, importFunction, counting));
+  const module = new ModuleWriter(options.pages);
   for (const name of imports) module.importFunction('support', name, OWN_TYPES[name] ?? helperType);
   functions.forEach(({ code }, number) => module.addFunction(`region${number}`, REGION_TYPE, LOCAL_TYPES, code));
   return { bytes: module.encode(), imports, entries: functions.map(({ entries }) => entries) };
@@ -348,10 +376,12 @@ interface EmittedFunction {
   readonly entries: readonly number[];
 }
 
-function emitReducible(region: RegionCode, slot: number, memory: CodeMemory, importFunction: (name: string) => number): EmittedFunction {
+function emitReducible(
+  region: RegionCode, slot: number, memory: CodeMemory, importFunction: ImportFunction, counting: boolean,
+): EmittedFunction {
   for (let current = region; ; ) {
     try {
-      return { code: emitFunction(current, slot, memory, importFunction), entries: current.entries };
+      return { code: emitFunction(current, slot, memory, importFunction, counting), entries: current.entries };
     } catch (error) {
       if (!(error instanceof IrreducibleEdge)) throw error;
       current = { ...current, entries: [...current.entries, error.block] };
@@ -359,15 +389,41 @@ function emitReducible(region: RegionCode, slot: number, memory: CodeMemory, imp
   }
 }
 
-function emitFunction(region: RegionCode, slot: number, memory: CodeMemory, importFunction: (name: string) => number): CodeWriter {
+function emitFunction(
+  region: RegionCode, slot: number, memory: CodeMemory, importFunction: ImportFunction, counting: boolean,
+): CodeWriter {
   const body = new CodeWriter(256 + 64 * region.instructions);
-  const emitter = new RegionEmitter(region, slot, memory, body, importFunction);
+  const emitter = new RegionEmitter(region, slot, memory, body, importFunction, counting);
   emitter.body();
   const whole = new CodeWriter(body.length + 2048);
   prologue(whole, memory.area, emitter.used);
+  if (counting) noteEntry(whole, memory.area);
   whole.append(body);
+  if (counting) countExit(whole, memory.area, importFunction);
   epilogue(whole, memory.area, emitter.written);
   return whole;
+}
+
+/** The budget with what a request cut off from it: what is missing from this at the exit was executed. */
+function pushBudget(code: CodeWriter, area: number): void {
+  code.get(BUDGET);
+  code.i32(0);
+  code.memory(OP.i32_load, area + cpuOffset('budgetSkipped'));
+  code.op(OP.i32_add);
+}
+
+function noteEntry(code: CodeWriter, area: number): void {
+  pushBudget(code, area);
+  code.set(ENTERED);
+}
+
+function countExit(code: CodeWriter, area: number, importFunction: ImportFunction): void {
+  code.get(CAUSE);
+  code.get(RESUME);
+  code.get(ENTERED);
+  pushBudget(code, area);
+  code.op(OP.i32_sub);
+  code.call(importFunction('regionLeft'));
 }
 
 type StateLocal = readonly [local: number, field: string, type: ValueType];

@@ -35,6 +35,9 @@ export const DISTANCE = one('i64');
 export const BUDGET = one('i32');
 export const TLB_READ = one('i32');
 export const TLB_WRITE = one('i32');
+/** With counting: why the region is left, and the budget it was entered with. */
+export const CAUSE = one('i32');
+export const ENTERED = one('i32');
 export const LINEAR = one('i64');
 export const TLB_ENTRY = one('i32');
 /** Values on their way to memory, which is addressed after they are computed. */

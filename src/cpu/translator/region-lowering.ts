@@ -11,6 +11,7 @@ import { MOVI } from '../ir/ops-integer.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
 import { emitCondition } from './conditions.ts';
+import type { ExitCause } from './exit-counts.ts';
 import { effectsOf, leavesFlags } from './helper-effects.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
@@ -29,6 +30,8 @@ export interface RegionFlow {
   /** Continues at the RIP in TARGET; `instructions` of the block count. */
   dispatch(instructions: number): void;
   readonly resume: Label;
+  /** What leaves the region next is counted under this cause. */
+  because(cause: ExitCause): void;
 }
 
 export class RegionLowering implements Lowering {
@@ -368,6 +371,7 @@ export class RegionLowering implements Lowering {
   #translate(table: number, bytes: number): void {
     const { code } = this;
     code.set(LINEAR);
+    this.flow!.because('tlbMiss');
     probeTlb(code, { pushTable: () => code.get(table), linear: LINEAR, entry: TLB_ENTRY, bytes });
     code.op(OP.i64_ne);
     code.brIf(this.flow!.resume);
@@ -532,6 +536,7 @@ export class RegionLowering implements Lowering {
 
   /** Leaves with RESUME saying at which record a fault was raised. */
   fault(): void {
+    this.flow!.because('fault');
     this.code.i32(this.record | 1);
     this.code.set(RESUME);
     this.code.br(this.flow!.resume);

@@ -6,6 +6,7 @@ import { REGION, STALE } from '../ir/ops-control.ts';
 import { BLOCK } from '../ir/record.ts';
 import { MODE } from '../x86/state.ts';
 import { emitRegions, type MemoryPages } from './emit-region.ts';
+import { ExitCounts } from './exit-counts.ts';
 import { RegionFinder, type CodeMemory, type RegionBlock, type RegionCode } from './region-blocks.ts';
 
 export interface RegionOptions {
@@ -13,9 +14,11 @@ export interface RegionOptions {
   readonly promoteAt: number;
   /** All regions are dropped when their modules exceed this. */
   readonly moduleBytesMax: number;
+  /** Regions count how they are left, which makes them slower. */
+  readonly counting: boolean;
 }
 
-export const DEFAULT_REGION_OPTIONS: RegionOptions = { promoteAt: 3000, moduleBytesMax: 64 << 20 };
+export const DEFAULT_REGION_OPTIONS: RegionOptions = { promoteAt: 3000, moduleBytesMax: 64 << 20, counting: false };
 
 interface Region {
   readonly slot: number;
@@ -44,6 +47,7 @@ export class RegionStatistics {
   flushes = 0;
   instructions = 0;
   moduleBytes = 0;
+  formMs = 0;
   emitMs = 0;
   compileMs = 0;
 }
@@ -51,6 +55,7 @@ export class RegionStatistics {
 export class Regions {
   readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024, maximum: REGION_SLOTS });
   readonly statistics = new RegionStatistics();
+  readonly exits: ExitCounts;
   readonly options: RegionOptions;
   readonly #memory: CodeMemory;
   readonly #imports: Readonly<Record<string, Record<string, unknown>>>;
@@ -73,7 +78,8 @@ export class Regions {
   ) {
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     this.#memory = { u32: new Uint32Array(buffer), u16: new Uint16Array(buffer), i32: new Int32Array(buffer), area };
-    this.#support = support;
+    this.exits = new ExitCounts(this.#memory);
+    this.#support = { ...support, regionLeft: this.exits.count };
     this.#imports = { env: { memory } };
     const pages = buffer.byteLength / 65536;
     this.#pages = { initial: pages, maximum: 65536 };
@@ -133,10 +139,13 @@ export class Regions {
   /** A module costs about as much as a hundred instructions in it, so several regions share one. */
   #translate(): void {
     if (this.#slots + this.#seeds.length > REGION_SLOTS || this.#moduleBytes > this.options.moduleBytesMax) this.flush();
+    const begun = this.nowMs();
     const codes = this.#chooseCode();
-    if (codes.length === 0) return;
     const started = this.nowMs();
-    const { bytes, imports, entries } = emitRegions(codes, this.#slots, this.#memory, this.#pages);
+    this.statistics.formMs += started - begun;
+    if (codes.length === 0) return;
+    const { counting } = this.options;
+    const { bytes, imports, entries } = emitRegions(codes, this.#slots, this.#memory, { pages: this.#pages, counting });
     const emitted = this.nowMs();
     const support = Object.fromEntries(imports.map((name) => [name, this.#support[name]]));
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { ...this.#imports, support });

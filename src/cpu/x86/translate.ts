@@ -39,6 +39,8 @@ export class BlockTranslator implements CodeSource {
   #secondPhysical = NO_PAGE;
   #secondHost = 0;
   #faulted = false;
+  /** A block ends after so many instructions. */
+  instructionsMax = INSTRUCTIONS_MAX;
   /** Called with the offset and length of every instruction decoded, for `-d in_asm`. */
   onInstruction: ((decoder: Decoder, offset: number) => void) | null = null;
 
@@ -121,7 +123,7 @@ export class BlockTranslator implements CodeSource {
       } else if (result === 'long') builder.raiseGeneralProtection();
       else builder.raise(6);
       pc = builder.nextPc;
-      const full = step || builder.instructionCount >= INSTRUCTIONS_MAX || pc >= this.#inPage;
+      const full = step || builder.instructionCount >= this.instructionsMax || pc >= this.#inPage;
       if (!builder.ended && (shadowed || (full && !(builder.shadow && pc < this.#inPage)))) builder.fallThrough();
       if (builder.ended) return Math.max(pc, 1);
     }
