@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Makes a fresh clone ready: installs the npm packages and builds, each only when something changed. Plain JavaScript
-// because it runs before anything is compiled. `--quiet` prints nothing unless there is work or an error.
+// because it runs before anything is compiled. `--quiet` prints nothing unless there is work or an error; `--packages` does not
+// build.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -41,6 +42,7 @@ if (!existsSync(installStamp) || readFileSync(installStamp, 'utf8') !== lockHash
   run('installing packages', 'npm', ['ci', '--no-audit', '--no-fund']);
   writeFileSync(installStamp, lockHash);
 }
+if (process.argv.includes('--packages')) process.exit(0);
 const sources = hashOf([at('package.json'), at('package-lock.json'), at('tsconfig.json'), at('src'), at('tools'), at('test'), at('assembly')]);
 if (!existsSync(stampFile) || readFileSync(stampFile, 'utf8') !== sources) {
   run('building', 'npm', ['run', '--silent', 'build']);

@@ -1,0 +1,141 @@
+// Makes the commands' bundles: dist/commands/NAME.cjs, one file with all that a command may load, because most of a short
+// command's time would be the search for its ninety modules; modules in it still run when they are first imported. Beside
+// it NAME.cache, the code that V8 compiled while the command did what it is usually asked for; bin/start.cjs uses both.
+// `build-commands.js --cache NAME` is the process that makes one of these caches.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import type { Script } from 'node:vm';
+import { build, type Plugin } from 'esbuild';
+import type { ToolIo } from '../src/cli/image-tools/tool-io.ts';
+import { distFolder, repositoryRoot } from './repository.ts';
+
+/** What an entry of a command exports, as far as it is used here. */
+interface CommandExports {
+  main(words: readonly string[]): Promise<unknown>;
+  runImg(words: readonly string[], io: ToolIo): Promise<number>;
+  runIo(words: readonly string[], io: ToolIo): Promise<number>;
+}
+
+interface Command {
+  /** The module of its `main`, from dist/src. */
+  readonly entry: string;
+  /** Does what the command is usually asked for, in `folder`, which is empty at first. */
+  rehearse(command: CommandExports, folder: string): Promise<unknown>;
+}
+
+/** A ROM that powers the machine off: mov dx, 604h; mov ax, 2000h (SLP_EN); out dx, ax; hlt. */
+const POWER_OFF = [0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4];
+
+const ROM_BYTES = 65536;
+const RESET_VECTOR = ROM_BYTES - 16;
+
+// prettier-ignore
+const COMMANDS: Readonly<Record<string, Command>> = {
+  'nandu-img':           { entry: 'cli/image-tools/img.js', rehearse: rehearseImg },
+  'nandu-io':            { entry: 'cli/image-tools/io.js',  rehearse: rehearseIo },
+  'nandu-nbd':           { entry: 'cli/nbd.js',             rehearse: ({ main }) => main(['--version']) },
+  'nandu-system-x86_64': { entry: 'cli/system.js',          rehearse: rehearseMachine },
+  'nandu':               { entry: 'cli/nandu.js',           rehearse: ({ main }) => main(['--version']) },
+};
+
+const silent: ToolIo = { program: 'nandu-img', isTerminal: false, out: () => {}, error: () => {} };
+
+async function rehearseImg({ runImg }: CommandExports, folder: string): Promise<void> {
+  const [raw, image, copy] = ['a.raw', 'a.qcow2', 'b.qcow2'].map((name) => join(folder, name));
+  writeFileSync(raw!, Buffer.alloc(1 << 20, 'nandu'));
+  // prettier-ignore
+  const lines = [
+    ['create', '-f', 'qcow2', copy!, '1M'], ['info', copy!], ['convert', '-O', 'qcow2', raw!, image!], ['info', image!],
+    ['check', image!], ['map', image!], ['compare', raw!, image!], ['convert', '-O', 'raw', image!, raw!], ['snapshot', '-l', image!],
+  ];
+  for (const words of lines) await expectSuccess(words, () => runImg(words, silent));
+}
+
+async function rehearseIo({ runIo }: CommandExports, folder: string): Promise<void> {
+  const raw = join(folder, 'a.raw');
+  writeFileSync(raw, Buffer.alloc(1 << 20));
+  const words = ['-f', 'raw', '-c', 'write 0 64k', '-c', 'read 0 64k', raw];
+  await expectSuccess(words, () => runIo(words, silent));
+}
+
+async function rehearseMachine({ main }: CommandExports, folder: string): Promise<unknown> {
+  const rom = new Uint8Array(ROM_BYTES);
+  rom.set(POWER_OFF, RESET_VECTOR);
+  writeFileSync(join(folder, 'rom'), rom);
+  return main(['-nographic', '-m', '16', '-bios', join(folder, 'rom')]);
+}
+
+async function expectSuccess(words: readonly string[], run: () => Promise<number>): Promise<void> {
+  const status = await run();
+  if (status !== 0) throw new Error(`${words.join(' ')}: status ${status}`);
+}
+
+const commandsFolder = join(distFolder, 'commands');
+const cacheFile = (name: string): string => join(commandsFolder, `${name}.cache`);
+
+/** In a bundle a module's `import.meta` says where the module itself lies, not the bundle. */
+const ownPlaces: Plugin = {
+  name: 'own-places',
+  setup(builder) {
+    builder.onLoad({ filter: /[\\/]dist[\\/]src[\\/].*\.js$/ }, ({ path }) => {
+      const fromBundle = JSON.stringify(relative(commandsFolder, path).replaceAll('\\', '/'));
+      const place = `require('node:path').join(__dirname, ${fromBundle})`;
+      const contents = readFileSync(path, 'utf8')
+        .replaceAll('import.meta.url', `require('node:url').pathToFileURL(${place}).href`)
+        .replaceAll('import.meta.dirname', `require('node:path').dirname(${place})`);
+      return { contents };
+    });
+  },
+};
+
+async function bundle(): Promise<void> {
+  rmSync(commandsFolder, { recursive: true, force: true }); // a cache must never meet another bundle than its own
+  await build({
+    entryPoints: Object.fromEntries(Object.entries(COMMANDS).map(([name, { entry }]) => [name, join(distFolder, 'src', entry)])),
+    outdir: commandsFolder,
+    outExtension: { '.js': '.cjs' },
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    charset: 'ascii',
+    packages: 'external',
+    supported: { 'dynamic-import': false }, // becomes require, which a script without a module loader can do
+    sourcemap: 'linked',
+    sourcesContent: false,
+    logLevel: 'warning',
+    plugins: [ownPlaces],
+  });
+}
+
+/** In a process of its own, because a command may end it. */
+function makeCache(name: string): void {
+  const { status, stderr } = spawnSync(process.execPath, [import.meta.filename, '--cache', name], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${name}: ${stderr}`);
+}
+
+async function rehearse(name: string): Promise<void> {
+  const { run } = createRequire(import.meta.url)(join(repositoryRoot, 'bin', 'start.cjs')) as {
+    run(command: string): { readonly script: Script; readonly exports: CommandExports };
+  };
+  const folder = mkdtempSync(join(tmpdir(), 'nandu-build-'));
+  const { script, exports } = run(name);
+  process.on('exit', () => {
+    rmSync(folder, { recursive: true });
+    writeFileSync(`${cacheFile(name)}.new`, script.createCachedData());
+    renameSync(`${cacheFile(name)}.new`, cacheFile(name));
+  });
+  await COMMANDS[name]!.rehearse(exports, folder);
+}
+
+const [flag, name] = process.argv.slice(2);
+if (flag === '--cache') {
+  await rehearse(name!);
+} else {
+  mkdirSync(distFolder, { recursive: true });
+  await bundle();
+  Object.keys(COMMANDS).forEach(makeCache);
+}
