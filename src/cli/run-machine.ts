@@ -3,7 +3,8 @@
 import { writeFileSync } from 'node:fs';
 import { Failure } from '../base/failure.ts';
 import { systemErrorText } from '../platform/node/system-error.ts';
-import { translationReport } from '../vm/translation-report.ts';
+import type { TimeProfile } from '../platform/node/time-profile.ts';
+import { rowsText, translationReport } from '../vm/translation-report.ts';
 import { VERSION } from './version.ts';
 import { openMachine, type OpenedMachine } from './system-machine.ts';
 import type { SystemSettings } from './system-settings.ts';
@@ -37,10 +38,21 @@ async function runOpened(opened: OpenedMachine, ending: Ending, report: string |
   ending.onAsked = () => void machine.stop();
   const target = monitorTarget(machine, opened, ending, () => registerText(machine.vcpu));
   for (const backend of opened.monitors) new HumanMonitor(backend, target);
+  const profile = report === undefined ? undefined : await startProfile();
   machine.start();
   const { code } = await machine.exited;
-  if (report !== undefined) writeReport(report, translationReport(machine.vcpu));
+  if (report !== undefined) writeReport(report, `${translationReport(machine.vcpu)}\n${timeText(profile?.finish() ?? [])}`);
   return code;
+}
+
+async function startProfile(): Promise<TimeProfile> {
+  const { TimeProfile } = await import('../platform/node/time-profile.ts');
+  return new TimeProfile();
+}
+
+function timeText(parts: readonly (readonly [kind: string, ms: number])[]): string {
+  const all = parts.reduce((sum, [, ms]) => sum + ms, 0);
+  return rowsText([['time, ms', all.toFixed(0)], ...parts.map(([kind, ms]): [string, string] => [`  ${kind}`, ms.toFixed(0)])]);
 }
 
 function writeReport(path: string, text: string): void {

@@ -5,6 +5,9 @@ import { EXIT_CAUSES, type ExitCause } from '../cpu/translator/exit-counts.ts';
 
 type Row = readonly [name: string, value: string | number];
 
+/** Name and value of each row, the values below each other. */
+export const rowsText = (rows: readonly Row[]): string => rows.map(([name, value]) => `${name.padEnd(44)} ${value}`).join('\n');
+
 const average = (sum: number, parts: number): string => (parts === 0 ? '-' : (sum / parts).toFixed(1));
 const percent = (part: number, whole: number): string => `${part} (${whole === 0 ? '-' : ((100 * part) / whole).toFixed(1)} %)`;
 const ms = (value: number): string => value.toFixed(0);
@@ -14,7 +17,7 @@ export function translationReport(vcpu: Vcpu): string {
   const count = (field: string): number => Number(vcpu.get64(field));
   const exits = vcpu.regions.options.counting ? exitRows(vcpu) : [];
   const rows = [...madeRows(vcpu), ...entryRows(vcpu, count), ...exits, ...memoryRows(count)];
-  return rows.map(([name, value]) => `${name.padEnd(44)} ${value}`).join('\n');
+  return rowsText(rows);
 }
 
 function madeRows({ regions, translator, decodedBlocks, decodeMs, instructions }: Vcpu): Row[] {

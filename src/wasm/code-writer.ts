@@ -207,8 +207,12 @@ export class ModuleWriter {
   readonly #types: string[] = [];
   #table: string | undefined;
 
-  constructor(memoryPages: { readonly initial: number; readonly maximum: number }) {
+  readonly #name: string;
+
+  /** V8's profiler and its messages show the name. */
+  constructor(memoryPages: { readonly initial: number; readonly maximum: number }, moduleName: string) {
     this.#memory = memoryPages;
+    this.#name = moduleName;
   }
 
   /** Imports an immutable i32 global from `env`. Returns its index. */
@@ -307,6 +311,10 @@ export class ModuleWriter {
         w.append(body.code);
         w.byte(OP.end);
       }
+    });
+    section(out, 0, (w) => {
+      name(w, 'name');
+      section(w, 0, (module) => name(module, this.#name));
     });
     return out.bytes.slice(0, out.length);
   }

@@ -583,7 +583,7 @@ export function generateInterpreter(
   memoryPages: { readonly initial: number; readonly maximum: number },
   helpers: readonly string[],
 ): Uint8Array<ArrayBuffer> {
-  const module = new ModuleWriter(memoryPages);
+  const module = new ModuleWriter(memoryPages, 'interpreter');
   const cpu = module.importGlobal('cpu');
   module.importTable('regions');
   const functions = new Map<string, number>();

@@ -365,7 +365,7 @@ export function emitRegions(regions: readonly RegionCode[], firstSlot: number, m
   };
   const { counting } = options;
   const functions = regions.map((region, number) => emitReducible(region, firstSlot + number, memory, importFunction, counting));
-  const module = new ModuleWriter(options.pages);
+  const module = new ModuleWriter(options.pages, 'regions');
   for (const name of imports) module.importFunction('support', name, OWN_TYPES[name] ?? helperType);
   functions.forEach(({ code }, number) => module.addFunction(`region${number}`, REGION_TYPE, LOCAL_TYPES, code));
   return { bytes: module.encode(), imports, entries: functions.map(({ entries }) => entries) };
