@@ -1,6 +1,7 @@
 // Where this thread's time goes, by V8's sampling profiler: interpreter, regions, support module, decoding, translating, compiling,
 // devices. Samples are attributed by the module or source file that they fall into, those in native code to their caller's.
 // What V8 optimises on threads of its own is not seen.
+import { readFileSync } from 'node:fs';
 import { Session, type Profiler } from 'node:inspector';
 
 const SAMPLE_US = 1000;
@@ -18,13 +19,40 @@ const KINDS = [
 ] as const;
 const COMPILING = new Set(['Module', 'Instance']);
 
-function kindOf({ functionName, url }: Profiler.ProfileNode['callFrame']): string | undefined {
+/** In a bundle (tools/build-commands.ts) each module follows a comment that names it: where they begin, the last first. */
+class Bundle {
+  readonly #starts: readonly { readonly line: number; readonly module: string }[];
+
+  constructor(path: string) {
+    const lines = readFileSync(path, 'latin1').split('\n');
+    const starts = lines.map((text, line) => ({ line, module: /^ *\/\/ (dist\/src\/\S+)$/.exec(text)?.[1] ?? '' }));
+    this.#starts = starts.filter(({ module }) => module !== '').reverse();
+  }
+
+  moduleAt(line: number): string {
+    return `/${this.#starts.find((start) => start.line <= line)?.module ?? ''}`;
+  }
+}
+
+const bundles = new Map<string, Bundle>();
+
+/** URL of the module that a function is of, as if nothing were bundled. */
+function moduleOf(url: string, line: number): string {
+  if (!url.endsWith('.cjs')) return url;
+  const path = url.replace('file://', '');
+  const bundle = bundles.get(path) ?? new Bundle(path);
+  bundles.set(path, bundle);
+  return bundle.moduleAt(line);
+}
+
+function kindOf({ functionName, url, lineNumber }: Profiler.ProfileNode['callFrame']): string | undefined {
   if (url === '') {
     if (COMPILING.has(functionName)) return 'compiling in V8, first tier';
     if (functionName === '(garbage collector)') return 'garbage collection';
     return functionName === '(idle)' ? 'idle' : undefined;
   }
-  return KINDS.find(([, pattern]) => pattern.test(url))?.[0];
+  const module = moduleOf(url, lineNumber);
+  return KINDS.find(([, pattern]) => pattern.test(module))?.[0];
 }
 
 export class TimeProfile {
