@@ -4,6 +4,7 @@
 import { layout, le16, u8 } from '../struct/layout.ts';
 import { buildAcpiTables } from './acpi/tables.ts';
 import type { AcpiConfig } from './acpi/pc-hardware.ts';
+import { placeTables } from './acpi/relocation.ts';
 import { placeInterruptVectors } from './boot/power-on.ts';
 import { EBDA_ADDRESS, memoryMap, ROM_AREA_ADDRESS, type MemoryMap } from './e820.ts';
 import { alignUp, type RamWriter } from './guest-ram.ts';
@@ -45,15 +46,15 @@ function placeBiosData(ram: RamWriter, serialPorts: number): void {
 }
 
 function placeAcpi(ram: RamWriter, config: FirmwareConfig): Pick<FirmwareTables, 'memory' | 'rsdpAddress' | 'acpiAddresses'> {
-  const acpiConfig = (map: MemoryMap): AcpiConfig => ({ ...config, pciWindows: [map.pciHole] });
-  // The size does not depend on the address, so a first build at 0 tells how much to reserve.
-  const probe = buildAcpiTables(acpiConfig(memoryMap(config.ramBytes, 0)), 0);
-  const memory = memoryMap(config.ramBytes, probe.bytes.length);
-  const tables = buildAcpiTables(acpiConfig(memory), memory.tableAddress);
+  const acpiConfig = ({ pciHole }: MemoryMap): AcpiConfig => ({ ...config, pciWindows: [pciHole] });
+  const tables = buildAcpiTables(acpiConfig(memoryMap(config.ramBytes, 0)));
+  const memory = memoryMap(config.ramBytes, tables.area.bytes.length);
   if (config.acpi === false) return { memory, rsdpAddress: 0, acpiAddresses: {} };
-  ram(memory.tableAddress, tables.bytes);
-  ram(ROM_AREA_ADDRESS, tables.rsdp);
-  return { memory, rsdpAddress: ROM_AREA_ADDRESS, acpiAddresses: tables.addresses };
+  const { area, root } = placeTables(tables, memory.tableAddress);
+  ram(memory.tableAddress, area);
+  ram(ROM_AREA_ADDRESS, root);
+  const addresses = Object.entries(tables.offsets).map(([signature, offset]) => [signature, memory.tableAddress + offset]);
+  return { memory, rsdpAddress: ROM_AREA_ADDRESS, acpiAddresses: Object.fromEntries(addresses) as Record<string, number> };
 }
 
 /** Writes all tables; the memory map it returns has their areas reserved. */

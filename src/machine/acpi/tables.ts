@@ -1,5 +1,5 @@
-// The static ACPI tables of machine `pc` (ACPI 6.5 chapter 5) and how they are put together in memory:
-// RSDP in the ROM area, everything else in one area. The DSDT's contents are in pc-dsdt.ts.
+// The static ACPI tables of machine `pc` (ACPI 6.5 chapter 5): the RSDP, and everything else in one area. Where they lie is decided
+// by whoever places them (relocation.ts). The DSDT's contents are in pc-dsdt.ts.
 import { concatBytes, bytes as byteRun, layout, le16, le32, le64, text, u8 } from '../../struct/layout.ts';
 import { alignUp } from '../guest-ram.ts';
 import { dsdtTerms } from './pc-dsdt.ts';
@@ -7,6 +7,7 @@ import {
   GPE0_BYTES, GPE0_PORT, HPET_ADDRESS, IO_APIC_ADDRESS, LOCAL_APIC_ADDRESS, PM_CONTROL_PORT, PM_EVENT_PORT, PM_TIMER_PORT,
   RESET_CONTROL, SCI_LINE, SMI_COMMAND, type AcpiConfig,
 } from './pc-hardware.ts';
+import type { RelocatableBytes, RelocatableTables } from './relocation.ts';
 
 const OEM_ID = 'NANDU ';
 const OEM_TABLE_ID = 'NANDUPC ';
@@ -19,17 +20,19 @@ export const tableHeader = layout('ACPI table header', {
 });
 const CHECKSUM_OFFSET = tableHeader.fields.checksum.offset;
 
-/** What to add so that all bytes sum to zero. */
-export function checksumOf(bytes: Uint8Array): number {
-  return -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
+/** A table before it is placed; pointers are by the signature of the table they lead to. */
+interface Table {
+  readonly signature: string;
+  readonly bytes: Uint8Array;
+  readonly pointers: readonly { readonly offset: number; readonly sizeBytes: 4 | 8; readonly to: string }[];
+  readonly summed: boolean;
 }
 
-function table(signature: string, revision: number, ...body: readonly (Uint8Array | readonly number[])[]): Uint8Array {
+function table(signature: string, revision: number, ...body: readonly (Uint8Array | readonly number[])[]): Table {
   const result = concatBytes(new Uint8Array(tableHeader.sizeBytes), ...body);
   const identity = { oemId: OEM_ID, oemTableId: OEM_TABLE_ID, oemRevision: 1, creatorId: CREATOR_ID, creatorRevision: 1 };
   tableHeader.write(result, { signature, length: result.length, revision, ...identity });
-  result[CHECKSUM_OFFSET] = checksumOf(result);
-  return result;
+  return { signature, bytes: result, pointers: [], summed: true };
 }
 
 // prettier-ignore
@@ -38,18 +41,26 @@ const rsdpLayout = layout('RSDP', {
   xsdtAddress: le64(24), extendedChecksum: u8(32),
 }, 36);
 
-export function encodeRsdp(rsdtAddress: number, xsdtAddress: number): Uint8Array {
+function encodeRsdp(rsdtOffset: number, xsdtOffset: number): RelocatableBytes {
   const FIRST_CHECKSUM_BYTES = 20;
-  const signature = 'RSD PTR ';
-  const addresses = { rsdtAddress, xsdtAddress: BigInt(xsdtAddress), length: rsdpLayout.sizeBytes };
-  const rsdp = rsdpLayout.encode({ signature, oemId: OEM_ID, revision: 2, ...addresses });
-  rsdpLayout.write(rsdp, { checksum: checksumOf(rsdp.subarray(0, FIRST_CHECKSUM_BYTES)) });
-  rsdpLayout.write(rsdp, { extendedChecksum: checksumOf(rsdp) });
-  return rsdp;
+  const { checksum, extendedChecksum, rsdtAddress, xsdtAddress } = rsdpLayout.fields;
+  const sizeBytes = rsdpLayout.sizeBytes;
+  const offsets = { rsdtAddress: rsdtOffset, xsdtAddress: BigInt(xsdtOffset) };
+  return {
+    bytes: rsdpLayout.encode({ signature: 'RSD PTR ', oemId: OEM_ID, revision: 2, length: sizeBytes, ...offsets }),
+    pointers: [{ offset: rsdtAddress.offset, sizeBytes: 4 }, { offset: xsdtAddress.offset, sizeBytes: 8 }],
+    checksums: [
+      { offset: checksum.offset, start: 0, sizeBytes: FIRST_CHECKSUM_BYTES },
+      { offset: extendedChecksum.offset, start: 0, sizeBytes },
+    ],
+  };
 }
 
 const facsLayout = layout('FACS', { signature: text(0, 4), length: le32(4), version: u8(32) }, 64);
-const encodeFacs = (): Uint8Array => facsLayout.encode({ signature: 'FACS', length: facsLayout.sizeBytes, version: 2 });
+const encodeFacs = (): Table => {
+  const bytes = facsLayout.encode({ signature: 'FACS', length: facsLayout.sizeBytes, version: 2 });
+  return { signature: 'FACS', bytes, pointers: [], summed: false };
+};
 
 const gasLayout = layout('generic address', { space: u8(0), bitWidth: u8(1), bitOffset: u8(2), accessSize: u8(3), address: le64(4) });
 const ACCESS_SIZE: Record<number, number> = { 1: 1, 2: 2, 4: 3, 8: 4 };
@@ -75,11 +86,9 @@ const fadtLayout = layout('FADT', {
 
 const NO_C_STATE = { C2: 0xfff, C3: 0xfff };
 
-function encodeFadt(facsAddress: number, dsdtAddress: number): Uint8Array {
+function encodeFadt(): Table {
   const { NO_FIXED_SLEEP_BUTTON, PROC_C1, RESET_REG_SUP, RTC_S4, USE_PLATFORM_CLOCK, WBINVD } = FADT_FLAG;
   const body = fadtLayout.encode({
-    firmwareCtrl: facsAddress,
-    dsdt: dsdtAddress,
     preferredPmProfile: 1, // desktop
     sciInt: SCI_LINE,
     smiCmd: SMI_COMMAND.PORT,
@@ -100,13 +109,18 @@ function encodeFadt(facsAddress: number, dsdtAddress: number): Uint8Array {
     flags: WBINVD | PROC_C1 | NO_FIXED_SLEEP_BUTTON | RTC_S4 | RESET_REG_SUP | USE_PLATFORM_CLOCK,
     resetReg: portAddress(RESET_CONTROL.PORT, 1, 1),
     resetValue: RESET_CONTROL.VALUE,
-    xDsdt: BigInt(dsdtAddress),
     xPm1aEvtBlk: portAddress(PM_EVENT_PORT, 4, 2),
     xPm1aCntBlk: portAddress(PM_CONTROL_PORT, 2, 2),
     xPmTmrBlk: portAddress(PM_TIMER_PORT, 4, 4),
     xGpe0Blk: portAddress(GPE0_PORT, GPE0_BYTES, 1),
   });
-  return table('FACP', 3, body.subarray(tableHeader.sizeBytes));
+  const { firmwareCtrl, dsdt, xDsdt } = fadtLayout.fields;
+  const pointers = [
+    { offset: firmwareCtrl.offset, sizeBytes: 4, to: 'FACS' },
+    { offset: dsdt.offset, sizeBytes: 4, to: 'DSDT' },
+    { offset: xDsdt.offset, sizeBytes: 8, to: 'DSDT' },
+  ] as const;
+  return { ...table('FACP', 3, body.subarray(tableHeader.sizeBytes)), pointers };
 }
 
 const madtCpu = layout('MADT local APIC', { type: u8(0), length: u8(1), processorUid: u8(2), apicId: u8(3), flags: le32(4) });
@@ -117,7 +131,7 @@ const madtNmi = layout('MADT local APIC NMI', { type: u8(0), length: u8(1), proc
 const LEVEL_ACTIVE_HIGH = 0b1101;
 const ALL_PROCESSORS = 0xff;
 
-function encodeMadt(cpuCount: number): Uint8Array {
+function encodeMadt(cpuCount: number): Table {
   const PCAT_COMPAT = 1;
   const head = layout('MADT', { localApicAddress: le32(0), flags: le32(4) });
   const cpus = Array.from({ length: cpuCount }, (_, n) => madtCpu.encode({ type: 0, length: 8, processorUid: n, apicId: n, flags: 1 }));
@@ -130,7 +144,7 @@ function encodeMadt(cpuCount: number): Uint8Array {
   return table('APIC', 1, head.encode({ localApicAddress: LOCAL_APIC_ADDRESS, flags: PCAT_COMPAT }), ...cpus, ioApic, timer, ...level, nmi);
 }
 
-function encodeHpet(): Uint8Array {
+function encodeHpet(): Table {
   /** The capability register's low half: Intel, 64-bit counter, legacy replacement, three timers, revision 1. */
   const EVENT_TIMER_BLOCK_ID = 0x8086a201;
   const MIN_TICK = 0;
@@ -139,35 +153,52 @@ function encodeHpet(): Uint8Array {
   return table('HPET', 1, body.encode({ id: EVENT_TIMER_BLOCK_ID, address, minTick: MIN_TICK }));
 }
 
-const le32Bytes = (value: number): number[] => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
-
-export interface AcpiTables {
-  /** Everything but the RSDP, to be placed at the address that was given. */
-  readonly bytes: Uint8Array;
-  readonly rsdp: Uint8Array;
-  /** Where each table lies, by signature, as guest-physical address. */
-  readonly addresses: Readonly<Record<string, number>>;
+/** RSDT or XSDT: pointers of 4 or 8 bytes to the tables that are listed. */
+function encodeList(signature: 'RSDT' | 'XSDT', listed: readonly string[]): Table {
+  const sizeBytes = signature === 'RSDT' ? 4 : 8;
+  const pointers = listed.map((to, index) => ({ offset: tableHeader.sizeBytes + index * sizeBytes, sizeBytes, to }) as const);
+  return { ...table(signature, 1, new Uint8Array(listed.length * sizeBytes)), pointers };
 }
 
-/** The tables as they lie from `address` (64-byte aligned) on. */
-export function buildAcpiTables(config: AcpiConfig, address: number): AcpiTables {
-  const parts: Uint8Array[] = [];
-  const addresses: Record<string, number> = {};
-  let cursor = address;
-  const place = (signature: string, bytes: Uint8Array): number => {
-    const at = cursor;
-    addresses[signature] = at;
-    const padded = new Uint8Array(alignUp(bytes.length, 64)); // FACS wants 64-byte alignment; so all get it
-    padded.set(bytes);
-    parts.push(padded);
-    cursor += padded.length;
-    return at;
-  };
-  const facs = place('FACS', encodeFacs());
-  const dsdt = place('DSDT', table('DSDT', 2, ...dsdtTerms(config)));
-  const listed = [place('FACP', encodeFadt(facs, dsdt)), place('APIC', encodeMadt(config.cpuCount))];
-  if (config.hpet) listed.push(place('HPET', encodeHpet()));
-  const rsdt = place('RSDT', table('RSDT', 1, ...listed.map(le32Bytes)));
-  const xsdt = place('XSDT', table('XSDT', 1, ...listed.map((at) => [...le32Bytes(at), 0, 0, 0, 0])));
-  return { bytes: concatBytes(...parts), rsdp: encodeRsdp(rsdt, xsdt), addresses };
+/** FACS wants to be aligned so; all get it. */
+const TABLE_ALIGNMENT = 64;
+
+/** One after the other in one area, with pointers as offsets in it. */
+function joinTables(tables: readonly Table[]): { readonly area: RelocatableBytes; readonly offsets: Readonly<Record<string, number>> } {
+  const offsets: Record<string, number> = {};
+  let end = 0;
+  for (const { signature, bytes } of tables) {
+    offsets[signature] = end;
+    end += alignUp(bytes.length, TABLE_ALIGNMENT);
+  }
+  const joined = new Uint8Array(end);
+  const view = new DataView(joined.buffer);
+  for (const { signature, bytes, pointers } of tables) {
+    joined.set(bytes, offsets[signature]!);
+    for (const { offset, to } of pointers) view.setUint32(offsets[signature]! + offset, offsets[to]!, true);
+  }
+  const pointers = tables.flatMap((part) =>
+    part.pointers.map(({ offset, sizeBytes }) => ({ offset: offsets[part.signature]! + offset, sizeBytes })),
+  );
+  const checksums = tables
+    .filter(({ summed }) => summed)
+    .map(({ signature, bytes }) => {
+      const start = offsets[signature]!;
+      return { offset: start + CHECKSUM_OFFSET, start, sizeBytes: bytes.length };
+    });
+  return { area: { bytes: joined, pointers, checksums }, offsets };
+}
+
+export interface AcpiTables extends RelocatableTables {
+  /** Where each table lies in the area, by signature. */
+  readonly offsets: Readonly<Record<string, number>>;
+}
+
+export function buildAcpiTables(config: AcpiConfig): AcpiTables {
+  const listed = [encodeFadt(), encodeMadt(config.cpuCount), ...(config.hpet ? [encodeHpet()] : [])];
+  const signatures = listed.map(({ signature }) => signature);
+  const { area, offsets } = joinTables([
+    encodeFacs(), table('DSDT', 2, ...dsdtTerms(config)), ...listed, encodeList('RSDT', signatures), encodeList('XSDT', signatures),
+  ]);
+  return { area, root: encodeRsdp(offsets['RSDT']!, offsets['XSDT']!), offsets };
 }
