@@ -26,8 +26,16 @@ interface Command {
   rehearse(command: CommandExports, folder: string): Promise<unknown>;
 }
 
-/** A ROM that powers the machine off: mov dx, 604h; mov ax, 2000h (SLP_EN); out dx, ax; hlt. */
-const POWER_OFF = [0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4];
+/** A ROM that gives the power management its ports (PIIX4 registers 40h and 80h) and powers the machine off. */
+// prettier-ignore
+const POWER_OFF = [
+  0x66, 0xb8, 0x40, 0x0b, 0x00, 0x80, 0xba, 0xf8, 0x0c, 0x66, 0xef, // mov eax, 80000b40h; mov dx, 0cf8h; out dx, eax
+  0xb2, 0xfc, 0xb8, 0x01, 0x06, 0xef, // mov dl, 0fch; mov ax, 601h; out dx, ax
+  0x66, 0xb8, 0x80, 0x0b, 0x00, 0x80, 0xb2, 0xf8, 0x66, 0xef, // mov eax, 80000b80h; mov dl, 0f8h; out dx, eax
+  0xb2, 0xfc, 0xb0, 0x01, 0xee, // mov dl, 0fch; mov al, 1; out dx, al
+  0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4, // mov dx, 604h; mov ax, 2000h (SLP_EN); out dx, ax; hlt
+];
+const JUMP_BACK = [0xeb, 0xce]; // to 48 bytes before the reset vector
 
 const ROM_BYTES = 65536;
 const RESET_VECTOR = ROM_BYTES - 16;
@@ -63,7 +71,8 @@ async function rehearseIo({ runIo }: CommandExports, folder: string): Promise<vo
 
 async function rehearseMachine({ main }: CommandExports, folder: string): Promise<unknown> {
   const rom = new Uint8Array(ROM_BYTES);
-  rom.set(POWER_OFF, RESET_VECTOR);
+  rom.set(POWER_OFF, RESET_VECTOR - 48);
+  rom.set(JUMP_BACK, RESET_VECTOR);
   writeFileSync(join(folder, 'rom'), rom);
   return main(['-nographic', '-m', '16', '-bios', join(folder, 'rom')]);
 }

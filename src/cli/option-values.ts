@@ -1,13 +1,16 @@
 // The arguments of nandu-system-x86_64's options that have a syntax or rules of their own. See system-options.ts.
 import { Failure } from '../base/failure.ts';
 import { CPU_MODELS, cpuFeatures, FEATURES } from '../cpu/x86/cpuid.ts';
+import { BOARD_MODELS } from '../machine/board-model.ts';
 import { GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { inContext } from '../schema/command-line.ts';
 import { parseKeyValue } from '../schema/key-value.ts';
 import { bool, choice, propertiesFromText, size, str, uint, type Properties } from '../schema/property.ts';
 import { formatSize } from '../schema/size.ts';
-import { DEFAULT_RAM_BYTES, type CpuPropertyOverride, type IcountOptions, type LogItem, type RtcOptions } from '../vm/options.ts';
-import type { SystemSettings } from './system-settings.ts';
+import {
+  DEFAULT_BOOT_ORDER, DEFAULT_RAM_BYTES, type BootOptions, type CpuPropertyOverride, type IcountOptions, type LogItem, type RtcOptions,
+} from '../vm/options.ts';
+import type { FirmwareFile, SystemSettings } from './system-settings.ts';
 
 const invalid = (message: string): Failure => new Failure('invalid-argument', message);
 const unsupported = (message: string): Failure => new Failure('unsupported', message);
@@ -15,11 +18,13 @@ const isHelp = (text: string): boolean => text === 'help' || text === '?';
 
 // -machine
 
-const MACHINE_HELP = `Supported machines are:
-pc                   Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-7.2)
-pc-i440fx-7.2        Standard PC (i440FX + PIIX, 1996) (default)
-`;
-const MACHINE_TYPES = new Set(['pc', 'pc-i440fx-7.2']);
+function machineHelp(): string {
+  const lines = BOARD_MODELS.flatMap(({ alias, name, description }, index) => [
+    `${alias.padEnd(20)} ${description} (alias of ${name})`,
+    `${name.padEnd(20)} ${description}${index === 0 ? ' (default)' : ''}`,
+  ]);
+  return ['Supported machines are:', ...lines, ''].join('\n');
+}
 
 const machineProperties = {
   type: { type: str },
@@ -30,26 +35,27 @@ const machineProperties = {
   initrd: { type: str },
   append: { type: str },
   firmware: { type: str },
+  graphics: { type: bool },
   usb: { type: bool },
   // Accepted, because scripts give them and nothing depends on them here.
   vmport: { type: choice('on', 'off', 'auto') },
   smm: { type: choice('on', 'off', 'auto') },
-  graphics: { type: bool },
   'dump-guest-core': { type: bool },
   'mem-merge': { type: bool },
 } as const satisfies Properties;
 
 export function applyMachine(settings: SystemSettings, text: string): string | void {
-  if (isHelp(text) || isHelp(text.replace(/^type=/, ''))) return MACHINE_HELP;
+  if (isHelp(text) || isHelp(text.replace(/^type=/, ''))) return machineHelp();
   const unknown = (name: string): Failure => invalid(`Property 'pc-i440fx-7.2-machine.${name}' not found`);
   const values = propertiesFromText(machineProperties, text, { impliedName: 'type', unknown });
-  if (values.type !== undefined && !MACHINE_TYPES.has(values.type)) {
+  if (values.type !== undefined && !BOARD_MODELS.some(({ alias, name }) => values.type === alias || values.type === name)) {
     throw invalid('unsupported machine type (use -machine help to list supported machines)');
   }
   if (values.accel !== undefined) chooseAccelerator(values.accel.split(':'));
   if (values.usb === true) throw unsupported('USB is not supported yet');
   if (values.acpi !== undefined) settings.acpi = values.acpi !== 'off';
   settings.hpet = values.hpet ?? settings.hpet;
+  settings.graphics = values.graphics ?? settings.graphics;
   settings.kernel = values.kernel ?? settings.kernel;
   settings.initrd = values.initrd ?? settings.initrd;
   settings.append = values.append ?? settings.append;
@@ -169,7 +175,7 @@ export function parseMemory(text: string): number {
   return bytes;
 }
 
-// -global, -boot, -display, -vga
+// -global, -boot, -fw_cfg, -display, -vga
 
 export function parseGlobal(text: string): SystemSettings['globals'][number] {
   const origin = `-global ${text}`;
@@ -181,12 +187,40 @@ export function parseGlobal(text: string): SystemSettings['globals'][number] {
   return { driver, property, value, origin };
 }
 
-export function checkBoot(text: string): void {
-  const declared = { order: { type: str }, once: { type: str }, menu: { type: bool }, strict: { type: bool } } as const;
+const bootProperties = {
+  order: { type: str },
+  once: { type: str },
+  menu: { type: bool },
+  strict: { type: bool },
+  splash: { type: str },
+  'splash-time': { type: str },
+  'reboot-timeout': { type: str },
+} as const satisfies Properties;
+
+const BOOT_TIME_MAX = 0xffff;
+
+function bootTime(name: string, text: string | undefined, min: number, shown: string): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^-?\d+$/.test(text)) throw invalid(`Parameter 'boot.${name}' expects integer`);
+  const value = Number(text);
+  if (value < min || value > BOOT_TIME_MAX) throw invalid(`${shown} is invalid,it should be a value between ${min} and ${BOOT_TIME_MAX}`);
+  return value;
+}
+
+export function parseBoot(text: string): BootOptions {
   const unknown = (name: string): Failure => invalid(`Parameter 'boot.${name}' is unexpected`);
-  const { order = '', once = '', menu = false } = propertiesFromText(declared, text, { impliedName: 'order', unknown });
-  if (menu) throw unsupported('a boot menu is not supported yet');
-  for (const drives of [order, once]) checkDrives(drives);
+  const given = propertiesFromText(bootProperties, text, { impliedName: 'order', unknown });
+  const { order = DEFAULT_BOOT_ORDER, once, menu = false, strict = false, splash } = given;
+  if (splash !== undefined) throw unsupported('there is no display to show a splash picture on');
+  for (const drives of [order, once ?? '']) checkDrives(drives);
+  const menuTimeoutMs = bootTime('splash-time', given['splash-time'], 0, 'splash-time');
+  const retryMs = bootTime('reboot-timeout', given['reboot-timeout'], -1, 'reboot timeout');
+  return {
+    order, menu, strict,
+    ...(once !== undefined && { once }),
+    ...(menuTimeoutMs !== undefined && { menuTimeoutMs }),
+    ...(retryMs !== undefined && retryMs >= 0 && { retryMs }),
+  };
 }
 
 function checkDrives(drives: string): void {
@@ -194,6 +228,25 @@ function checkDrives(drives: string): void {
     if (drive < 'a' || drive > 'p') throw invalid(`Invalid boot device '${drive}'`);
     if (drives.indexOf(drive) < index) throw invalid(`Boot device '${drive}' was given twice`);
   }
+}
+
+const FW_CFG_NAME_MAX = 55;
+const firmwareFileProperties = {
+  name: { type: str },
+  file: { type: str },
+  string: { type: str },
+  gen_id: { type: str },
+} as const satisfies Properties;
+
+export function parseFirmwareFile(text: string): FirmwareFile {
+  const { name, file, string, gen_id: generator } = propertiesFromText(firmwareFileProperties, text, { impliedName: 'name' });
+  const sources = [file, string, generator].filter((source) => source !== undefined && source !== '');
+  if (name === undefined || name === '' || sources.length !== 1) {
+    throw invalid('name, plus exactly one of file, string and gen_id, are needed');
+  }
+  if (name.length > FW_CFG_NAME_MAX) throw invalid(`name too long (max. ${FW_CFG_NAME_MAX} char)`);
+  if (generator !== undefined) throw unsupported('gen_id is not supported yet');
+  return { name, file, string, origin: `-fw_cfg ${text}` };
 }
 
 const DISPLAYS_LATER = new Set(['gtk', 'sdl', 'vnc', 'curses', 'egl-headless', 'spice-app', 'dbus', 'cocoa', 'default']);

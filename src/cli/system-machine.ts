@@ -1,6 +1,8 @@
 // Turns settings into the options of a machine: opens the files and character back ends they name. Whatever was opened is
 // closed again by `close`, also when a later step fails.
-import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Failure } from '../base/failure.ts';
 import { CharMux } from '../chardev/mux.ts';
 import { readGuestFile, type GuestFileRole } from '../platform/node/guest-file.ts';
@@ -9,7 +11,7 @@ import { openChardev } from '../platform/node/open-chardev.ts';
 import { systemErrorText } from '../platform/node/system-error.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
 import type { DeviceOptions, FileSource, MachineOptions, ModuleFile } from '../vm/options.ts';
-import type { NamedChardev, SystemSettings } from './system-settings.ts';
+import type { FirmwareFile, NamedChardev, SystemSettings } from './system-settings.ts';
 
 export interface OpenedMachine {
   readonly options: MachineOptions;
@@ -26,7 +28,7 @@ export interface Surroundings {
 }
 
 type NamedBytes = Exclude<FileSource, string>;
-type BootFiles = Pick<MachineOptions, 'modules'> & { readonly [K in GuestFileRole]?: NamedBytes };
+type BootFiles = Pick<MachineOptions, 'modules' | 'firmwareFiles'> & { readonly [K in GuestFileRole]?: NamedBytes };
 
 /** The open back ends, and who uses them. */
 class Chardevs {
@@ -94,7 +96,8 @@ export async function openMachine(settings: SystemSettings, surroundings: Surrou
 function plainOptions(settings: SystemSettings): MachineOptions {
   const { append, name, uuid, icount } = settings;
   return {
-    machine: { type: 'pc', acpi: settings.acpi, hpet: settings.hpet },
+    machine: { type: 'pc', acpi: settings.acpi, hpet: settings.hpet, graphics: settings.graphics },
+    boot: settings.boot,
     accelerator: {
       name: 'tcg', translate: settings.translate, oneInstructionBlocks: settings.oneInstructionBlocks,
       counting: settings.translationReport !== undefined,
@@ -117,14 +120,44 @@ function plainOptions(settings: SystemSettings): MachineOptions {
 }
 
 async function readFiles(settings: SystemSettings): Promise<BootFiles> {
-  const { kernel, initrd, bios } = settings;
+  const { kernel, initrd } = settings;
   const files: { -readonly [K in keyof BootFiles]: BootFiles[K] } = {};
+  const bios = chooseFirmware(settings);
   if (bios !== undefined) files.bios = await readSource('bios', bios);
+  if (settings.firmwareFiles.length > 0) files.firmwareFiles = await readFirmwareFiles(settings.firmwareFiles);
   if (kernel === undefined) return files;
   files.kernel = await readSource('kernel', kernel);
   if (initrd === undefined) return files;
   const modules = typeof initrd === 'string' ? await readModules(files.kernel, initrd) : undefined;
   return modules === undefined ? { ...files, initrd: await readSource('initrd', initrd) } : { ...files, modules };
+}
+
+/** What QEMU takes for machine `pc` when `-bios` names nothing. */
+const DEFAULT_FIRMWARE = 'bios-256k.bin';
+
+/** A name that is no file is looked for in the folders of `-L`. */
+function chooseFirmware({ bios, firmwareFolders, kernel, builtinGuest }: SystemSettings): FileSource | undefined {
+  if (bios === undefined && (firmwareFolders.length === 0 || kernel !== undefined || builtinGuest)) return undefined;
+  const name = bios ?? DEFAULT_FIRMWARE;
+  if (typeof name !== 'string' || existsSync(name)) return name;
+  return firmwareFolders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? name;
+}
+
+async function readFirmwareFiles(files: readonly FirmwareFile[]): Promise<Record<string, Uint8Array>> {
+  const contents: Record<string, Uint8Array> = {};
+  for (const { name, file, string, origin } of files) {
+    contents[name] = file === undefined ? new TextEncoder().encode(string) : await readFirmwareFile(file, origin);
+  }
+  return contents;
+}
+
+async function readFirmwareFile(path: string, origin: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    const text = `${origin}: can't load ${path}: Failed to open file “${path}”: ${systemErrorText(error)}`;
+    throw new Failure('io', text, { cause: error });
+  }
 }
 
 /** A Multiboot kernel takes `-initrd` for a list of files with arguments; undefined for any other kernel. */

@@ -24,6 +24,7 @@ const standard: readonly Row[] = [
   { name: 'machine', aliases: ['M'], argument: '[type=]name[,prop[=value][,...]]', help: [
     "selects the emulated machine ('-machine help' for a list)",
     'accel=tcg         accelerator', 'acpi=on|off       ACPI tables (default: on)', 'hpet=on|off       HPET timer (default: on)',
+    'graphics=on|off   off: firmware puts its messages on the first serial port',
     'kernel=, initrd=, append=, firmware=   same as -kernel, -initrd, -append, -bios',
   ], plainErrors: true, apply: value.applyMachine },
   { name: 'cpu', argument: 'model[,+feature][,-feature][,property=value]', help: ["selects the CPU model ('-cpu help' for a list)"],
@@ -42,8 +43,10 @@ const standard: readonly Row[] = [
     apply: (settings, text) => { settings.ramBytes = value.parseMemory(text); } },
   { name: 'global', argument: 'driver.property=value', help: ['sets a default for a property of a -device'],
     apply: (settings, text) => { settings.globals.push(value.parseGlobal(text)); } },
-  { name: 'boot', argument: '[order=drives]', help: ['accepted, without effect while there are no disks'], plainErrors: true,
-    apply: (_settings, text) => value.checkBoot(text) },
+  { name: 'boot', argument: '[order=drives][,once=drives][,menu=on|off][,strict=on|off]', help: [
+    'what firmware boots from: a floppy, c hard disk, d CD, n network [default=cad]',
+    'splash-time=ms    how long the boot menu is offered', 'reboot-timeout=ms wait before trying again when nothing could be booted',
+  ], plainErrors: true, apply: (settings, text) => { settings.boot = value.parseBoot(text); } },
   { name: 'device', argument: 'driver[,prop[=value][,...]]', help: [
     'adds a device; also as JSON: {"driver": ...}', "'-device help' lists the devices, '-device driver,help' their properties",
   ], apply: (settings, text) => { settings.devices.push({ text, origin: `-device ${text}` }); } },
@@ -61,7 +64,10 @@ const display: readonly Row[] = [
     return value.checkDisplay(text);
   } },
   { name: 'nographic', help: ['no display; the first serial port and the monitor are on the terminal'],
-    apply: (settings) => { settings.nographic = true; } },
+    apply(settings) {
+      settings.nographic = true;
+      settings.graphics = false;
+    } },
   { name: 'vga', argument: 'none', help: ['selects the video card; there is none yet'], plainErrors: true,
     apply: (_settings, text) => value.checkVga(text) },
 ];
@@ -97,9 +103,18 @@ function addChardev(settings: SystemSettings, text: string): string | void {
   settings.chardevs.set(id, { ...declaration, origin: `-chardev ${text}` });
 }
 
+function applyFirmwareFolder(settings: SystemSettings, text: string): string | void {
+  if (text === 'help') return settings.firmwareFolders.map((folder) => `${folder}\n`).join('');
+  settings.firmwareFolders.push(text);
+}
+
 // prettier-ignore
 const boot: readonly Row[] = [
   { name: 'bios', argument: 'file', help: ['ROM image that ends at 4 GiB'], apply: (settings, text) => { settings.bios = text; } },
+  { name: 'L', argument: 'path', help: ['folder to look for firmware in; its bios-256k.bin is used where -bios names none'],
+    apply: applyFirmwareFolder },
+  { name: 'fw_cfg', argument: '[name=]name,file=file|string=text', help: ['gives firmware and guest a file; names begin with opt/'],
+    apply: (settings, text) => { settings.firmwareFiles.push(value.parseFirmwareFile(text)); } },
   { name: 'kernel', argument: 'bzImage', help: ['kernel: Linux bzImage, Multiboot or PVH ELF'], apply: (settings, text) => { settings.kernel = text; } },
   { name: 'append', argument: 'cmdline', help: ["the kernel's command line"], apply: (settings, text) => { settings.append = text; } },
   { name: 'initrd', argument: 'file', help: ['initial RAM disk'], apply: (settings, text) => { settings.initrd = text; } },
@@ -155,7 +170,7 @@ function addMonitor(settings: SystemSettings, text: string): void {
 // prettier-ignore
 const LATER_WITH_ARGUMENT = [
   'fda', 'fdb', 'hda', 'hdb', 'hdc', 'hdd', 'cdrom', 'blockdev', 'drive', 'mtdblock', 'sd', 'pflash', 'fsdev', 'virtfs', 'iscsi', 'usbdevice',
-  'netdev', 'tpmdev', 'dtb', 'compat', 'fw_cfg', 'qmp', 'qmp-pretty', 'overcommit', 'gdb', 'dfilter', 'seed', 'L', 'loadvm', 'option-rom',
+  'netdev', 'tpmdev', 'dtb', 'compat', 'qmp', 'qmp-pretty', 'overcommit', 'gdb', 'dfilter', 'seed', 'loadvm', 'option-rom',
   'watchdog-action', 'echr', 'incoming', 'chroot', 'runas', 'sandbox', 'readconfig', 'trace', 'plugin', 'msg', 'dump-vmstate', 'object', 'numa',
   'add-fd', 'set', 'mem-path', 'k', 'audio', 'audiodev', 'spice', 'vnc', 'acpitable', 'smbios', 'xen-domid', 'rotate',
 ];

@@ -3,14 +3,22 @@
 import { Failure } from '../base/failure.ts';
 import type { CharDeclaration, CharTarget } from '../chardev/spec.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
-import type { CpuPropertyOverride, FileSource, IcountOptions, LogItem, RtcOptions } from '../vm/options.ts';
-import { DEFAULT_RAM_BYTES } from '../vm/options.ts';
+import type { BootOptions, CpuPropertyOverride, FileSource, IcountOptions, LogItem, RtcOptions } from '../vm/options.ts';
+import { DEFAULT_BOOT_ORDER, DEFAULT_RAM_BYTES } from '../vm/options.ts';
 
 /** A character back end and the words of the command line it comes from, for its errors. */
 export interface NamedChardev extends CharDeclaration {
   readonly origin: string | undefined;
   /** Already open: `spec` is not looked at. */
   readonly backend?: CharBackend;
+}
+
+/** A file of `-fw_cfg`: from the host, or its text. */
+export interface FirmwareFile {
+  readonly name: string;
+  readonly file: string | undefined;
+  readonly string: string | undefined;
+  readonly origin: string;
 }
 
 export interface SystemSettings {
@@ -25,6 +33,11 @@ export interface SystemSettings {
   append: string | undefined;
   builtinGuest: boolean;
   bios: FileSource | undefined;
+  /** `-L`: folders to look for firmware in. */
+  readonly firmwareFolders: string[];
+  readonly firmwareFiles: FirmwareFile[];
+  boot: BootOptions;
+  graphics: boolean;
   /** By id, in the order they were declared. */
   readonly chardevs: Map<string, NamedChardev>;
   /** Ids of back ends, undefined for `none`. */
@@ -67,6 +80,10 @@ export const initialSettings = (): SystemSettings => ({
   append: undefined,
   builtinGuest: false,
   bios: undefined,
+  firmwareFolders: [],
+  firmwareFiles: [],
+  boot: { order: DEFAULT_BOOT_ORDER, menu: false, strict: false },
+  graphics: true,
   chardevs: new Map(),
   serials: [],
   monitors: [],
@@ -122,7 +139,7 @@ export function completeSettings(settings: SystemSettings): void {
   if (settings.kernel === undefined) {
     if (settings.append !== undefined) throw new Failure('invalid-argument', '-append only allowed with -kernel option');
     if (settings.initrd !== undefined) throw new Failure('invalid-argument', '-initrd only allowed with -kernel option');
-    if (settings.bios !== undefined || settings.builtinGuest) return;
+    if (settings.bios !== undefined || settings.firmwareFolders.length > 0 || settings.builtinGuest) return;
     throw new Failure('invalid-argument', 'nothing to boot: give -kernel or -bios (disks are not supported yet)');
   }
 }

@@ -1,6 +1,6 @@
 // What a direct boot needs in memory in place of firmware: ACPI and SMBIOS tables, the BIOS data area, interrupt
 // vectors, the memory map. What firmware does to devices is in boot/power-on.ts.
-// With a ROM (`-bios`) the ROM makes its own and this is not called.
+// With a ROM (`-bios`) the ROM places its own and this is not called: it takes the tables from fw_cfg (firmware-files.ts).
 import { layout, le16, u8 } from '../struct/layout.ts';
 import { buildAcpiTables } from './acpi/tables.ts';
 import type { AcpiConfig } from './acpi/pc-hardware.ts';
@@ -45,9 +45,17 @@ function placeBiosData(ram: RamWriter, serialPorts: number): void {
   ram(EBDA_ADDRESS, ebda.encode({ sizeKib: 1 }));
 }
 
+/** The PCI windows are the hole below 4 GiB. */
+export function acpiConfig(config: FirmwareConfig): AcpiConfig {
+  return { ...config, pciWindows: [memoryMap(config.ramBytes, 0).pciHole] };
+}
+
+export function smbiosConfig({ identity, cpuCount, ramBytes }: FirmwareConfig, lowRamBytes: number): SmbiosConfig {
+  return { ...identity, cpuCount, ramBytes, lowRamBytes };
+}
+
 function placeAcpi(ram: RamWriter, config: FirmwareConfig): Pick<FirmwareTables, 'memory' | 'rsdpAddress' | 'acpiAddresses'> {
-  const acpiConfig = ({ pciHole }: MemoryMap): AcpiConfig => ({ ...config, pciWindows: [pciHole] });
-  const tables = buildAcpiTables(acpiConfig(memoryMap(config.ramBytes, 0)));
+  const tables = buildAcpiTables(acpiConfig(config));
   const memory = memoryMap(config.ramBytes, tables.area.bytes.length);
   if (config.acpi === false) return { memory, rsdpAddress: 0, acpiAddresses: {} };
   const { area, root } = placeTables(tables, memory.tableAddress);
@@ -60,12 +68,11 @@ function placeAcpi(ram: RamWriter, config: FirmwareConfig): Pick<FirmwareTables,
 /** Writes all tables; the memory map it returns has their areas reserved. */
 export function placeFirmwareTables(ram: RamWriter, config: FirmwareConfig): FirmwareTables {
   const acpi = placeAcpi(ram, config);
-  const { ramBytes, lowRamBytes } = acpi.memory;
   const smbiosAddress = ROM_AREA_ADDRESS + SMBIOS_OFFSET;
-  const smbiosConfig = { ...config.identity, cpuCount: config.cpuCount, ramBytes, lowRamBytes };
-  const entryBytes = buildSmbios(smbiosConfig, 0).entryPoint.length;
+  const told = smbiosConfig(config, acpi.memory.lowRamBytes);
+  const entryBytes = buildSmbios(told, 0).entryPoint.length;
   const tableAddress = alignUp(smbiosAddress + entryBytes, 16);
-  const smbios = buildSmbios(smbiosConfig, tableAddress);
+  const smbios = buildSmbios(told, tableAddress);
   ram(smbiosAddress, smbios.entryPoint);
   ram(tableAddress, smbios.table);
   placeBiosData(ram, config.serialPorts);

@@ -13,13 +13,13 @@ import { pcIoapic } from '../devices/intc/ioapic.ts';
 import { IsaPic } from '../devices/intc/isa-pic.ts';
 import { LocalApic, type LocalApicCpu } from '../devices/intc/local-apic.ts';
 import { LocalApicMsrs } from '../devices/intc/local-apic-registers.ts';
-import { isaFwCfg, KEY, type FwCfg } from '../devices/firmware/fw-cfg.ts';
+import { isaFwCfg, type FwCfg } from '../devices/firmware/fw-cfg.ts';
 import { isaPs2, type Ps2Parts } from '../devices/input/i8042.ts';
 import { pcLegacyPorts } from '../devices/misc/legacy-ports.ts';
 import { isaPort92 } from '../devices/misc/port92.ts';
 import { pcHpet } from '../devices/timer/hpet.ts';
 import { isaPit } from '../devices/timer/i8254.ts';
-import { cmosMemorySizes, isaRtc } from '../devices/timer/mc146818.ts';
+import { cmosMemorySizes, isaRtc, type Mc146818 } from '../devices/timer/mc146818.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
 import type { BootDrive } from '../ports/boot-drive.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
@@ -57,16 +57,15 @@ export class PcBoard {
   readonly pic: IsaPic;
   readonly ps2: Ps2Parts;
   readonly fwCfg: FwCfg;
+  readonly rtc: Mc146818;
   /** Serial ports so far: the next one takes the next address. */
   serialCount = 0;
   /** The drives of all controllers in the order they were added: what firmware can boot from. */
   readonly bootDrives: BootDrive[] = [];
   readonly shadow: ShadowMemory;
-  readonly #memory: PhysicalMap;
 
   constructor(options: PcOptions) {
     const { memory, timers } = options;
-    this.#memory = memory;
     const { bus, devices } = this;
 
     // The interrupt controllers know each other: PIC -> LINT0 -> acknowledge, I/O APIC -> local APIC.
@@ -98,7 +97,8 @@ export class PcBoard {
       : undefined;
     devices.add('pit', isaPit(bus, { timers, irq: hpet?.pitInput ?? this.isa.irq(0) }));
     const cmos = cmosMemorySizes(memory.ramBytes, 0);
-    devices.add('rtc', isaRtc(bus, { timers, wall: options.wall, irq: hpet?.rtcInput ?? this.isa.irq(8), cmos }));
+    this.rtc = isaRtc(bus, { timers, wall: options.wall, irq: hpet?.rtcInput ?? this.isa.irq(8), cmos });
+    devices.add('rtc', this.rtc);
     if (hpet !== undefined) devices.add('hpet', hpet);
     const a20 = new WiredOr({ set: options.a20 });
     this.ps2 = isaPs2(this.isa, { a20: a20.input(), reset: options.reset });
@@ -109,7 +109,6 @@ export class PcBoard {
     pcLegacyPorts(bus);
     this.fwCfg = isaFwCfg(bus, { memory });
     devices.add('fw-cfg', this.fwCfg);
-    this.#describeToGuest();
     for (const [n, backend] of options.serials.slice(0, ISA_SERIAL_DEFAULTS.length).entries()) {
       if (backend === undefined) continue;
       this.serialCount = n + 1;
@@ -119,14 +118,5 @@ export class PcBoard {
     devices.add('pic-slave', this.pic.slave);
     devices.add('pic-master', this.pic.master);
     devices.add('apic', this.apic);
-  }
-
-  /** The numbers that guests without a BIOS look up in fw_cfg. */
-  #describeToGuest(): void {
-    const bytes = new DataView(new ArrayBuffer(8));
-    bytes.setBigUint64(0, BigInt(this.#memory.ramBytes), true);
-    this.fwCfg.set(KEY.RAM_SIZE, new Uint8Array(bytes.buffer));
-    this.fwCfg.set(KEY.NB_CPUS, Uint8Array.of(1, 0));
-    this.fwCfg.set(KEY.MAX_CPUS, Uint8Array.of(1, 0));
   }
 }

@@ -6,8 +6,11 @@ import { cpuFeatures } from '../cpu/x86/cpuid.ts';
 import type { BootInput } from '../machine/boot/boot-input.ts';
 import type { BootState } from '../machine/boot/boot-state.ts';
 import { loadKernel } from '../machine/boot/detect.ts';
+import { cmosBootOrder } from '../devices/timer/mc146818.ts';
+import { pcModel } from '../machine/board-model.ts';
 import { firmwareWrites } from '../machine/boot/power-on.ts';
 import { loadRom, type RomImage } from '../machine/boot/rom.ts';
+import { describeToFirmware, type FirmwareFilesConfig } from '../machine/firmware-files.ts';
 import { placeFirmwareTables } from '../machine/firmware-tables.ts';
 import type { PcBoard } from '../machine/pc.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
@@ -60,10 +63,31 @@ export interface BootTarget {
   readonly vcpu: Vcpu;
 }
 
-export function placeBootImages(images: BootImages, options: CompleteMachineOptions, target: BootTarget): void {
+const NO_UUID = '00000000-0000-0000-0000-000000000000';
+
+function firmwareConfig(options: CompleteMachineOptions): FirmwareFilesConfig {
+  const { ramBytes, cpuCount, machine, boot } = options;
+  const { menu, menuTimeoutMs, retryMs, strict } = boot;
+  return {
+    ramBytes, cpuCount, hpet: machine.hpet, acpi: machine.acpi, graphics: machine.graphics ?? true,
+    serialPorts: Math.min(2, Math.max(1, options.serials.length)),
+    identity: {
+      uuid: options.uuid ?? NO_UUID, manufacturer: 'nandu', product: pcModel.description, version: pcModel.name, serial: '',
+    },
+    boot: { menu, menuTimeoutMs, retryMs, strict, paths: [] },
+  };
+}
+
+/** `resets`: how often the machine has been reset since it was switched on. */
+export function placeBootImages(images: BootImages, options: CompleteMachineOptions, target: BootTarget, resets: number): void {
   const { board, memory, vcpu } = target;
+  const config = firmwareConfig(options);
+  describeToFirmware(board.fwCfg, config);
+  for (const [name, content] of Object.entries(options.firmwareFiles)) board.fwCfg.addFile(name, content);
+  const { order, once = order } = options.boot;
+  board.rtc.setCmos(cmosBootOrder(resets === 0 ? once : order));
   if (images.rom !== undefined) {
-    board.shadow.mapRom(images.rom.regions);
+    if (resets === 0) board.shadow.mapRom(images.rom.regions);
     applyBootState(vcpu, images.rom.state);
     return;
   }
@@ -71,14 +95,7 @@ export function placeBootImages(images: BootImages, options: CompleteMachineOpti
     (space === 'port' ? board.bus.ports : board.bus.mmio).write(address, sizeBytes, value);
   }
   const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);
-  const { memory: map, rsdpAddress } = placeFirmwareTables(ram, {
-    ramBytes: options.ramBytes, cpuCount: options.cpuCount, hpet: options.machine.hpet, acpi: options.machine.acpi,
-    serialPorts: Math.min(2, Math.max(1, options.serials.length)),
-    identity: {
-      uuid: options.uuid ?? '00000000-0000-0000-0000-000000000000', manufacturer: 'nandu',
-      product: 'Standard PC (i440FX + PIIX, 1996)', version: 'pc-i440fx-7.2', serial: '',
-    },
-  });
+  const { memory: map, rsdpAddress } = placeFirmwareTables(ram, config);
   if (images.kernel === undefined) return;
   const input: BootInput = {
     kernel: images.kernel.bytes, kernelName: images.kernel.name, commandLine: options.append ?? '', modules: images.initrds,

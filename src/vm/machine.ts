@@ -8,7 +8,7 @@ import { cpuFeatures } from '../cpu/x86/cpuid.ts';
 import { cpuOffset, REQUEST } from '../cpu/x86/state.ts';
 import { DEFAULT_REGION_OPTIONS, type RegionOptions } from '../cpu/translator/regions.ts';
 import { Vcpu, type VcpuPorts, type WasmModules } from '../cpu/vcpu.ts';
-import { pcChipset } from '../machine/pc-chipset.ts';
+import { pcModel } from '../machine/board-model.ts';
 import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
@@ -65,6 +65,7 @@ export class Machine {
   /** Measured speed, instructions per nanosecond. */
   #speed = SLICE_INSTRUCTIONS_START / SLICE_NS_MAX;
   #pendingReset = false;
+  #resets = 0;
   #pendingInit = false;
   #pendingExit: ExitReason | undefined;
 
@@ -101,7 +102,7 @@ export class Machine {
     });
     const serials = options.serials.length > 0 ? options.serials : [this.console.backend];
     this.board = new PcBoard({
-      chipset: pcChipset, memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
+      chipset: pcModel.chipset, memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
       wall: this.#wallClock(),
       cpu: {
         raise: () => this.#interrupt(),
@@ -193,7 +194,7 @@ export class Machine {
     this.vcpu.reset();
     this.vcpu.set32('a20Mask', 0xffffffff);
     this.vcpu.set32('tscKhz', TSC_KHZ);
-    placeBootImages(this.#images, this.options, { board: this.board, memory: this.memory, vcpu: this.vcpu });
+    placeBootImages(this.#images, this.options, { board: this.board, memory: this.memory, vcpu: this.vcpu }, this.#resets++);
     this.#log.reset();
   }
 

@@ -39,6 +39,27 @@ export interface RtcOptions {
   readonly clock: 'host' | 'rt' | 'vm';
 }
 
+export interface MachineTypeOptions {
+  readonly type: 'pc';
+  readonly acpi: boolean;
+  readonly hpet: boolean;
+  /** False: firmware puts its messages on the first serial port. On when absent. */
+  readonly graphics?: boolean;
+}
+
+/** `-boot`: letters of drives as QEMU has them (a floppy, c hard disk, d CD, n network). */
+export interface BootOptions {
+  readonly order: string;
+  /** In the place of `order` until the first reset. */
+  readonly once?: string;
+  readonly menu: boolean;
+  /** How long the boot menu is offered, and how long to wait before trying again when nothing could be booted. */
+  readonly menuTimeoutMs?: number;
+  readonly retryMs?: number;
+  /** Boot from nothing but what the boot order names. */
+  readonly strict: boolean;
+}
+
 /** Instruction counting: 2**shift ns of guest time an instruction; 'auto' follows the host. */
 export interface IcountOptions {
   readonly shift: number | 'auto';
@@ -69,7 +90,7 @@ export interface LogOptions {
 }
 
 export interface MachineOptions {
-  readonly machine?: { readonly type: 'pc'; readonly acpi: boolean; readonly hpet: boolean };
+  readonly machine?: MachineTypeOptions;
   readonly accelerator?: AcceleratorOptions;
   readonly cpu?: CpuOptions;
   readonly cpuCount?: number;
@@ -99,6 +120,9 @@ export interface MachineOptions {
   readonly rtc?: RtcOptions;
   readonly icount?: IcountOptions;
   readonly log?: LogOptions;
+  readonly boot?: BootOptions;
+  /** `-fw_cfg`: files for firmware and guest, by name. */
+  readonly firmwareFiles?: Readonly<Record<string, Uint8Array>>;
 }
 
 /** The options that have a default are there; the rest may be absent. */
@@ -106,6 +130,9 @@ export type CompleteMachineOptions = MachineOptions & Required<Omit<MachineOptio
 type OptionsWithoutDefault = 'kernel' | 'initrd' | 'append' | 'bios' | 'name' | 'uuid' | 'icount';
 
 export const DEFAULT_RAM_BYTES = 128 * 1024 * 1024;
+
+/** Hard disk, CD, floppy. */
+export const DEFAULT_BOOT_ORDER = 'cad';
 
 export function withDefaults(options: MachineOptions): CompleteMachineOptions {
   return {
@@ -123,6 +150,8 @@ export function withDefaults(options: MachineOptions): CompleteMachineOptions {
     startStopped: false,
     rtc: { base: 'utc', clock: 'host' },
     log: { items: [] },
+    boot: { order: DEFAULT_BOOT_ORDER, menu: false, strict: false },
+    firmwareFiles: {},
     ...options,
   };
 }

@@ -37,7 +37,6 @@ const TIMER_HALF = 2 ** 23;
 const PMBASE = 0x40;
 const PMREGMISC = 0x80;
 
-// QUIRK: the base of the PM block is set and enabled from reset on, as firmware would leave it.
 export const piix4Header = {
   name: 'piix4-pm',
   vendorId: 0x8086,
@@ -51,9 +50,7 @@ export const piix4Header = {
     0x06: 0x80,
     0x07: 0x02,
     0x3c: ACPI.SCI_IRQ,
-    [PMBASE]: (ACPI.PM_BASE & 0xff) | 1,
-    [PMBASE + 1]: ACPI.PM_BASE >> 8,
-    [PMREGMISC]: 1,
+    [PMBASE]: 1,
     0x90: 0x01,
     0x91: 0x07,
     0xd2: 0x09,

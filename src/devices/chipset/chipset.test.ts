@@ -60,7 +60,11 @@ function bench() {
     config(slot, fn, at);
     ports.write(0xcfc + (at & 3), size, value);
   };
-  return { clock, timers, ports, mmio, seen, card, pm, readConfig, writeConfig };
+  const placePm = (base: number): void => {
+    writeConfig(1, 3, 0x40, 4, base | 1);
+    writeConfig(1, 3, 0x80, 1, 1);
+  };
+  return { placePm, clock, timers, ports, mmio, seen, card, pm, readConfig, writeConfig };
 }
 
 test('a scan finds the functions and ones elsewhere', () => {
@@ -127,7 +131,8 @@ test('port cf9 resets on a rising CPU reset bit', () => {
 });
 
 test('the PM timer counts at 3.579545 MHz in 24 bits', () => {
-  const { clock, ports } = bench();
+  const { clock, ports, placePm } = bench();
+  placePm(ACPI.PM_BASE);
   clock.time = 1e9;
   assert.equal(ports.read(ACPI.PM_BASE + 8, 4), 3_579_545);
   clock.time = 10e9;
@@ -135,7 +140,8 @@ test('the PM timer counts at 3.579545 MHz in 24 bits', () => {
 });
 
 test('ACPI is enabled by command, the power button raises SCI, and S5 is reported', () => {
-  const { ports, pm, seen } = bench();
+  const { ports, pm, seen, placePm } = bench();
+  placePm(ACPI.PM_BASE);
   ports.write(ACPI.SMI_COMMAND, 1, ACPI.ENABLE);
   assert.equal(ports.read(ACPI.PM_BASE + 4, 2) & 1, 1);
   ports.write(ACPI.PM_BASE + 2, 2, 0x100);
@@ -148,7 +154,8 @@ test('ACPI is enabled by command, the power button raises SCI, and S5 is reporte
 });
 
 test('the PM timer overflow sets its status when half a turn is over', () => {
-  const { clock, timers, ports, seen } = bench();
+  const { clock, timers, ports, seen, placePm } = bench();
+  placePm(ACPI.PM_BASE);
   ports.write(ACPI.SMI_COMMAND, 1, ACPI.ENABLE);
   ports.write(ACPI.PM_BASE + 2, 2, 1);
   clock.time = timers.nextDeadline();
@@ -158,9 +165,11 @@ test('the PM timer overflow sets its status when half a turn is over', () => {
 });
 
 test('the PM block follows its base register', () => {
-  const { ports, readConfig, writeConfig } = bench();
-  assert.equal(readConfig(1, 3, 0x40), 0x601);
-  writeConfig(1, 3, 0x40, 4, 0xb000);
+  const { ports, readConfig, placePm } = bench();
+  assert.deepEqual([readConfig(1, 3, 0x40), ports.read(0x604, 2)], [1, 0xffff], 'nowhere before firmware places it');
+  placePm(0x600);
+  assert.deepEqual([readConfig(1, 3, 0x40), ports.read(0x604, 2)], [0x601, 0]);
+  placePm(0xb000);
   assert.equal(ports.read(0x604, 2), 0xffff);
   assert.equal(ports.read(0xb004, 2), 0);
 });

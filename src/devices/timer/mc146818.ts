@@ -83,8 +83,13 @@ export class Mc146818 implements Device<Mc146818State> {
     memory[REG.A] = A.DEFAULT;
     memory[REG.B] = B.HOURS_24;
     memory[REG.D] = D_VALID;
-    for (const [index, value] of Object.entries(cmos)) memory[Number(index)] = value;
+    this.setCmos(cmos);
     this.state.seenMs = this.#nowMs();
+  }
+
+  /** Gives bytes of the memory other values, as the board's battery would have kept them. */
+  setCmos(values: Readonly<Record<number, number>>): void {
+    for (const [index, value] of Object.entries(values)) this.state.cmos[Number(index)] = value;
   }
 
   /** The reset pin clears interrupt enables and flags; date and memory are on battery. */
@@ -371,4 +376,13 @@ export function cmosMemorySizes(belowBytes: number, aboveBytes: number): Record<
     0x5b: above4Gib & 0xff, 0x5c: (above4Gib >> 8) & 0xff, 0x5d: (above4Gib >> 16) & 0xff,
     0x14: 0x06, // equipment: a coprocessor and a mouse
   };
+}
+
+/** Codes of the boot order's nibbles. */
+const BOOT_DEVICE: Readonly<Record<string, number>> = { a: 1, c: 2, d: 3, n: 4 };
+
+/** The CMOS bytes that name the first three boot devices, letters as in `-boot order=`; other letters are passed over. */
+export function cmosBootOrder(drives: string): Record<number, number> {
+  const [first = 0, second = 0, third = 0] = [...drives].flatMap((drive) => BOOT_DEVICE[drive] ?? []);
+  return { 0x3d: first | (second << 4), 0x38: third << 4 }; // bit 0 would leave floppies unchecked
 }

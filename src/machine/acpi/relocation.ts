@@ -83,7 +83,8 @@ export function loaderScript({ area, root }: RelocatableTables, files: TableFile
     allocate.encode({ command: COMMAND.ALLOCATE, file: files.area, alignment: AREA_ALIGNMENT, zone: ZONE.HIGH }),
   ];
   for (const [file, part] of [[files.area, area], [files.root, root]] as const) {
-    for (const pointer of part.pointers) commands.push(addPointer.encode({ command: COMMAND.ADD_POINTER, file, target: files.area, ...pointer }));
+    const target = files.area;
+    for (const pointer of part.pointers) commands.push(addPointer.encode({ command: COMMAND.ADD_POINTER, file, target, ...pointer }));
     for (const field of part.checksums) commands.push(addChecksum.encode({ command: COMMAND.ADD_CHECKSUM, file, ...field }));
   }
   const script = new Uint8Array(commands.length * COMMAND_BYTES);
