@@ -162,8 +162,10 @@ function groupsOf(graph: BlockGraph): Map<string, ThrottleGroup> {
   return known;
 }
 
+export const knownThrottleGroup = (graph: BlockGraph, name: string): ThrottleGroup | undefined => groupsOf(graph).get(name);
+
 export function findThrottleGroup(graph: BlockGraph, name: string): ThrottleGroup {
-  const group = groupsOf(graph).get(name);
+  const group = knownThrottleGroup(graph, name);
   if (group === undefined) throw new Failure('not-found', `Throttle group '${name}' does not exist`);
   return group;
 }
@@ -180,7 +182,7 @@ export function addThrottleGroup(graph: BlockGraph, id: string, options: OptionD
 const MAX_LENGTH_END = 4294967295;
 
 /** `x-iops-total=…` and `limits.iops-total=…`. */
-function limitsFromOptions(options: OptionDict): ThrottleLimits {
+export function limitsFromOptions(options: OptionDict): ThrottleLimits {
   const limits = noLimits();
   const names = options.keys().sort((a, b) => Number(b.startsWith('x-')) - Number(a.startsWith('x-'))); // `limits` has the last word
   for (const name of names) setProperty(limits, name, options.take(name)!);

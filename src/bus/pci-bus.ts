@@ -1,6 +1,8 @@
 // PCI bus 0 from the host's side: configuration mechanism #1 at 0xcf8/0xcfc and the swizzled interrupt lines.
-// Not bridges, not the extended configuration space, not MSI-X.
+// What a function needs of the board beside its registers (guest memory, interrupt messages) is reached through the bus.
+// Not bridges, not the extended configuration space.
 import { assert } from '../base/assert.ts';
+import type { DmaMemory } from '../ports/dma.ts';
 import type { IrqLine } from '../ports/irq-line.ts';
 import { u32 } from '../state/fields.ts';
 import { defineState } from '../state/define-state.ts';
@@ -28,19 +30,29 @@ export interface PciBusOptions {
   readonly pirqs: readonly IrqLine[];
   /** Which PIRQ the INTA of slot 0 is wired to; on a PC board slot 1 gets PIRQA. */
   readonly firstPirq?: number;
+  /** Guest memory, for bus masters. */
+  readonly memory?: DmaMemory;
+  /** A memory write that is an interrupt (MSI, MSI-X). */
+  readonly sendMessage?: (address: number, data: number) => void;
 }
+
+const NO_MEMORY: DmaMemory = { view: () => undefined, written: () => {} };
 
 export class PciBus implements Device<PciHostState> {
   readonly schema = pciHostState;
   state = pciHostState.initial();
   readonly bus: SystemBus;
+  readonly memory: DmaMemory;
+  readonly sendMessage: (address: number, data: number) => void;
   readonly #functions: (PciFunction | undefined)[] = new Array<undefined>(256).fill(undefined);
   readonly #pirqs: readonly WiredOr[];
   readonly #firstPirq: number;
 
-  constructor({ bus, pirqs, firstPirq = 3 }: PciBusOptions) {
+  constructor({ bus, pirqs, firstPirq = 3, memory = NO_MEMORY, sendMessage = () => {} }: PciBusOptions) {
     assert(pirqs.length === PIRQ_COUNT, 'a PCI bus has four interrupt lines');
     this.bus = bus;
+    this.memory = memory;
+    this.sendMessage = sendMessage;
     this.#pirqs = pirqs.map((line) => new WiredOr(line));
     this.#firstPirq = firstPirq;
     bus.claimPorts({
@@ -79,6 +91,19 @@ export class PciBus implements Device<PciHostState> {
     return this.#functions.flatMap((present, address) =>
       present === undefined ? [] : [{ slot: address >> 3, number: address & 7, function: present }],
     );
+  }
+
+  /** The function at a place; undefined when it is free. */
+  at(slot: number, number: number): PciFunction | undefined {
+    return this.#functions[(slot << 3) | number];
+  }
+
+  /** The first slot without any function; undefined when all are in use. */
+  freeSlot(): number | undefined {
+    for (let slot = 0; slot < 32; slot++) {
+      if (this.#functions.slice(slot << 3, (slot + 1) << 3).every((present) => present === undefined)) return slot;
+    }
+    return undefined;
   }
 
   #selected(): PciFunction | undefined {

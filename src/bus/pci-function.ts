@@ -17,6 +17,7 @@ export const PCI = {
 export const COMMAND = { IO: 1, MEMORY: 2, MASTER: 4, INTX_DISABLE: 0x400 } as const;
 export const STATUS = { INTERRUPT: 0x08, CAPABILITIES: 0x10, W1C: 0xf900 } as const;
 const MULTI_FUNCTION = 0x80;
+const FIRST_CAPABILITY = 0x40;
 const BAR_COUNT = 6;
 /** Relocatable regions give way to the board's fixed ones. */
 const BAR_PRIORITY = -1;
@@ -24,9 +25,22 @@ const BAR_PRIORITY = -1;
 export interface BarDeclaration {
   readonly index: number;
   readonly space: 'io' | 'memory';
+  /** A 64-bit memory register: it takes the next one too. It answers while its address is below 4 GiB. */
+  readonly wide?: boolean;
   readonly prefetchable?: boolean;
   /** A power of two, at least 4 (I/O) or 16 (memory); `base` of the region is ignored. */
   readonly region: Omit<Region, 'base'>;
+}
+
+/** An entry of the capability list. */
+export interface CapabilityDeclaration {
+  readonly id: number;
+  /** Where it is in configuration space; behind the one before when absent. */
+  readonly at?: number;
+  /** The bytes behind id and next pointer. */
+  readonly body: readonly number[];
+  /** Bits that can be written, by offset in the capability (its id is at 0). */
+  readonly writable?: Readonly<Record<number, number>>;
 }
 
 export interface PciHeader {
@@ -42,6 +56,7 @@ export interface PciHeader {
   /** 1 = INTA# ... 4 = INTD#; 0 or absent: none. */
   readonly interruptPin?: number;
   readonly bars?: readonly BarDeclaration[];
+  readonly capabilities?: readonly CapabilityDeclaration[];
   /** Other bytes after reset, by offset. */
   readonly initial?: Readonly<Record<number, number>>;
   /** Bits that can be written beyond those every function has, by offset. */
@@ -62,11 +77,28 @@ function initialConfig(header: PciHeader): Uint8Array {
   view.setUint16(PCI.SUBSYSTEM_VENDOR_ID, header.subsystemVendorId ?? 0, true);
   view.setUint16(PCI.SUBSYSTEM_ID, header.subsystemId ?? 0, true);
   config[PCI.INTERRUPT_PIN] = header.interruptPin ?? 0;
-  for (const { index, space, prefetchable } of header.bars ?? []) {
-    config[PCI.BAR0 + 4 * index] = space === 'io' ? 1 : prefetchable === true ? 8 : 0;
+  for (const { index, space, prefetchable, wide } of header.bars ?? []) {
+    config[PCI.BAR0 + 4 * index] = space === 'io' ? 1 : (prefetchable === true ? 8 : 0) | (wide === true ? 4 : 0);
+  }
+  let link: number = PCI.CAPABILITIES;
+  for (const { capability, at } of placeCapabilities(header)) {
+    config[PCI.STATUS] = config[PCI.STATUS]! | STATUS.CAPABILITIES;
+    config[link] = at;
+    config.set([capability.id, 0, ...capability.body], at);
+    link = at + 1;
   }
   for (const [at, value] of Object.entries(header.initial ?? {})) config[Number(at)] = value;
   return config;
+}
+
+function placeCapabilities(header: PciHeader): { readonly capability: CapabilityDeclaration; readonly at: number }[] {
+  let next = FIRST_CAPABILITY;
+  return (header.capabilities ?? []).map((capability) => {
+    const at = capability.at ?? next;
+    next = at + ((2 + capability.body.length + 3) & ~3);
+    assert(at >= FIRST_CAPABILITY && next <= CONFIG_BYTES, `${header.name}: capability ${capability.id} lies in configuration space`);
+    return { capability, at };
+  });
 }
 
 function writableMask(header: PciHeader): Uint8Array {
@@ -76,9 +108,14 @@ function writableMask(header: PciHeader): Uint8Array {
   mask[0x0c] = 0xff; // cache line size
   mask[0x0d] = 0xff; // latency timer
   mask[PCI.INTERRUPT_LINE] = 0xff;
-  for (const { index, space, region } of header.bars ?? []) {
-    assert(index < BAR_COUNT && Number.isInteger(Math.log2(region.size)), `${header.name}: base address register ${index}`);
+  for (const { capability, at } of placeCapabilities(header)) {
+    for (const [offset, bits] of Object.entries(capability.writable ?? {})) mask[at + Number(offset)] = bits;
+  }
+  for (const { index, space, region, wide } of header.bars ?? []) {
+    const last = index + (wide === true ? 1 : 0);
+    assert(last < BAR_COUNT && Number.isInteger(Math.log2(region.size)), `${header.name}: base address register ${index}`);
     view.setUint32(PCI.BAR0 + 4 * index, ~(region.size - 1) & (space === 'io' ? 0xfffc : 0xffff_fff0), true);
+    if (wide === true) view.setUint32(PCI.BAR0 + 4 * index + 4, 0xffff_ffff, true);
   }
   for (const [at, value] of Object.entries(header.writable ?? {})) mask[Number(at)] = value;
   return mask;
@@ -96,6 +133,10 @@ export class PciFunction implements Device<PciConfigState> {
   state: PciConfigState;
   /** Called after a configuration write, and when the function settles. */
   onConfig: ((at: number, size: number) => void) | undefined;
+  /** What else looks at configuration writes: a capability with a life of its own (MSI-X). */
+  readonly capabilityListeners: ((at: number, size: number) => void)[] = [];
+  /** Called before a configuration read: a capability that shows something else (virtio's window to a BAR). */
+  onConfigRead: ((at: number, size: number) => void) | undefined;
   readonly #writable: Uint8Array;
   readonly #w1c: Uint8Array;
   readonly #wires: PciFunctionWires;
@@ -124,7 +165,7 @@ export class PciFunction implements Device<PciConfigState> {
   settle(): void {
     this.#mapBars();
     this.#driveInterrupt();
-    this.onConfig?.(0, CONFIG_BYTES);
+    this.#announce(0, CONFIG_BYTES);
   }
 
   /** INTx of this function; visible in the status register, maskable in the command register. */
@@ -147,6 +188,7 @@ export class PciFunction implements Device<PciConfigState> {
   }
 
   readConfig(at: number, size: number): number {
+    this.onConfigRead?.(at, size);
     let value = 0;
     for (let index = 0; index < size; index++) value |= this.byte((at + index) & 0xff) << (8 * index);
     return value >>> 0;
@@ -164,7 +206,23 @@ export class PciFunction implements Device<PciConfigState> {
       this.#mapBars();
       this.#driveInterrupt();
     }
+    this.#announce(at, size);
+  }
+
+  #announce(at: number, size: number): void {
     this.onConfig?.(at, size);
+    for (const listener of this.capabilityListeners) listener(at, size);
+  }
+
+  /** Where the first capability of this id is; 0 when there is none. */
+  capability(id: number): number {
+    return placeCapabilities(this.header).find(({ capability }) => capability.id === id)?.at ?? 0;
+  }
+
+  /** The region that a base address register maps, while it is mapped; undefined else. */
+  mappedBar(index: number): Claim | undefined {
+    const claim = this.#claims.find(({ bar }) => bar.index === index)?.claim;
+    return claim?.mapped === true ? claim : undefined;
   }
 
   #driveInterrupt(): void {
@@ -178,7 +236,8 @@ export class PciFunction implements Device<PciConfigState> {
       const io = bar.space === 'io';
       const base = (this.u32(PCI.BAR0 + 4 * bar.index) & (io ? 0xffff_fffc : 0xffff_fff0)) >>> 0;
       // All ones is a sizing probe, zero means not yet assigned; neither is a place to answer at.
-      const placed = base !== 0 && base + bar.region.size <= (io ? 0x1_0000 : 0xffff_f000);
+      const above4G = bar.wide === true && this.u32(PCI.BAR0 + 4 * bar.index + 4) !== 0;
+      const placed = base !== 0 && !above4G && base + bar.region.size <= (io ? 0x1_0000 : 0xffff_f000);
       if (placed && (command & (io ? COMMAND.IO : COMMAND.MEMORY)) !== 0) claim.map(base);
       else claim.unmap();
     }

@@ -34,13 +34,16 @@ export function readDeviceOptions(settings: SystemSettings, useChardev: UseChard
   const ids = new Set<string>();
   return settings.devices.map(({ text, origin }) =>
     inContext(origin, () => {
-      const { declaration, id, values } = text.startsWith('{') ? fromJson(text) : fromText(text);
+      const { declaration, id, bus, values } = text.startsWith('{') ? fromJson(text) : fromText(text);
       if (id !== undefined && ids.has(id)) throw invalid(`Duplicate ID '${id}' for device`);
       if (id !== undefined) ids.add(id);
       const properties = { ...globals.get(declaration.name), ...values };
       const problem = declaration.check?.(properties);
       if (problem !== undefined) throw invalid(problem);
-      return { driver: declaration.name, ...(id !== undefined && { id }), properties: connect(declaration, properties, useChardev) };
+      return {
+        driver: declaration.name, origin, ...(id !== undefined && { id }), ...(bus !== undefined && { bus }),
+        properties: connect(declaration, properties, useChardev),
+      };
     }),
   );
 }
@@ -48,10 +51,12 @@ export function readDeviceOptions(settings: SystemSettings, useChardev: UseChard
 interface ParsedDevice {
   readonly declaration: DeviceDeclaration;
   readonly id: string | undefined;
+  readonly bus: string | undefined;
   readonly values: Values;
 }
 
-const withId = (declaration: DeviceDeclaration) => ({ ...declaration.properties, driver: { type: str }, id: { type: identifier } });
+const COMMON = { driver: { type: str }, id: { type: identifier }, bus: { type: str } } as const;
+const withCommon = (declaration: DeviceDeclaration) => ({ ...declaration.properties, ...COMMON });
 const unknownOf = (declaration: DeviceDeclaration) => (name: string): Failure =>
   invalid(`Property '${declaration.name}.${name}' not found`);
 
@@ -59,7 +64,7 @@ function fromText(text: string): ParsedDevice {
   const driver = parseKeyValue(text, 'driver').find(({ name }) => name === 'driver')?.value ?? '';
   if (driver === '') throw invalid("Parameter 'driver' is missing");
   const declaration = declarationOf(driver);
-  const values = propertiesFromText(withId(declaration), text, { impliedName: 'driver', unknown: unknownOf(declaration) });
+  const values = propertiesFromText(withCommon(declaration), text, { impliedName: 'driver', unknown: unknownOf(declaration) });
   return split(declaration, values);
 }
 
@@ -67,7 +72,7 @@ function fromJson(text: string): ParsedDevice {
   const object = parseJsonObject(text);
   if (!('driver' in object)) throw invalid("Parameter 'driver' is missing");
   const declaration = declarationOf(str.fromJson('driver', object.driver));
-  return split(declaration, propertiesFromJson(withId(declaration), object, { unknown: unknownOf(declaration) }));
+  return split(declaration, propertiesFromJson(withCommon(declaration), object, { unknown: unknownOf(declaration) }));
 }
 
 function parseJsonObject(text: string): object {
@@ -78,8 +83,8 @@ function parseJsonObject(text: string): object {
   }
 }
 
-function split(declaration: DeviceDeclaration, { driver: _driver, id, ...values }: Values): ParsedDevice {
-  return { declaration, id: id as string | undefined, values };
+function split(declaration: DeviceDeclaration, { driver: _driver, id, bus, ...values }: Values): ParsedDevice {
+  return { declaration, id: id as string | undefined, bus: bus as string | undefined, values };
 }
 
 /** Puts the back end in the place of its id. */

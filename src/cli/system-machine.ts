@@ -86,7 +86,7 @@ export async function openMachine(settings: SystemSettings, surroundings: Surrou
     const serials = ports.map((id) => (id === undefined ? undefined : chardevs.use(id, 'isa-serial.chardev')));
     const monitors = settings.monitors.map((id) => chardevs.use(id, 'monitor.chardev'));
     const devices = await readDevices(settings, chardevs);
-    return { options: { ...plainOptions(settings), ...files, log, serials, devices }, monitors, close };
+    return { options: { ...plainOptions(settings), ...(await readObjects(settings)), ...files, log, serials, devices }, monitors, close };
   } catch (error) {
     await close();
     throw error;
@@ -107,6 +107,9 @@ function plainOptions(settings: SystemSettings): MachineOptions {
     cpu: { model: settings.cpuModel, overrides: settings.cpuOverrides },
     cpuCount: settings.cpuCount,
     ramBytes: settings.ramBytes,
+    drives: settings.drives,
+    blockdevs: settings.blockdevs,
+    snapshot: settings.snapshot,
     builtinGuest: settings.builtinGuest,
     noReboot: settings.noReboot,
     noShutdown: settings.noShutdown,
@@ -178,6 +181,13 @@ async function readDevices(settings: SystemSettings, chardevs: Chardevs): Promis
   if (settings.devices.length === 0 && settings.globals.length === 0) return [];
   const { readDeviceOptions } = await import('./device-options.ts');
   return readDeviceOptions(settings, (id, property) => chardevs.use(id, property));
+}
+
+/** Objects are looked at only when there are any. */
+async function readObjects({ objects }: SystemSettings): Promise<Pick<MachineOptions, 'secrets' | 'throttleGroups'>> {
+  if (objects.length === 0) return {};
+  const { readMachineObjects } = await import('./machine-objects.ts');
+  return readMachineObjects(objects);
 }
 
 function writePidfile(path: string): () => void {

@@ -4,6 +4,8 @@ import { Failure } from '../base/failure.ts';
 import { CHARDEV_HELP, parseChardev, parseCharTarget } from '../chardev/spec.ts';
 import type { CommandLine, OptionDeclaration, OptionSection } from '../schema/command-line.ts';
 import { bool, choice, propertiesFromText, str } from '../schema/property.ts';
+import type { DriveOptions } from '../vm/options.ts';
+import { cdImage, diskImage, flashImage, floppyImage, parseBlockdev, parseDrive } from './drive-options.ts';
 import * as value from './option-values.ts';
 import { addSerial, declareTarget, type SystemSettings } from './system-settings.ts';
 import { COPYRIGHT, VERSION } from './version.ts';
@@ -55,6 +57,32 @@ const standard: readonly Row[] = [
   } },
   { name: 'uuid', argument: '8-4-4-4-12 hex digits', help: ["sets the machine's UUID"],
     apply: (settings, text) => { settings.uuid = value.parseUuid(text); } },
+];
+
+/** `-hda FILE` and its like. */
+const imageRow = (name: string, help: string, drive: (file: string, origin: string) => DriveOptions): Row => ({
+  name, argument: 'file', help: [help], apply: (settings, file) => { settings.drives.push(drive(file, `-${name} ${file}`)); },
+});
+
+// prettier-ignore
+const blockDevices: readonly Row[] = [
+  imageRow('fda', 'floppy disk image', (file, origin) => floppyImage(0, file, origin)),
+  imageRow('fdb', 'second floppy disk image', (file, origin) => floppyImage(1, file, origin)),
+  imageRow('hda', 'hard disk image', (file, origin) => diskImage(0, file, origin)),
+  imageRow('hdb', 'second hard disk image', (file, origin) => diskImage(1, file, origin)),
+  imageRow('hdc', 'third hard disk image', (file, origin) => diskImage(2, file, origin)),
+  imageRow('hdd', 'fourth hard disk image', (file, origin) => diskImage(3, file, origin)),
+  imageRow('cdrom', 'CD-ROM image', cdImage),
+  { name: 'blockdev', argument: '[driver=]driver,node-name=name[,option=value][,...]', help: ['adds a block node, which devices name; also as JSON'],
+    apply: (settings, text) => { settings.blockdevs.push(parseBlockdev(text, `-blockdev ${text}`)); } },
+  { name: 'drive', argument: '[file=file][,if=type][,option=value][,...]', help: [
+    'adds a drive: an image and where it is attached', 'if=none|virtio|ide|scsi|floppy|pflash   interface', 'index=n, bus=n, unit=n   place',
+    'id=name   for -device ...,drive=name', 'media=disk|cdrom, format=name, read-only=on|off, snapshot=on|off',
+    'cache=writeback|none|writethrough|directsync|unsafe, copy-on-read=on|off', 'discard=ignore|unmap, detect-zeroes=off|on|unmap',
+    'werror=enospc|report|ignore|stop, rerror=report|ignore|stop', 'bps, iops, bps_rd, ... bps_max, bps_max_length, iops_size, group   limits',
+  ], apply: (settings, text) => { settings.drives.push(parseDrive(text, `-drive ${text}`)); } },
+  imageRow('pflash', 'image of the flash memory', flashImage),
+  { name: 'snapshot', help: ['writes go to temporary files; images stay as they are'], apply: (settings) => { settings.snapshot = true; } },
 ];
 
 // prettier-ignore
@@ -152,6 +180,8 @@ const expert: readonly Row[] = [
     apply: (settings, text) => { settings.rtc = value.parseRtc(text); } },
   { name: 'icount', argument: '[shift=]N|auto[,sleep=on|off]', help: ['guest time is the number of instructions times 2^N ns'],
     apply: (settings, text) => { settings.icount = value.parseIcount(text); } },
+  { name: 'object', argument: 'type,id=id[,property=value][,...]', help: ['creates an object: secret, throttle-group, iothread'],
+    apply: (settings, text) => { settings.objects.push({ text, origin: `-object ${text}` }); } },
   { name: 'nodefaults', help: ['adds no default devices'], apply: (settings) => { settings.defaults = false; } },
   { name: 'no-user-config', help: ['accepted: there are no configuration files'], apply: () => {} },
   { name: 'enable-kvm', help: ['not supported yet'], apply: () => { throw new Failure('unsupported', 'KVM is not supported yet, use -accel tcg'); } },
@@ -169,14 +199,14 @@ function addMonitor(settings: SystemSettings, text: string): void {
 /** Options of QEMU that are understood only so far that the error can be clear. */
 // prettier-ignore
 const LATER_WITH_ARGUMENT = [
-  'fda', 'fdb', 'hda', 'hdb', 'hdc', 'hdd', 'cdrom', 'blockdev', 'drive', 'mtdblock', 'sd', 'pflash', 'fsdev', 'virtfs', 'iscsi', 'usbdevice',
+  'mtdblock', 'sd', 'fsdev', 'virtfs', 'iscsi', 'usbdevice',
   'netdev', 'tpmdev', 'dtb', 'compat', 'qmp', 'qmp-pretty', 'overcommit', 'gdb', 'dfilter', 'seed', 'loadvm', 'option-rom',
-  'watchdog-action', 'echr', 'incoming', 'chroot', 'runas', 'sandbox', 'readconfig', 'trace', 'plugin', 'msg', 'dump-vmstate', 'object', 'numa',
+  'watchdog-action', 'echr', 'incoming', 'chroot', 'runas', 'sandbox', 'readconfig', 'trace', 'plugin', 'msg', 'dump-vmstate', 'numa',
   'add-fd', 'set', 'mem-path', 'k', 'audio', 'audiodev', 'spice', 'vnc', 'acpitable', 'smbios', 'xen-domid', 'rotate',
 ];
 // prettier-ignore
 const LATER = [
-  'snapshot', 'usb', 'full-screen', 'portrait', 'singlestep', 'preconfig', 's', 'daemonize', 'only-migratable', 'async-teardown',
+  'usb', 'full-screen', 'portrait', 'singlestep', 'preconfig', 's', 'daemonize', 'only-migratable', 'async-teardown',
   'enable-sync-profile', 'mem-prealloc', 'win2k-hack', 'no-fd-bootchk', 'xen-attach', 'xen-domid-restrict', 'audio-help',
 ];
 const later: readonly Row[] = [
@@ -186,6 +216,7 @@ const later: readonly Row[] = [
 
 const HELP_SECTIONS: readonly OptionSection<SystemSettings>[] = [
   { title: 'Standard options', options: standard },
+  { title: 'Block device options', options: blockDevices },
   { title: 'Display options', options: display },
   { title: 'i386 target only', options: pcOnly },
   { title: 'Network options', options: network },
@@ -203,7 +234,5 @@ const helpText = (): string =>
 
 export const systemCommandLine: CommandLine<SystemSettings> = {
   sections: [...HELP_SECTIONS, { title: 'Later', options: later }],
-  positional() {
-    throw new Failure('unsupported', 'disk images are not supported yet');
-  },
+  positional: (settings, file) => { settings.drives.push(diskImage(0, file, file)); },
 };

@@ -3,7 +3,9 @@
 import { Failure } from '../base/failure.ts';
 import type { CharDeclaration, CharTarget } from '../chardev/spec.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
-import type { BootOptions, CpuPropertyOverride, FileSource, IcountOptions, LogItem, RtcOptions } from '../vm/options.ts';
+import type {
+  BlockdevOptions, BootOptions, CpuPropertyOverride, DriveOptions, FileSource, IcountOptions, LogItem, RtcOptions,
+} from '../vm/options.ts';
 import { DEFAULT_BOOT_ORDER, DEFAULT_RAM_BYTES } from '../vm/options.ts';
 
 /** A character back end and the words of the command line it comes from, for its errors. */
@@ -45,6 +47,11 @@ export interface SystemSettings {
   readonly monitors: string[];
   monitorGiven: boolean;
   readonly devices: { readonly text: string; readonly origin: string }[];
+  readonly drives: DriveOptions[];
+  readonly blockdevs: BlockdevOptions[];
+  snapshot: boolean;
+  /** -object, as written. */
+  readonly objects: { readonly text: string; readonly origin: string }[];
   /** -global: driver, property, value. */
   readonly globals: { readonly driver: string; readonly property: string; readonly value: string; readonly origin: string }[];
   nographic: boolean;
@@ -89,6 +96,10 @@ export const initialSettings = (): SystemSettings => ({
   monitors: [],
   monitorGiven: false,
   devices: [],
+  drives: [],
+  blockdevs: [],
+  snapshot: false,
+  objects: [],
   globals: [],
   nographic: false,
   displayGiven: false,

@@ -7,11 +7,16 @@ import type { ResetTree } from '../bus/reset-tree.ts';
 import type { AcpiPm } from '../devices/chipset/acpi-pm.ts';
 import type { PamRegion } from '../devices/chipset/pam.ts';
 import type { Timers } from '../ports/clock.ts';
+import type { DmaMemory } from '../ports/dma.ts';
 
 export interface ChipsetWires {
   readonly bus: SystemBus;
   readonly isa: IsaBus;
   readonly devices: ResetTree;
+  /** Guest memory, for bus masters. */
+  readonly memory: DmaMemory;
+  /** A memory write that is an interrupt (MSI, MSI-X). */
+  readonly sendMessage: (address: number, data: number) => void;
   readonly timers: Timers;
   readonly reset: () => void;
   /** A sleep state of the chipset: 0 is soft off. */

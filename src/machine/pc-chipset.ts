@@ -5,9 +5,9 @@ import { i440fx } from '../devices/chipset/i440fx.ts';
 import { Piix3, piix3 } from '../devices/chipset/piix3.ts';
 import type { Chipset, ChipsetWires } from './chipset.ts';
 
-export function pcChipset({ bus, isa, devices, timers, reset, sleep, pamChanged }: ChipsetWires): Chipset {
+export function pcChipset({ bus, isa, devices, timers, memory, sendMessage, reset, sleep, pamChanged }: ChipsetWires): Chipset {
   const chip = new Piix3({ irqs: Array.from({ length: 16 }, (_, n) => isa.irq(n)), reset });
-  const pci = new PciBus({ bus, pirqs: [0, 1, 2, 3].map((n) => chip.pirq(n)) });
+  const pci = new PciBus({ bus, memory, sendMessage, pirqs: [0, 1, 2, 3].map((n) => chip.pirq(n)) });
   devices.add('i440fx', i440fx(pci, { pamChanged }));
   devices.add('piix3', piix3(bus, pci, chip).bridge);
   devices.add('piix3-chip', chip);

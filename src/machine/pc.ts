@@ -84,7 +84,8 @@ export class PcBoard {
     this.shadow = new ShadowMemory(memory, bus);
     const { reset, sleep } = options;
     const pamChanged: ShadowMemory['applyPam'] = (regions) => this.shadow.applyPam(regions);
-    const { pci, pm } = options.chipset({ bus, isa: this.isa, devices, timers, reset, sleep, pamChanged });
+    const sendMessage = (address: number, data: number): void => apics.sendMessage(address, data);
+    const { pci, pm } = options.chipset({ bus, isa: this.isa, devices, timers, memory, sendMessage, reset, sleep, pamChanged });
     this.pci = pci;
     this.pm = pm;
 

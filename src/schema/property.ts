@@ -66,6 +66,24 @@ function withinBits(name: string, value: number, bits: number): number {
   return value;
 }
 
+/** A signed integer; what is given must fit. */
+export const int32: PropertyType<number> = {
+  label: 'int32',
+  fromText(name, text) {
+    if (!/^[+-]?(0[xX][0-9a-fA-F]+|\d+)$/.test(text)) throw wrong(name, 'integer');
+    return withinInt32(name, Number(text));
+  },
+  fromJson(name, value) {
+    if (typeof value !== 'number' || !Number.isInteger(value)) throw wrong(name, 'int64');
+    return withinInt32(name, value);
+  },
+};
+
+function withinInt32(name: string, value: number): number {
+  if (!(value >= -(2 ** 31) && value < 2 ** 31)) throw wrong(name, 'int32_t');
+  return value;
+}
+
 /** One of a closed set of words. */
 export const choice = <const T extends string>(...values: readonly T[]): PropertyType<T> => ({
   label: values.join('|'),
@@ -92,6 +110,24 @@ export const identifier: PropertyType<string> = {
 
 /** The id of a character back end; whoever creates the device gets the back end itself in its place. */
 export const chardevId: PropertyType<string> = { ...str };
+
+/** The id of a -drive or the node-name of a -blockdev; the machine finds the drive when it builds the device. */
+export const driveId: PropertyType<string> = { ...str };
+
+/** A place on a PCI bus, `slot` or `slot.function` in hexadecimal; its value is slot * 8 + function. */
+export const pciAddress: PropertyType<number> = {
+  label: 'int32',
+  fromText(name, text) {
+    const groups = /^(?:0x)?(?<slot>[0-9a-f]{1,2})(?:\.(?<fn>[0-7]))?$/i.exec(text)?.groups;
+    const slot = Number.parseInt(groups?.['slot'] ?? 'ff', 16);
+    if (slot > 31) throw new Failure('invalid-argument', `Property '${name}' doesn't take value '${text}'`);
+    return slot * 8 + Number(groups?.['fn'] ?? 0);
+  },
+  fromJson(name, value) {
+    if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 256) return value;
+    return pciAddress.fromText(name, str.fromJson(name, value));
+  },
+};
 
 export interface Property<T> {
   readonly type: PropertyType<T>;

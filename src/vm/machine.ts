@@ -1,6 +1,6 @@
 // A machine: the board, one vCPU, guest time, and the loop that gives the processor its slices between the devices'
 // deadlines. The life cycle is here (start, pause, reset, power-off, exit); what the parts do is theirs.
-// The host comes in as a MachinePlatform; platform/node/machine.ts is the form that users import.
+// The host comes in as a MachineHost; platform/node/machine.ts is the form that users import.
 import { assert } from '../base/assert.ts';
 import { Failure } from '../base/failure.ts';
 import { TimerQueue } from '../bus/timer-queue.ts';
@@ -13,13 +13,15 @@ import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
 import type { WallClock } from '../ports/clock.ts';
-import type { MachinePlatform } from '../ports/platform.ts';
 import { loadBootImages, placeBootImages, type BootImages } from './boot.ts';
 import { MachineConsole } from './console.ts';
 import { HostDrivenClock, InstructionClock } from './guest-clock.ts';
 import { attachLog } from './log.ts';
 import { withDefaults, type CompleteMachineOptions, type ExitReason, type MachineOptions } from './options.ts';
-import { addDevices } from './devices.ts';
+import { addDevices } from './devices/add-devices.ts';
+import { BusTree } from './devices/bus-tree.ts';
+import { MachineDrives } from './drives/machine-drives.ts';
+import type { MachineHost } from './machine-host.ts';
 
 const WASM_PAGE_BYTES = 65536;
 const NS_PER_MS = 1e6;
@@ -44,6 +46,12 @@ function regionOptions({ accelerator, log }: CompleteMachineOptions): RegionOpti
   };
 }
 
+/** What has been read and opened before the machine is built. */
+interface OpenedFiles {
+  readonly images: BootImages;
+  readonly drives: MachineDrives;
+}
+
 export class Machine {
   readonly options: CompleteMachineOptions;
   readonly console: MachineConsole;
@@ -51,7 +59,8 @@ export class Machine {
   readonly vcpu: Vcpu;
   readonly board: PcBoard;
   readonly memory: PhysicalMap;
-  readonly #platform: MachinePlatform;
+  readonly drives: MachineDrives;
+  readonly #platform: MachineHost;
   readonly #clock: HostDrivenClock | InstructionClock;
   readonly #timers: TimerQueue;
   readonly #images: BootImages;
@@ -70,18 +79,26 @@ export class Machine {
   #pendingExit: ExitReason | undefined;
 
   /** Reads the files, builds the board, and loads what is booted. Throws Failure for what the user can mend. */
-  static async createOn(platform: MachinePlatform, options: MachineOptions): Promise<Machine> {
+  static async createOn(platform: MachineHost, options: MachineOptions): Promise<Machine> {
     const complete = withDefaults(options);
     checkOptions(complete);
     const [support, interpreter, images] = await Promise.all([
       platform.readModule('support.wasm'), platform.readModule('interpreter.wasm'), loadBootImages(platform, complete),
     ]);
     const modules = { support: new WebAssembly.Module(support), interpreter: new WebAssembly.Module(interpreter) };
-    return new Machine(platform, complete, modules, images);
+    const drives = await MachineDrives.open(await platform.driveHost(complete), complete);
+    try {
+      return new Machine(platform, complete, modules, { images, drives });
+    } catch (error) {
+      await drives.close();
+      throw error;
+    }
   }
 
-  private constructor(platform: MachinePlatform, options: CompleteMachineOptions, modules: WasmModules, images: BootImages) {
+  private constructor(platform: MachineHost, options: CompleteMachineOptions, modules: WasmModules, { images, drives }: OpenedFiles) {
     this.options = options;
+    this.drives = drives;
+    drives.onStop = () => this.pause();
     this.#platform = platform;
     this.#images = images;
     this.exited = new Promise((resolve) => { this.#resolveExit = resolve; });
@@ -123,7 +140,10 @@ export class Machine {
     this.memory.invalidate = (physical, size) => this.#invalidate(physical, size);
     this.memory.codeWritten = (physical, size) => this.vcpu.support.codeWritten(physical, size);
     this.board.shadow.mapMemory();
-    addDevices(this.board, options.devices, { exit: (code) => this.#end({ kind: 'debug-exit', code }) });
+    addDevices({
+      board: this.board, buses: new BusTree(), drives, timers: this.#timers,
+      exit: (code) => this.#end({ kind: 'debug-exit', code }),
+    }, options.devices);
     this.#log = attachLog(this.vcpu, options.log);
     this.#powerOn();
   }
@@ -210,6 +230,7 @@ export class Machine {
   #resume(): void {
     this.#run = 'running';
     if (this.#clock instanceof HostDrivenClock) this.#clock.start();
+    this.drives.retry();
     this.#schedule();
   }
 
@@ -281,8 +302,19 @@ export class Machine {
     this.#run = 'ended';
     this.#sleeping?.cancel();
     this.console.end();
-    this.#resolveExit(this.#pendingExit);
+    void this.#closeDrives(this.#pendingExit);
     return false;
+  }
+
+  /** What the guest wrote is on the media before the machine is said to have ended. */
+  async #closeDrives(reason: ExitReason): Promise<void> {
+    try {
+      await this.drives.close();
+      this.#resolveExit(reason);
+    } catch (error) {
+      this.#platform.warn(`an image could not be closed: ${error instanceof Error ? error.message : String(error)}`);
+      this.#resolveExit({ kind: 'error', code: 1 });
+    }
   }
 
   // --- the loop

@@ -1,5 +1,6 @@
 // What a machine is made of, as plain data: the one argument of Machine.create. Not the command line (cli/ parses that
 // into this) and not the board's wiring. Every member has a default, see `withDefaults`.
+import type { NestedOptions } from '../block/options.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
 
 /** A file of the guest: a path for the host to read, or its contents with the name that errors show. */
@@ -28,9 +29,56 @@ export interface CpuOptions {
 export interface DeviceOptions {
   readonly driver: string;
   readonly id?: string;
+  /** The bus it plugs into, by name; absent: the first one of its kind. */
+  readonly bus?: string;
+  /** What the user wrote, for errors. */
+  readonly origin?: string;
   readonly properties: Readonly<Record<string, DevicePropertyValue>>;
 }
 export type DevicePropertyValue = string | number | bigint | boolean | CharBackend;
+
+export const DRIVE_INTERFACES = ['none', 'ide', 'scsi', 'floppy', 'pflash', 'virtio'] as const;
+export type DriveInterface = (typeof DRIVE_INTERFACES)[number];
+
+/** What happens when a request fails: the machine stops and tries again when it goes on, the guest is told, nothing. */
+export type ErrorAction = 'report' | 'ignore' | 'enospc' | 'stop';
+
+/** A drive of `-drive`: an image, how it is opened, and where it is attached. */
+export interface DriveOptions {
+  /** Made up from interface and place when it is not given. */
+  readonly id?: string;
+  /** `none`: for a -device to name. Default: what the board has for disks. */
+  readonly interface?: DriveInterface;
+  /** The place: bus and unit, or an index that counts through both; the first free one when neither is given. */
+  readonly bus?: number;
+  readonly unit?: number;
+  readonly index?: number;
+  readonly media?: 'disk' | 'cdrom';
+  /** An image's name as the tools take it (a path, nbd:…, json:{…}). Absent, and nothing in `node`: no medium. */
+  readonly file?: string;
+  /** The image's format; looked at when it is not given. */
+  readonly format?: string;
+  /** Further options of the block node: `detect-zeroes`, `discard`, `cache.direct`, `file.locking`, … */
+  readonly node?: NestedOptions;
+  readonly readOnly?: boolean;
+  /** Writes go to a temporary file and are lost in the end. */
+  readonly snapshot?: boolean;
+  /** Every write is stable before it completes. */
+  readonly writethrough?: boolean;
+  readonly copyOnRead?: boolean;
+  /** Default `enospc`, and `report`. */
+  readonly onWriteError?: ErrorAction;
+  readonly onReadError?: Exclude<ErrorAction, 'enospc'>;
+  readonly throttling?: { readonly group?: string; readonly limits: Readonly<Record<string, number>> };
+  /** What the user wrote, for errors. */
+  readonly origin?: string;
+}
+
+/** A node of `-blockdev`, which devices name by its `node-name`. */
+export interface BlockdevOptions {
+  readonly options: NestedOptions;
+  readonly origin?: string;
+}
 
 export interface RtcOptions {
   /** What the clock shows at start: the host's UTC, the host's local time, or a fixed UTC time. */
@@ -108,6 +156,14 @@ export interface MachineOptions {
   /** COM1 to COM4; undefined for a port that is not there. */
   readonly serials?: readonly (CharBackend | undefined)[];
   readonly devices?: readonly DeviceOptions[];
+  readonly drives?: readonly DriveOptions[];
+  readonly blockdevs?: readonly BlockdevOptions[];
+  /** Every drive that does not say otherwise is a snapshot. */
+  readonly snapshot?: boolean;
+  /** Passphrases by the id that images name them with. */
+  readonly secrets?: ReadonlyMap<string, Uint8Array>;
+  /** Groups of limits that drives and nodes name. */
+  readonly throttleGroups?: Readonly<Record<string, NestedOptions>>;
   /** Exit when the guest resets. */
   readonly noReboot?: boolean;
   /** Stay, stopped, when the guest powers off. */
@@ -143,6 +199,11 @@ export function withDefaults(options: MachineOptions): CompleteMachineOptions {
     ramBytes: DEFAULT_RAM_BYTES,
     serials: [],
     devices: [],
+    drives: [],
+    blockdevs: [],
+    snapshot: false,
+    secrets: new Map(),
+    throttleGroups: {},
     modules: [],
     builtinGuest: false,
     noReboot: false,

@@ -19,7 +19,7 @@ interface PropertyRow {
   readonly label: string;
 }
 
-interface ObjectType {
+export interface ObjectType {
   readonly properties: readonly PropertyRow[];
   /** Names that are accepted beside the properties: members of structures. */
   readonly nested?: RegExp;
@@ -85,6 +85,15 @@ const TYPES: Readonly<Record<string, ObjectType>> = {
   },
 };
 
+/** Objects of machines alone: accepted, for there is one thread that all devices share. */
+export const MACHINE_OBJECT_TYPES: Readonly<Record<string, ObjectType>> = {
+  iothread: {
+    properties: ['aio-max-batch', 'poll-grow', 'poll-max-ns', 'poll-shrink', 'thread-pool-max', 'thread-pool-min'].map((name) => ({
+      name, type: 'int', label: 'int',
+    })),
+  },
+};
+
 const IDENTIFIER = /^[A-Za-z][A-Za-z0-9._-]*$/;
 
 /** Ends the command after a help text. */
@@ -93,10 +102,12 @@ export class ObjectHelp extends Error {}
 export class ToolObjects {
   readonly secrets = new Map<string, Uint8Array>();
   readonly #objects = new Map<string, ToolObject>();
-  readonly #io: ToolIo;
+  readonly #io: Pick<ToolIo, 'out'>;
+  readonly #types: Readonly<Record<string, ObjectType>>;
 
-  constructor(io: ToolIo) {
+  constructor(io: Pick<ToolIo, 'out'>, further: Readonly<Record<string, ObjectType>> = {}) {
     this.#io = io;
+    this.#types = { ...TYPES, ...further };
   }
 
   ofType(type: string): ToolObject[] {
@@ -120,8 +131,8 @@ export class ToolObjects {
   /** `TYPE,id=ID,…` or the same as JSON. */
   add(definition: string): void {
     const raw = definition.startsWith('{') ? fromJson(definition) : this.#fromText(definition);
-    const object = typed(raw);
-    TYPES[object.type]!.complete?.(object, this);
+    const object = typed(raw, this.#types);
+    this.#types[object.type]!.complete?.(object, this);
     if (this.#objects.has(object.id)) throw wrong(`attempt to add duplicate property '${object.id}' to object (type 'container')`);
     this.#objects.set(object.id, object);
   }
@@ -129,7 +140,8 @@ export class ToolObjects {
   #fromText(definition: string): Map<string, string> {
     const items = splitAtCommas(definition);
     const isHelp = (item: string | undefined): boolean => item === 'help' || item === '?';
-    if (isHelp(items[0])) throw this.#help(['List of user creatable objects:', ...Object.keys(TYPES).map((name) => `  ${name}`)]);
+    const typeNames = Object.keys(this.#types).sort();
+    if (isHelp(items[0])) throw this.#help(['List of user creatable objects:', ...typeNames.map((name) => `  ${name}`)]);
     const values = new Map<string, string>();
     for (const [index, item] of items.entries()) {
       const equals = item.indexOf('=');
@@ -137,7 +149,7 @@ export class ToolObjects {
       else if (index === 0) {
         if (item === '' && items.length > 1) throw wrong("Invalid parameter ''");
         if (item !== '') values.set('qom-type', item);
-      } else if (isHelp(item) && Object.hasOwn(TYPES, items[0]!)) throw this.#help(typeHelp(items[0]!));
+      } else if (isHelp(item) && Object.hasOwn(this.#types, items[0]!)) throw this.#help(typeHelp(items[0]!, this.#types));
       else throw wrong(`Expected '=' after parameter '${item}'`);
     }
     return values;
@@ -149,9 +161,9 @@ export class ToolObjects {
   }
 }
 
-const typeHelp = (type: string): string[] => [
+const typeHelp = (type: string, types: Readonly<Record<string, ObjectType>>): string[] => [
   `${type} options:`,
-  ...TYPES[type]!.properties.map(({ name, label }) => `  ${name}=<${label}>`).sort(),
+  ...types[type]!.properties.map(({ name, label }) => `  ${name}=<${label}>`).sort(),
 ];
 
 function fromJson(definition: string): Map<string, unknown> {
@@ -181,9 +193,9 @@ function takeText(raw: Map<string, unknown>, name: string): string {
   return value;
 }
 
-function typed(raw: Map<string, unknown>): ToolObject {
+function typed(raw: Map<string, unknown>, types: Readonly<Record<string, ObjectType>>): ToolObject {
   const type = takeText(raw, 'qom-type');
-  const declared = Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
+  const declared = Object.hasOwn(types, type) ? types[type] : undefined;
   if (declared === undefined) throw wrong(`Parameter 'qom-type' does not accept value '${type}'`);
   const id = takeText(raw, 'id');
   const values = new Map<string, string | number | boolean>();

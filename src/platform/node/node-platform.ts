@@ -1,9 +1,11 @@
 // The host side of a machine on Node: files, clocks, the event loop, and waiting with better than a millisecond's
 // precision. Node's timers have whole milliseconds, so the last part of a wait is slept with Atomics.wait.
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { MachinePlatform } from '../../ports/platform.ts';
+import type { MachineHost } from '../../vm/machine-host.ts';
 import { hostClockNs, localTimeMs, wallClockMs } from './host-clock.ts';
 
 const NS_PER_MS = 1e6;
@@ -19,6 +21,11 @@ function randomU32(): number {
     randomUsed = 0;
   }
   return randomWords[randomUsed++]!;
+}
+
+/** A place for a file that is unlinked as soon as it is open; as for QEMU, TMPDIR or /var/tmp says where. */
+function temporaryPath(): string {
+  return join(process.env['TMPDIR'] ?? (existsSync('/var/tmp') ? '/var/tmp' : tmpdir()), `nandu-${randomBytes(8).toString('hex')}.qcow2`);
 }
 
 function sleep(ns: number, callback: () => void): { cancel(): void } {
@@ -41,7 +48,7 @@ function sleep(ns: number, callback: () => void): { cancel(): void } {
   };
 }
 
-export const nodePlatform: MachinePlatform = {
+export const nodePlatform: MachineHost = {
   hostNs: hostClockNs,
   wallClock: { nowMs: wallClockMs },
   localClock: { nowMs: localTimeMs },
@@ -51,4 +58,9 @@ export const nodePlatform: MachinePlatform = {
   randomU32,
   nextTurn: (callback) => void setImmediate(callback),
   sleep,
+  async driveHost({ secrets }) {
+    const { createBlockHost } = await import('./block-host.ts');
+    return { block: createBlockHost({ files: 'pooled', secrets }), temporaryPath };
+  },
+  warn: (line) => void process.stderr.write(`nandu: ${line}\n`),
 };

@@ -1,0 +1,185 @@
+// A drive as a controller sees it, over a block backend: the medium that may be taken out, and what `werror` and `rerror` make
+// of a failed request. Opening is in machine-drives.ts.
+import { ErrnoFailure, errnoOf } from '../../base/errno.ts';
+import type { Eventual } from '../../base/eventual.ts';
+import { Failure } from '../../base/failure.ts';
+import type { BlockBackend } from '../../block/backend.ts';
+import { WRITE } from '../../block/driver.ts';
+import type { RemovableDrive } from '../../ports/disk.ts';
+import { defineEvents } from '../../trace/event.ts';
+import type { ErrorAction } from '../options.ts';
+
+const SECTOR = 512;
+
+const trace = defineEvents('drive', { error: '{drive:str} {operation:str} at {offset} count {count}: {message:str}, {action:str}' });
+
+type Operation = 'read' | 'write';
+
+export interface MachineDriveOptions {
+  readonly name: string;
+  readonly backend: BlockBackend | undefined;
+  readonly onReadError: ErrorAction;
+  readonly onWriteError: ErrorAction;
+  /** Stops the machine because of an error. */
+  readonly stopMachine: () => void;
+}
+
+export class MachineDrive implements RemovableDrive {
+  readonly name: string;
+  onMediumChange: ((what: 'changed' | 'eject-requested') => void) | undefined;
+  onReadError: ErrorAction;
+  onWriteError: ErrorAction;
+  locked = false;
+  trayOpen = false;
+  /** A device has it. */
+  taken = false;
+  #backend: BlockBackend | undefined;
+  readonly #stopMachine: () => void;
+  /** Failed requests that wait for the machine to go on, to be tried again. */
+  readonly #stopped: (() => void)[] = [];
+
+  constructor({ name, backend, onReadError, onWriteError, stopMachine }: MachineDriveOptions) {
+    this.name = name;
+    this.#backend = backend;
+    this.onReadError = onReadError;
+    this.onWriteError = onWriteError;
+    this.#stopMachine = stopMachine;
+  }
+
+  /** The medium's backend; undefined without one. */
+  get backend(): BlockBackend | undefined {
+    return this.#backend;
+  }
+
+  /** Only for who changes media: gives another one, or none. The former one is the caller's to close. */
+  replaceMedium(backend: BlockBackend | undefined): void {
+    this.#backend = backend;
+    this.onMediumChange?.('changed');
+  }
+
+  get inserted(): boolean {
+    return this.#backend !== undefined;
+  }
+
+  get size(): number {
+    const size = this.#backend?.size ?? 0;
+    return size - (size % SECTOR);
+  }
+
+  get readOnly(): boolean {
+    return this.#backend?.node.readOnly ?? false;
+  }
+
+  get requestAlignment(): number {
+    return this.#backend?.node.limits.requestAlignment ?? 0;
+  }
+
+  get writeCache(): boolean {
+    return this.#backend?.writethrough !== true;
+  }
+
+  setWriteCache(enabled: boolean): void {
+    if (this.#backend !== undefined) this.#backend.writethrough = !enabled;
+  }
+
+  get discards(): boolean {
+    return this.#backend?.node.flags.unmap ?? false;
+  }
+
+  setLocked(locked: boolean): void {
+    this.locked = locked;
+  }
+
+  setTray(open: boolean): void {
+    this.trayOpen = open;
+  }
+
+  /** Whether requests wait for the machine to go on. */
+  get hasStoppedRequests(): boolean {
+    return this.#stopped.length > 0;
+  }
+
+  /** The machine goes on: what failed is tried again. */
+  retry(): void {
+    for (const again of this.#stopped.splice(0)) again();
+  }
+
+  read(offset: number, target: Uint8Array): Eventual<void> {
+    return this.#attempt('read', offset, target.length, (backend) => backend.read(offset, target));
+  }
+
+  write(offset: number, source: Uint8Array, options?: { readonly fua?: boolean }): Eventual<void> {
+    const flags = options?.fua ? WRITE.FUA : 0;
+    return this.#attempt('write', offset, source.length, (backend) => backend.write(offset, source, flags));
+  }
+
+  readv(offset: number, targets: readonly Uint8Array[]): Eventual<void> {
+    if (targets.length === 1) return this.read(offset, targets[0]!);
+    const bounce = new Uint8Array(totalLength(targets));
+    const scatter = (): void => {
+      let at = 0;
+      for (const target of targets) target.set(bounce.subarray(at, (at += target.length)));
+    };
+    const result = this.read(offset, bounce);
+    return result instanceof Promise ? result.then(scatter) : scatter();
+  }
+
+  writev(offset: number, sources: readonly Uint8Array[], options?: { readonly fua?: boolean }): Eventual<void> {
+    if (sources.length === 1) return this.write(offset, sources[0]!, options);
+    const bounce = new Uint8Array(totalLength(sources));
+    let at = 0;
+    for (const source of sources) {
+      bounce.set(source, at);
+      at += source.length;
+    }
+    return this.write(offset, bounce, options);
+  }
+
+  writeZeroes(offset: number, count: number, options?: { readonly unmap?: boolean; readonly fua?: boolean }): Eventual<void> {
+    const flags = (options?.unmap ? WRITE.MAY_UNMAP : 0) | (options?.fua ? WRITE.FUA : 0);
+    return this.#attempt('write', offset, count, (backend) => backend.writeZeroes(offset, count, flags));
+  }
+
+  discard(offset: number, count: number): Eventual<void> {
+    return this.#attempt('write', offset, count, (backend) => backend.discard(offset, count));
+  }
+
+  flush(): Eventual<void> {
+    return this.#attempt('write', 0, 0, (backend) => (backend.node.readOnly ? undefined : backend.flush()));
+  }
+
+  #attempt(operation: Operation, offset: number, count: number, request: (backend: BlockBackend) => Eventual<void>): Eventual<void> {
+    const backend = this.#backend;
+    if (backend === undefined) throw new ErrnoFailure('ENOMEDIUM');
+    const failed = (error: unknown): Eventual<void> => {
+      if (!(error instanceof Failure)) throw error;
+      return this.#failed(error, operation, offset, count, () => this.#attempt(operation, offset, count, request));
+    };
+    try {
+      const result = request(backend);
+      return result instanceof Promise ? result.catch(failed) : result;
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #failed(error: Failure, operation: Operation, offset: number, count: number, again: () => Eventual<void>): Eventual<void> {
+    const policy = operation === 'read' ? this.onReadError : this.onWriteError;
+    const action = policy === 'enospc' ? (errnoOf(error) === 'ENOSPC' ? 'stop' : 'report') : policy;
+    trace.error?.({ drive: this.name, operation, offset, count, message: error.message, action });
+    if (action === 'ignore') return;
+    if (action === 'report') throw error;
+    this.#stopMachine();
+    return new Promise((resolve, reject) => {
+      this.#stopped.push(() => {
+        try {
+          Promise.resolve(again()).then(resolve, reject);
+        } catch (failure) {
+          reject(failure as Error);
+        }
+      });
+    });
+  }
+}
+
+const totalLength = (buffers: readonly Uint8Array[]): number => buffers.reduce((sum, { length }) => sum + length, 0);
