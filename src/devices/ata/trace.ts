@@ -1,0 +1,12 @@
+// Trace events of ATA disks, CD drives and their controllers.
+import { defineEvents } from '../../trace/event.ts';
+
+export const trace = defineEvents('ata', {
+  command: '{drive:str}: command {command:hex} {name:str}',
+  packet: '{drive:str}: packet {operation:hex} {plan:str}',
+  failure: '{drive:str}: command {command:hex} failed: {what:str}',
+  dma: '{kind:str} {bytes} bytes at {offset} in {pieces} pieces',
+  reset: '{device:str} reset',
+  ahciCommand: 'port {port} slot {slot} command {command:hex} bytes {bytes}',
+  ahciInterrupt: 'port {port} status {status:hex} enable {enable:hex}',
+});
