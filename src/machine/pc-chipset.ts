@@ -1,8 +1,8 @@
 // The chipset of machine `pc`: i440FX, PIIX3, and the power management function of the PIIX4. Wiring only.
 import { PciBus } from '../bus/pci-bus.ts';
-import { piix4Pm } from '../devices/chipset/acpi-pm.ts';
 import { i440fx } from '../devices/chipset/i440fx.ts';
 import { Piix3, piix3 } from '../devices/chipset/piix3.ts';
+import { piix4Pm } from '../devices/chipset/piix4-pm.ts';
 import type { Chipset, ChipsetWires } from './chipset.ts';
 
 export function pcChipset({ bus, isa, devices, timers, memory, sendMessage, reset, sleep, pamChanged }: ChipsetWires): Chipset {

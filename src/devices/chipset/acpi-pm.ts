@@ -1,10 +1,9 @@
-// ACPI fixed hardware of the PIIX4 (82371AB, function 3): PM1a event and control blocks, the 24-bit PM timer, GPE0, the SMI
-// command port (ACPI specification 6.5, chapter 4.8). No SMM: the commands that firmware's handler would take are done here.
-import type { Claim, SystemBus } from '../../bus/address-space.ts';
+// ACPI fixed hardware of Intel's chipsets: PM1a event and control blocks, the 24-bit PM timer, GPE0, the SMI command port (ACPI
+// specification 6.5, chapter 4.8). No SMM: the commands that firmware's handler would take are done here. Where the blocks lie
+// and what else they hold is the chipset's: piix4-pm.ts, ich9-lpc.ts.
+import type { SystemBus } from '../../bus/address-space.ts';
 import type { Device, ResetPhase } from '../../bus/device.ts';
-import type { PciBus } from '../../bus/pci-bus.ts';
-import type { PciFunction } from '../../bus/pci-function.ts';
-import { RegisterFile } from '../../bus/register-file.ts';
+import { RegisterFile, type RegisterRow } from '../../bus/register-file.ts';
 import type { Timer, Timers } from '../../ports/clock.ts';
 import type { IrqLine } from '../../ports/irq-line.ts';
 import { u16, u32, u8 } from '../../state/fields.ts';
@@ -13,18 +12,16 @@ import { Frequency } from '../timer/frequency.ts';
 import { trace } from './trace.ts';
 
 export const ACPI = {
+  /** Where firmware puts the PM block. */
   PM_BASE: 0x600,
-  GPE0_BASE: 0xafe0,
-  GPE0_BYTES: 4,
   SMI_COMMAND: 0xb2,
-  ENABLE: 0xf1,
-  DISABLE: 0xf0,
   SCI_IRQ: 9,
 } as const;
 const PM1 = { TIMER: 0x0001, GLOBAL: 0x0020, POWER_BUTTON: 0x0100, SLEEP_BUTTON: 0x0200, RTC: 0x0400, WAKE: 0x8000 } as const;
 const STATUS_W1C = PM1.TIMER | PM1.GLOBAL | PM1.POWER_BUTTON | PM1.SLEEP_BUTTON | PM1.RTC | PM1.WAKE;
 const ENABLES = PM1.TIMER | PM1.GLOBAL | PM1.POWER_BUTTON | PM1.SLEEP_BUTTON | PM1.RTC;
 const CONTROL = { SCI_ENABLE: 1, SLEEP_ENABLE: 0x2000, SLEEP_TYPE_SHIFT: 10, WRITABLE: 0x1c07 } as const;
+const GPE_BYTES = 2;
 /** Values of SLP_TYP, as the DSDT's \_S5, \_S3 and \_S4 objects give them. */
 export const SLEEP_TYPE = { S5: 0, S3: 1, S4: 2 } as const;
 
@@ -32,31 +29,6 @@ const pmClock = new Frequency(3_579_545);
 const TIMER_MODULUS = 2 ** 24;
 /** The status bit is set when the highest bit of the timer changes. */
 const TIMER_HALF = 2 ** 23;
-
-/** Configuration registers. */
-const PMBASE = 0x40;
-const PMREGMISC = 0x80;
-
-export const piix4Header = {
-  name: 'piix4-pm',
-  vendorId: 0x8086,
-  deviceId: 0x7113,
-  revision: 3,
-  classCode: 0x06_8000,
-  subsystemVendorId: 0x1af4,
-  subsystemId: 0x1100,
-  interruptPin: 1,
-  initial: {
-    0x06: 0x80,
-    0x07: 0x02,
-    0x3c: ACPI.SCI_IRQ,
-    [PMBASE]: 1,
-    0x90: 0x01,
-    0x91: 0x07,
-    0xd2: 0x09,
-  },
-  writable: { [PMBASE]: 0xc0, [PMBASE + 1]: 0xff, [PMREGMISC]: 1, 0x5b: 0x02, 0x90: 0xf0, 0x91: 0xff, 0xd2: 0x0f },
-} as const;
 
 export const acpiPmState = defineState({
   kind: 'acpi-pm',
@@ -75,6 +47,8 @@ export const acpiPmState = defineState({
 export type AcpiPmState = ReturnType<typeof acpiPmState.initial>;
 
 export interface AcpiPmWires {
+  /** What the guest writes to the SMI command port to switch ACPI on and off. */
+  readonly commands: { readonly enable: number; readonly disable: number };
   readonly timers: Timers;
   readonly sci: IrqLine;
   /** The guest enters a sleep state: SLEEP_TYPE.S5 is soft off. */
@@ -136,6 +110,16 @@ export class AcpiPm implements Device<AcpiPmState> {
     this.settle();
   }
 
+  clearGpeStatus(ones: number): void {
+    this.state.gpeStatus &= ~ones;
+    this.settle();
+  }
+
+  writeGpeEnable(value: number): void {
+    this.state.gpeEnable = value;
+    this.settle();
+  }
+
   readTimer(): number {
     return pmClock.ticks(this.#wires.timers.now()) % TIMER_MODULUS;
   }
@@ -169,8 +153,9 @@ export class AcpiPm implements Device<AcpiPmState> {
     trace.smiCommand?.({ value });
     const { state } = this;
     state.smiCommand = value;
-    if (value === ACPI.ENABLE) state.control |= CONTROL.SCI_ENABLE;
-    else if (value === ACPI.DISABLE) state.control &= ~CONTROL.SCI_ENABLE;
+    const { enable, disable } = this.#wires.commands;
+    if (value === enable) state.control |= CONTROL.SCI_ENABLE;
+    else if (value === disable) state.control &= ~CONTROL.SCI_ENABLE;
     this.settle();
   }
 }
@@ -183,10 +168,11 @@ export const pm1Registers = new RegisterFile<AcpiPm>('acpi-pm', 2, [
 ]);
 
 const TIMER_OFFSET = 8;
-const PM_BYTES = 64;
+/** Bytes of the PM1 registers and the timer, at the start of the PM block. */
+export const PM1_BYTES = 12;
 
-/** The PM block: 16-bit registers and the 32-bit timer. Byte writes change half a register. */
-function readBlock(pm: AcpiPm, at: number, size: number): number {
+/** The PM1 registers, 16 bits each, and the 32-bit timer. Byte writes change half a register. */
+export function readPm1(pm: AcpiPm, at: number, size: number): number {
   if (at >= TIMER_OFFSET && at < TIMER_OFFSET + 4)
     return (pm.readTimer() >>> (8 * (at - TIMER_OFFSET))) & (size === 4 ? ~0 : (1 << (8 * size)) - 1);
   if (at >= TIMER_OFFSET) return 0;
@@ -195,7 +181,7 @@ function readBlock(pm: AcpiPm, at: number, size: number): number {
   return size === 2 ? low : (low >> (8 * (at & 1))) & 0xff;
 }
 
-function writeBlock(pm: AcpiPm, at: number, size: number, value: number): void {
+export function writePm1(pm: AcpiPm, at: number, size: number, value: number): void {
   if (at >= TIMER_OFFSET) return;
   const register = at & ~1;
   if (size === 1) {
@@ -208,82 +194,37 @@ function writeBlock(pm: AcpiPm, at: number, size: number, value: number): void {
   if (size === 4 && register + 2 < TIMER_OFFSET) pm1Registers.write(pm, register + 2, value >>> 16);
 }
 
-export const gpe0Registers = new RegisterFile<AcpiPm>('gpe0', 1, [
-  {
-    at: 0,
-    name: 'GPE0_STATUS_LOW',
-    read: (pm) => pm.state.gpeStatus & 0xff,
-    write: (pm, value) => {
-      pm.state.gpeStatus &= ~value;
-      pm.settle();
-    },
-  },
-  {
-    at: 1,
-    name: 'GPE0_STATUS_HIGH',
-    read: (pm) => pm.state.gpeStatus >> 8,
-    write: (pm, value) => {
-      pm.state.gpeStatus &= ~(value << 8);
-      pm.settle();
-    },
-  },
-  {
-    at: 2,
-    name: 'GPE0_ENABLE_LOW',
-    read: (pm) => pm.state.gpeEnable & 0xff,
-    write: (pm, value) => {
-      pm.state.gpeEnable = (pm.state.gpeEnable & 0xff00) | value;
-      pm.settle();
-    },
-  },
-  {
-    at: 3,
-    name: 'GPE0_ENABLE_HIGH',
-    read: (pm) => pm.state.gpeEnable >> 8,
-    write: (pm, value) => {
-      pm.state.gpeEnable = (pm.state.gpeEnable & 0xff) | (value << 8);
-      pm.settle();
-    },
-  },
-]);
+/** GPE0: status bytes, then as many enable bytes; events beyond the sixteen that exist read as zero. */
+export function gpe0Registers(halfBytes: number): RegisterFile<AcpiPm> {
+  const rows = Array.from({ length: halfBytes }, (_, index): RegisterRow<AcpiPm>[] => {
+    if (index >= GPE_BYTES) {
+      return [
+        { at: index, name: `GPE0_STATUS_${index}`, constant: 0 },
+        { at: halfBytes + index, name: `GPE0_ENABLE_${index}`, constant: 0 },
+      ];
+    }
+    const shift = 8 * index;
+    return [
+      {
+        at: index, name: `GPE0_STATUS_${index}`, read: (pm) => (pm.state.gpeStatus >> shift) & 0xff,
+        write: (pm, value) => pm.clearGpeStatus(value << shift),
+      },
+      {
+        at: halfBytes + index, name: `GPE0_ENABLE_${index}`, read: (pm) => (pm.state.gpeEnable >> shift) & 0xff,
+        write: (pm, value) => pm.writeGpeEnable((pm.state.gpeEnable & ~(0xff << shift)) | (value << shift)),
+      },
+    ];
+  });
+  return new RegisterFile<AcpiPm>('gpe0', 1, rows.flat());
+}
+
 export const smiRegisters = new RegisterFile<AcpiPm>('smi-command', 1, [
   { at: 0, name: 'APM_CONTROL', field: 'smiCommand', write: (pm, value) => pm.writeSmiCommand(value) },
   { at: 1, name: 'APM_STATUS', field: 'smiStatus', writable: 0xff },
 ]);
 
-export interface AcpiPmParts {
-  readonly pm: AcpiPm;
-  readonly function: PciFunction;
-}
-
-/** Plugs the power management function in at 1.3 and claims its ports; the PM block moves with PMBASE. */
-export function piix4Pm(bus: SystemBus, pci: PciBus, wires: AcpiPmWires): AcpiPmParts {
-  const pm = new AcpiPm(wires);
-  const pciFunction = pci.add(1, 3, piix4Header);
-  const block: Claim = bus.ports.claimUnmapped({
-    base: ACPI.PM_BASE,
-    size: PM_BYTES,
-    name: 'acpi-pm',
-    widthMax: 4,
-    priority: -1,
-    registers: pm1Registers,
-    read: (at, size) => readBlock(pm, at, size),
-    write: (at, size, value) => writeBlock(pm, at, size, value),
-  });
-  pciFunction.onConfig = () => {
-    const base = pciFunction.u16(PMBASE) & 0xffc0;
-    if ((pciFunction.byte(PMREGMISC) & 1) !== 0 && base !== 0) block.map(base);
-    else block.unmap();
-  };
-  pciFunction.settle();
-  bus.claimPorts({
-    base: ACPI.GPE0_BASE,
-    size: ACPI.GPE0_BYTES,
-    name: 'gpe0',
-    registers: gpe0Registers,
-    read: (at) => gpe0Registers.read(pm, at),
-    write: (at, _size, value) => gpe0Registers.write(pm, at, value),
-  });
+/** The ports by which a guest asks firmware's SMI handler for something. */
+export function claimSmiCommand(bus: SystemBus, pm: AcpiPm): void {
   bus.claimPorts({
     base: ACPI.SMI_COMMAND,
     size: 2,
@@ -292,5 +233,4 @@ export function piix4Pm(bus: SystemBus, pci: PciBus, wires: AcpiPmWires): AcpiPm
     read: (at) => smiRegisters.read(pm, at),
     write: (at, _size, value) => smiRegisters.write(pm, at, value),
   });
-  return { pm, function: pciFunction };
 }

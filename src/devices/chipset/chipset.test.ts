@@ -4,10 +4,11 @@ import { test } from 'node:test';
 import { SystemBus } from '../../bus/address-space.ts';
 import { PciBus } from '../../bus/pci-bus.ts';
 import { TimerQueue } from '../../bus/timer-queue.ts';
-import { ACPI, piix4Pm } from './acpi-pm.ts';
+import { ACPI } from './acpi-pm.ts';
 import { i440fx } from './i440fx.ts';
 import type { PamRegion } from './pam.ts';
 import { Piix3, piix3 } from './piix3.ts';
+import { PIIX4_ACPI, piix4Pm } from './piix4-pm.ts';
 
 function bench() {
   const clock = { time: 0, now: () => clock.time };
@@ -142,7 +143,7 @@ test('the PM timer counts at 3.579545 MHz in 24 bits', () => {
 test('ACPI is enabled by command, the power button raises SCI, and S5 is reported', () => {
   const { ports, pm, seen, placePm } = bench();
   placePm(ACPI.PM_BASE);
-  ports.write(ACPI.SMI_COMMAND, 1, ACPI.ENABLE);
+  ports.write(ACPI.SMI_COMMAND, 1, PIIX4_ACPI.ENABLE);
   assert.equal(ports.read(ACPI.PM_BASE + 4, 2) & 1, 1);
   ports.write(ACPI.PM_BASE + 2, 2, 0x100);
   pm.pressPowerButton();
@@ -156,7 +157,7 @@ test('ACPI is enabled by command, the power button raises SCI, and S5 is reporte
 test('the PM timer overflow sets its status when half a turn is over', () => {
   const { clock, timers, ports, seen, placePm } = bench();
   placePm(ACPI.PM_BASE);
-  ports.write(ACPI.SMI_COMMAND, 1, ACPI.ENABLE);
+  ports.write(ACPI.SMI_COMMAND, 1, PIIX4_ACPI.ENABLE);
   ports.write(ACPI.PM_BASE + 2, 2, 1);
   clock.time = timers.nextDeadline();
   assert.equal(Math.floor(clock.time / 1e6), 2343);
