@@ -13,8 +13,10 @@ import { piix3Ide } from './ata/piix3-ide.ts';
 import { isaDebugcon } from './char/debugcon.ts';
 import { isaSerial } from './char/isa-serial.ts';
 import { i440fx } from './chipset/i440fx.ts';
-import { Piix3, piix3 } from './chipset/piix3.ts';
+import { piix3, PIIX3_ROUTES } from './chipset/piix3.ts';
 import { piix4Pm } from './chipset/piix4-pm.ts';
+import { PirqRouter } from './chipset/pirq-router.ts';
+import { isaResetControl } from './chipset/reset-control.ts';
 import type { ConformanceSubject } from './conformance.ts';
 import { isaFwCfg, KEY } from './firmware/fw-cfg.ts';
 import { isaPs2 } from './input/i8042.ts';
@@ -151,10 +153,11 @@ const serialOpen = (timeNs: number): ConformanceSubject => {
 
 function chipset(timeNs: number): ConformanceSubject {
   const base = bench(timeNs);
-  const chip = new Piix3({ irqs: Array.from({ length: 16 }, (_, irq) => base.isa.irq(irq)), reset });
-  const pci = new PciBus({ bus: base.bus, pirqs: [0, 1, 2, 3].map((pirq) => chip.pirq(pirq)) });
+  const router = new PirqRouter({ irqs: Array.from({ length: 16 }, (_, irq) => base.isa.irq(irq)), registers: PIIX3_ROUTES });
+  const pci = new PciBus({ bus: base.bus, pirqs: PIIX3_ROUTES.map((_, pirq) => router.line(pirq)) });
   const host = i440fx(pci, { pamChanged: () => {} });
-  const { bridge } = piix3(base.bus, pci, chip);
+  const bridge = piix3(pci, router);
+  const resetControl = isaResetControl(base.bus, reset);
   const { pm, function: power } = piix4Pm(base.bus, pci, { timers: base.timers, sci: base.isa.irq(9), sleep: () => {} });
   const card = pci.add(3, 0, {
     name: 'card',
@@ -180,7 +183,7 @@ function chipset(timeNs: number): ConformanceSubject {
     () => pm.pressPowerButton(),
     () => pm.raiseGpe(2),
   ];
-  return { ...base, stimuli, devices: { pci, host, bridge, chip, power, pm, card } };
+  return { ...base, stimuli, devices: { pci, host, bridge, router, resetControl, power, pm, card } };
 }
 
 function ps2(timeNs: number): ConformanceSubject {

@@ -7,8 +7,10 @@ import { TimerQueue } from '../../bus/timer-queue.ts';
 import { ACPI } from './acpi-pm.ts';
 import { i440fx } from './i440fx.ts';
 import type { PamRegion } from './pam.ts';
-import { Piix3, piix3 } from './piix3.ts';
+import { piix3, PIIX3_ROUTES } from './piix3.ts';
 import { PIIX4_ACPI, piix4Pm } from './piix4-pm.ts';
+import { PirqRouter } from './pirq-router.ts';
+import { isaResetControl } from './reset-control.ts';
 
 function bench() {
   const clock = { time: 0, now: () => clock.time };
@@ -20,19 +22,17 @@ function bench() {
       seen.irqs[irq] = level;
     },
   }));
-  const chip = new Piix3({
-    irqs,
-    reset: () => {
-      seen.resets++;
-    },
-  });
-  const pci = new PciBus({ bus, pirqs: [0, 1, 2, 3].map((pirq) => chip.pirq(pirq)) });
+  const router = new PirqRouter({ irqs, registers: PIIX3_ROUTES });
+  const pci = new PciBus({ bus, pirqs: PIIX3_ROUTES.map((_, pirq) => router.line(pirq)) });
   i440fx(pci, {
     pamChanged: (regions) => {
       seen.pam = regions;
     },
   });
-  piix3(bus, pci, chip);
+  piix3(pci, router);
+  isaResetControl(bus, () => {
+    seen.resets++;
+  });
   const { pm } = piix4Pm(bus, pci, {
     timers,
     sci: {
