@@ -1,15 +1,7 @@
 // Every device on a small bench of its own, for the conformance checks and the fuzzer.
-import { SystemBus } from '../bus/address-space.ts';
 import { notConnected } from '../bus/irq.ts';
-import { IsaBus } from '../bus/isa-bus.ts';
 import { PciBus } from '../bus/pci-bus.ts';
-import { TimerQueue } from '../bus/timer-queue.ts';
-import { Prng } from '../base/prng.ts';
 import type { CharBackend, CharFrontEnd } from '../ports/char-backend.ts';
-import type { DmaMemory } from '../ports/dma.ts';
-import { AtaDisk } from './ata/ata-disk.ts';
-import { AtapiCd } from './ata/atapi-cd.ts';
-import { piix3Ide } from './ata/piix3-ide.ts';
 import { isaDebugcon } from './char/debugcon.ts';
 import { isaSerial } from './char/isa-serial.ts';
 import { i440fx } from './chipset/i440fx.ts';
@@ -17,7 +9,9 @@ import { piix3, PIIX3_ROUTES } from './chipset/piix3.ts';
 import { piix4Pm } from './chipset/piix4-pm.ts';
 import { PirqRouter } from './chipset/pirq-router.ts';
 import { isaResetControl } from './chipset/reset-control.ts';
+import { bench } from './conformance-bench.ts';
 import type { ConformanceSubject } from './conformance.ts';
+import { diskStressSubjects, diskSubjects } from './disk-subjects.ts';
 import { isaFwCfg, KEY } from './firmware/fw-cfg.ts';
 import { isaPs2 } from './input/i8042.ts';
 import { ApicBus } from './intc/apic-bus.ts';
@@ -25,22 +19,12 @@ import { pcIoapic } from './intc/ioapic.ts';
 import { IsaPic } from './intc/isa-pic.ts';
 import { LocalApic } from './intc/local-apic.ts';
 import { LocalApicMsrs } from './intc/local-apic-registers.ts';
-import { MemoryDrive } from './memory-drive.ts';
 import { isaDebugExit } from './misc/debug-exit.ts';
 import { pcTestdev } from './misc/pc-testdev.ts';
 import { isaPort92 } from './misc/port92.ts';
-import { MmcDrive } from './scsi/mmc-drive.ts';
 import { pcHpet } from './timer/hpet.ts';
 import { isaPit } from './timer/i8254.ts';
 import { isaRtc } from './timer/mc146818.ts';
-
-function bench(timeNs: number) {
-  const clock = { timeNs, now: () => clock.timeNs };
-  const timers = new TimerQueue(clock);
-  const bus = new SystemBus();
-  const irqs = Array.from({ length: 24 }, () => notConnected);
-  return { clock, timers, bus, irqs, isa: new IsaBus(bus, timers, irqs.slice(0, 16)) };
-}
 
 /** A back end that is full every now and then. */
 class FussyBackend implements CharBackend {
@@ -233,50 +217,6 @@ function misc(timeNs: number): ConformanceSubject {
   return { ...base, devices: { port92: isaPort92(base.bus, { a20, reset }), testdev: pcTestdev(base.bus, { irqs: base.irqs }) } };
 }
 
-/** RAM with something of everything in it, so that what a guest points at by chance is now and then a descriptor. */
-function smallRam(): DmaMemory {
-  const ram = new Uint8Array(1 << 16);
-  const random = new Prng(1);
-  for (let at = 0; at < ram.length; at += 4) ram[at + random.below(4)] = random.below(random.oneIn(2) ? 8 : 256);
-  return { view: (address, size) => (address + size <= ram.length ? ram.subarray(address, address + size) : undefined), written: () => {} };
-}
-
-const ataIdentity = { model: 'SAMPLE', serial: 'S1', firmware: '1', wwn: 1n, physicalBlockBytes: 4096, rotationRate: 1 };
-
-function drivesForStress(slow: boolean) {
-  const disk = new MemoryDrive({ size: 1 << 20, slow });
-  const disc = new MemoryDrive({ size: 64 << 11, readOnly: true, slow });
-  const logicalUnit = new MmcDrive({ drive: disc, vendor: 'SAMPLE', product: 'CD', revision: '1', serial: 'C1' });
-  const finish = [() => disk.finishOne(), () => disc.finishOne()];
-  return { disk, disc, logicalUnit, stimuli: slow ? finish : [] };
-}
-
-const ide = (slow: boolean) => (timeNs: number): ConformanceSubject => {
-  const base = bench(timeNs);
-  const pci = new PciBus({ bus: base.bus, pirqs: base.irqs.slice(0, 4) });
-  const { disk, logicalUnit, stimuli } = drivesForStress(slow);
-  const parts = piix3Ide(pci, { memory: smallRam(), irqs: [base.isa.irq(14), base.isa.irq(15)] });
-  const cd = new AtapiCd({ logicalUnit, identity: ataIdentity, serialAta: false });
-  const hd = new AtaDisk({ drive: disk, identity: ataIdentity, serialAta: false });
-  parts.channels[0].units[0] = hd;
-  parts.channels[1].units[1] = cd;
-  const { ports } = base.bus;
-  const commands = [0x20, 0x24, 0x25, 0x30, 0x35, 0x06, 0xc4, 0xc5, 0xc8, 0xca, 0xec, 0xa0, 0xa1, 0xb0, 0x2f, 0xe7, 0x90, 0x08];
-  const start = commands.flatMap((code) => [0x1f7, 0x177].map((port) => () => ports.write(port, 1, code)));
-  const drain = [0x1f0, 0x170].flatMap((port) => [
-    () => { for (let index = 0; index < 300; index++) ports.read(port, 2); },
-    () => { for (let index = 0; index < 300; index++) ports.write(port, 2, index & 7 ? 0 : 0x28); },
-  ]);
-  return {
-    ...base,
-    stimuli: [...stimuli, ...start, ...drain, () => parts.function.writeConfig(0x20, 4, 0xc001), () => parts.function.writeConfig(4, 2, 5)],
-    devices: {
-      function: parts.function, hd, cd, logicalUnit, channel0: parts.channels[0], channel1: parts.channels[1],
-      master0: parts.masters[0], master1: parts.masters[1], pci,
-    },
-  };
-};
-
 /** Every device by name, at a guest time. */
 export const deviceSubjects: Readonly<Record<string, (timeNs: number) => ConformanceSubject>> = {
   pic,
@@ -289,8 +229,8 @@ export const deviceSubjects: Readonly<Record<string, (timeNs: number) => Conform
   firmware,
   hpet,
   misc,
-  ide: ide(false),
+  ...diskSubjects,
 };
 
 /** Devices whose state depends on an outside that a fresh bench does not have: only "never throws" is asked of them. */
-export const stressSubjects: Readonly<Record<string, (timeNs: number) => ConformanceSubject>> = { serial, ide: ide(true) };
+export const stressSubjects: Readonly<Record<string, (timeNs: number) => ConformanceSubject>> = { serial, ...diskStressSubjects };

@@ -18,14 +18,14 @@ const DATA = 0x4000;
 
 function bench(sectors = 4096) {
   const bus = new SystemBus();
-  const pci = new PciBus({ bus, pirqs: [notConnected, notConnected, notConnected, notConnected] });
   const ram = new Uint8Array(1 << 20);
   const seen = { interrupt: false };
   const memory = {
     view: (address: number, size: number) => (address + size <= ram.length ? ram.subarray(address, address + size) : undefined),
     written: () => {},
   };
-  const ide = piix3Ide(pci, { memory, irqs: [{ set: (level) => { seen.interrupt = level; } }, notConnected] });
+  const pci = new PciBus({ bus, memory, pirqs: [notConnected, notConnected, notConnected, notConnected] });
+  const ide = piix3Ide(pci, { irqs: [{ set: (level) => { seen.interrupt = level; } }, notConnected] });
   const drive = new MemoryDrive({ size: sectors * 512 });
   for (let at = 0; at < drive.bytes.length; at++) drive.bytes[at] = (at >> 9) + at;
   const disc = new MemoryDrive({ size: 64 * 2048, readOnly: true });

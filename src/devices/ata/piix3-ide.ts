@@ -1,9 +1,9 @@
 // The IDE function of the PIIX3 (82371SB, function 1): two channels at the ports of the AT and a bus master for each.
 // Not the slave timing of later chips.
+import { busMasterMemory } from '../../bus/bus-master.ts';
 import type { PciBus } from '../../bus/pci-bus.ts';
 import type { PciFunction, PciHeader } from '../../bus/pci-function.ts';
 import type { RegisterNames } from '../../bus/address-space.ts';
-import type { DmaMemory } from '../../ports/dma.ts';
 import type { IrqLine } from '../../ports/irq-line.ts';
 import { BusMasterIde, readBusMaster, writeBusMaster } from './bus-master-ide.ts';
 import { claimIdePorts, IdeChannel } from './ide-channel.ts';
@@ -29,7 +29,6 @@ const header = {
 } as const satisfies PciHeader;
 
 export interface Piix3IdeOptions {
-  readonly memory: DmaMemory;
   /** ISA interrupts 14 and 15. */
   readonly irqs: readonly [IrqLine, IrqLine];
   readonly slot?: number;
@@ -47,12 +46,13 @@ const busMasterNames: RegisterNames = {
   offsets: [0, 8].flatMap((base) => [{ at: base, name: 'COMMAND' }, { at: base + 2, name: 'STATUS' }, { at: base + 4, name: 'TABLE' }]),
 };
 
-export function piix3Ide(pci: PciBus, { memory, irqs, slot = 1, number = 1 }: Piix3IdeOptions): Piix3IdeParts {
+export function piix3Ide(pci: PciBus, { irqs, slot = 1, number = 1 }: Piix3IdeOptions): Piix3IdeParts {
   const channels = [new IdeChannel({ irq: irqs[0] }), new IdeChannel({ irq: irqs[1] })] as const;
+  const memory = busMasterMemory(pci.memory, () => ide);
   const masters = [new BusMasterIde(channels[0], memory), new BusMasterIde(channels[1], memory)] as const;
   const master = (at: number): BusMasterIde => masters[at < 8 ? 0 : 1];
   channels.forEach((channel, index) => claimIdePorts(pci.bus, channel, PORTS[index]!));
-  const ide = pci.add(slot, number, {
+  const ide: PciFunction = pci.add(slot, number, {
     ...header,
     bars: [{
       index: 4, space: 'io',

@@ -1,0 +1,111 @@
+// Disk controllers on the conformance bench: with drives that answer at once, and, for the stress run, with slow ones.
+import { Prng } from '../base/prng.ts';
+import { PciBus } from '../bus/pci-bus.ts';
+import type { DmaMemory } from '../ports/dma.ts';
+import { AtaDisk } from './ata/ata-disk.ts';
+import { AtapiCd } from './ata/atapi-cd.ts';
+import { ich9Ahci } from './ata/ich9-ahci.ts';
+import { piix3Ide } from './ata/piix3-ide.ts';
+import { bench } from './conformance-bench.ts';
+import type { ConformanceSubject } from './conformance.ts';
+import { MemoryDrive } from './memory-drive.ts';
+import { MmcDrive } from './scsi/mmc-drive.ts';
+
+/** RAM with something of everything in it, so that what a guest points at by chance is now and then a descriptor. */
+function smallRam(): DmaMemory {
+  const ram = new Uint8Array(1 << 16);
+  const random = new Prng(1);
+  for (let at = 0; at < ram.length; at += 4) ram[at + random.below(4)] = random.below(random.oneIn(2) ? 8 : 256);
+  return { view: (address, size) => (address + size <= ram.length ? ram.subarray(address, address + size) : undefined), written: () => {} };
+}
+
+const ataIdentity = { model: 'SAMPLE', serial: 'S1', firmware: '1', wwn: 1n, physicalBlockBytes: 4096, rotationRate: 1 };
+
+function drivesForStress(slow: boolean) {
+  const disk = new MemoryDrive({ size: 1 << 20, slow });
+  const disc = new MemoryDrive({ size: 64 << 11, readOnly: true, slow });
+  const logicalUnit = new MmcDrive({ drive: disc, vendor: 'SAMPLE', product: 'CD', revision: '1', serial: 'C1' });
+  const finish = [() => disk.finishOne(), () => disc.finishOne()];
+  return { disk, disc, logicalUnit, stimuli: slow ? finish : [] };
+}
+
+const ide = (slow: boolean) => (timeNs: number): ConformanceSubject => {
+  const base = bench(timeNs);
+  const pci = new PciBus({ bus: base.bus, memory: smallRam(), pirqs: base.irqs.slice(0, 4) });
+  const { disk, logicalUnit, stimuli } = drivesForStress(slow);
+  const parts = piix3Ide(pci, { irqs: [base.isa.irq(14), base.isa.irq(15)] });
+  const cd = new AtapiCd({ logicalUnit, identity: ataIdentity, serialAta: false });
+  const hd = new AtaDisk({ drive: disk, identity: ataIdentity, serialAta: false });
+  parts.channels[0].units[0] = hd;
+  parts.channels[1].units[1] = cd;
+  const { ports } = base.bus;
+  const commands = [0x20, 0x24, 0x25, 0x30, 0x35, 0x06, 0xc4, 0xc5, 0xc8, 0xca, 0xec, 0xa0, 0xa1, 0xb0, 0x2f, 0xe7, 0x90, 0x08];
+  const start = commands.flatMap((code) => [0x1f7, 0x177].map((port) => () => ports.write(port, 1, code)));
+  const drain = [0x1f0, 0x170].flatMap((port) => [
+    () => { for (let index = 0; index < 300; index++) ports.read(port, 2); },
+    () => { for (let index = 0; index < 300; index++) ports.write(port, 2, index & 7 ? 0 : 0x28); },
+  ]);
+  return {
+    ...base,
+    stimuli: [...stimuli, ...start, ...drain, () => parts.function.writeConfig(0x20, 4, 0xc001), () => parts.function.writeConfig(4, 2, 5)],
+    devices: {
+      function: parts.function, hd, cd, logicalUnit, channel0: parts.channels[0], channel1: parts.channels[1],
+      master0: parts.masters[0], master1: parts.masters[1], pci,
+    },
+  };
+};
+
+/** A command list at 0 and a region table that make some commands of a guest's whole. */
+function commandRam(): { readonly memory: DmaMemory; readonly ram: Uint8Array } {
+  const ram = new Uint8Array(1 << 16);
+  const memory = {
+    view: (address: number, size: number) => (address + size <= ram.length ? ram.subarray(address, address + size) : undefined),
+    written: () => {},
+  };
+  return { memory, ram };
+}
+
+const ahci = (slow: boolean) => (timeNs: number): ConformanceSubject => {
+  const base = bench(timeNs);
+  const { memory, ram } = commandRam();
+  const pci = new PciBus({ bus: base.bus, memory, pirqs: base.irqs.slice(0, 4) });
+  const { disk, logicalUnit, stimuli } = drivesForStress(slow);
+  const cd = new AtapiCd({ logicalUnit, identity: ataIdentity, serialAta: true });
+  const hd = new AtaDisk({ drive: disk, identity: ataIdentity, serialAta: true });
+  const parts = ich9Ahci(pci, { timers: base.timers, units: [hd, cd], slot: 2 });
+  const random = new Prng(2);
+  const view = new DataView(ram.buffer);
+  const commands = [0x60, 0x61, 0x25, 0x35, 0xc8, 0xca, 0x06, 0xec, 0xef, 0xb0, 0x2f, 0xa0, 0xa1, 0xe7, 0x20, 0];
+  const scribble = (): void => {
+    const slot = random.below(32);
+    const table = 0x1000 + 0x200 * slot;
+    ram.set([random.below(64), 0, random.below(6), 0, 0, 0, 0, 0, 0, table >> 8, 0, 0], 32 * slot);
+    ram.set([0x27, random.oneIn(8) ? 0 : 0x80, random.pick(commands)], table);
+    ram.set([random.below(4), random.below(256), random.below(16)], table + 3);
+    ram.set([0, 0xe0, 0, 0, 0, 0, random.oneIn(2) ? slot << 3 : random.below(256), 0, 0, random.below(8)], table + 6);
+    for (let region = 0; region < 5; region++) {
+      view.setUint32(table + 0x80 + 16 * region, random.oneIn(20) ? random.u32() : random.below(1 << 16), true);
+      view.setUint32(table + 0x8c + 16 * region, random.oneIn(4) ? random.u32() : random.below(4096), true);
+    }
+  };
+  const at = 0xe000_0000;
+  const write = (register: number, value: () => number) => () => base.bus.mmio.write(at + register, 4, value());
+  const ports = [0x100, 0x180].flatMap((port) => [
+    write(port + 0x34, () => random.u32()), write(port + 0x38, () => random.u32()), write(port + 0x38, () => 1 << random.below(31)),
+    write(port + 0x18, () => 0x11), write(port + 0x08, () => 0x8000), write(port, () => 0),
+  ]);
+  const enable = (): void => {
+    parts.function.writeConfig(0x24, 4, at);
+    parts.function.writeConfig(4, 2, 6);
+  };
+  return {
+    ...base,
+    stimuli: [...stimuli, ...ports, ...ports, scribble, scribble, scribble, enable],
+    devices: { function: parts.function, hd, cd, logicalUnit, chip: parts.chip, pci },
+  };
+};
+
+type Subjects = Readonly<Record<string, (timeNs: number) => ConformanceSubject>>;
+
+export const diskSubjects: Subjects = { ide: ide(false), ahci: ahci(false) };
+export const diskStressSubjects: Subjects = { ide: ide(true), ahci: ahci(true) };
