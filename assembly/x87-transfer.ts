@@ -65,7 +65,7 @@ function pushRaw(significand: u64, high: u32): void {
   push(significand, high);
 }
 
-export function fld80(d: usize, a: usize, b: usize, imm: i32): void { pushRaw(load<u64>(a), load<u16>(a, 8)); }
+export function fld80(d: usize, a: usize, b: usize, imm: i32): void { pushRaw(load<u64>(a), load<u16>(b)); }
 
 /** imm: i of ST(i). */
 export function fldSti(d: usize, a: usize, b: usize, imm: i32): void {
@@ -77,9 +77,9 @@ export function fldSti(d: usize, a: usize, b: usize, imm: i32): void {
   pushRaw(significandOf(st(imm)), highOf(st(imm)));
 }
 
-/** Packed decimal: 18 digits, the sign in bit 79. Invalid digits count as they add up. */
+/** Packed decimal, the low 16 digits and the rest: 18 digits, the sign in bit 79. Invalid digits count as they add up. */
 export function fbld(d: usize, a: usize, b: usize, imm: i32): void {
-  const low = load<u64>(a), high: u32 = load<u16>(a, 8);
+  const low = load<u64>(a), high: u32 = load<u16>(b);
   let value: i64 = 0;
   for (let n = 4; n >= 0; n -= 4) value = value * 10 + ((high >> n) & 15);
   for (let n = 60; n >= 0; n -= 4) value = value * 10 + i64((low >> n) & 15);

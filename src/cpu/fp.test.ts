@@ -263,10 +263,10 @@ describe('x87 equals the processor', { skip }, () => {
   test('loads', () => {
     check([raw('fld32', mem(0xd9, 0), [0, M, 0, 0])], stacks(putSingle));
     check([raw('fld64', mem(0xdd, 0), [0, M, 0, 0])], stacks(putDouble));
-    check([raw('fbld', mem(0xdf, 4), [0, M, 0, 0])], stacks(putDecimal));
+    check([raw('fbld', mem(0xdf, 4), [0, M, M + 8, 0])], stacks(putDecimal));
     // prettier-ignore
     check([
-      raw('fld80', mem(0xdb, 5), [0, M, 0, 0]), raw('fldSti', [0xd9, 0xc1], [0, 0, 0, 1]), raw('fldSti', [0xd9, 0xc7], [0, 0, 0, 7]),
+      raw('fld80', mem(0xdb, 5), [0, M, M + 8, 0]), raw('fldSti', [0xd9, 0xc1], [0, 0, 0, 1]), raw('fldSti', [0xd9, 0xc7], [0, 0, 0, 7]),
       raw('fld1', [0xd9, 0xe8], [0, 0, 0, 0]), raw('fldl2t', [0xd9, 0xe9], [0, 0, 0, 0]), raw('fldl2e', [0xd9, 0xea], [0, 0, 0, 0]),
       raw('fldpi', [0xd9, 0xeb], [0, 0, 0, 0]), raw('fldlg2', [0xd9, 0xec], [0, 0, 0, 0]), raw('fldln2', [0xd9, 0xed], [0, 0, 0, 0]),
       raw('fldz', [0xd9, 0xee], [0, 0, 0, 0]),

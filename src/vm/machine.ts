@@ -43,6 +43,7 @@ function regionOptions({ accelerator, log }: CompleteMachineOptions): RegionOpti
     promoteAt: translate && !traced ? (promoteAt ?? DEFAULT_REGION_OPTIONS.promoteAt) : 0,
     moduleBytesMax: translationBytesMax ?? DEFAULT_REGION_OPTIONS.moduleBytesMax,
     counting: accelerator.counting ?? false,
+    limits: DEFAULT_REGION_OPTIONS.limits,
   };
 }
 

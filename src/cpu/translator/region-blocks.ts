@@ -7,11 +7,15 @@ import { BLOCK, PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset, MODE } from '../x86/state.ts';
 import { isInterpreted } from './helper-effects.ts';
 
-/** TurboFan's time grows faster than linearly beyond this. */
-const INSTRUCTIONS_MAX = 1000;
-const BLOCKS_MAX = 400;
-/** Of these, so many may be copies of what another region has already: callees that are worth having in place. */
-const COPIED_INSTRUCTIONS_MAX = 300;
+/** What a region may hold. */
+export interface RegionLimits {
+  readonly instructions: number;
+  readonly blocks: number;
+  /** Instructions that are copies of what another region has already: callees that are worth having in place. */
+  readonly copiedInstructions: number;
+}
+/** TurboFan's time grows faster than linearly beyond these instructions. */
+export const REGION_LIMITS: RegionLimits = { instructions: 1000, blocks: 400, copiedInstructions: 300 };
 const NO_PAGE = 0xffffffff;
 
 /** A record of a block, as the emitter reads it. */
@@ -63,6 +67,7 @@ export interface CodeMemory {
 export class RegionFinder {
   readonly #memory: CodeMemory;
   readonly #minimumCount: number;
+  readonly #limits: RegionLimits;
   /** Of the support module: the guest-physical page that a linear one is fetched from, odd when there is none. */
   readonly #mappedPage: (linear: bigint) => bigint;
   #pages = new Map<number, number>();
@@ -71,8 +76,9 @@ export class RegionFinder {
   #seedOffset = 0;
 
   /** Blocks executed less often than `minimumCount` stay outside. */
-  constructor(memory: CodeMemory, minimumCount: number, mappedPage: (linear: bigint) => bigint) {
+  constructor(memory: CodeMemory, minimumCount: number, limits: RegionLimits, mappedPage: (linear: bigint) => bigint) {
     this.#memory = memory;
+    this.#limits = limits;
     this.#mappedPage = mappedPage;
     this.#minimumCount = minimumCount;
   }
@@ -107,13 +113,13 @@ export class RegionFinder {
     const returnDeltas = new Set<number>();
     let instructions = 0;
     let copied = 0;
-    for (let next = queue.shift(); next !== undefined && blocks.length < BLOCKS_MAX; next = queue.shift()) {
+    for (let next = queue.shift(); next !== undefined && blocks.length < this.#limits.blocks; next = queue.shift()) {
       if (numberOf.has(next.delta) || !this.#takePages(next)) continue;
       const block = this.#read(next);
-      if (instructions + block.instructions > INSTRUCTIONS_MAX || (block.end === 0 && blocks.length > 0)) continue;
+      if (instructions + block.instructions > this.#limits.instructions || (block.end === 0 && blocks.length > 0)) continue;
       if (blocks.length > 0 && this.isMember(next.address)) {
         copied += block.instructions;
-        if (copied > COPIED_INSTRUCTIONS_MAX) continue;
+        if (copied > this.#limits.copiedInstructions) continue;
       }
       numberOf.set(next.delta, blocks.length);
       blocks.push(block);

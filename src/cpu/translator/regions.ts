@@ -7,7 +7,7 @@ import { BLOCK } from '../ir/record.ts';
 import { MODE } from '../x86/state.ts';
 import { emitRegions, type MemoryPages } from './emit-region.ts';
 import { ExitCounts } from './exit-counts.ts';
-import { RegionFinder, type CodeMemory, type RegionBlock, type RegionCode } from './region-blocks.ts';
+import { REGION_LIMITS, RegionFinder, type CodeMemory, type RegionBlock, type RegionCode, type RegionLimits } from './region-blocks.ts';
 
 export interface RegionOptions {
   /** Executions after which a block is translated; 0 leaves everything to the interpreter. */
@@ -16,9 +16,10 @@ export interface RegionOptions {
   readonly moduleBytesMax: number;
   /** Regions count how they are left, which makes them slower. */
   readonly counting: boolean;
+  readonly limits: RegionLimits;
 }
 
-export const DEFAULT_REGION_OPTIONS: RegionOptions = { promoteAt: 3000, moduleBytesMax: 64 << 20, counting: false };
+export const DEFAULT_REGION_OPTIONS: RegionOptions = { promoteAt: 3000, moduleBytesMax: 64 << 20, counting: false, limits: REGION_LIMITS };
 
 interface Region {
   readonly slot: number;
@@ -56,7 +57,7 @@ export class Regions {
   readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024, maximum: REGION_SLOTS });
   readonly statistics = new RegionStatistics();
   readonly exits: ExitCounts;
-  readonly options: RegionOptions;
+  #options!: RegionOptions;
   readonly #memory: CodeMemory;
   readonly #imports: Readonly<Record<string, Record<string, unknown>>>;
   readonly #support: Readonly<Record<string, unknown>>;
@@ -67,7 +68,7 @@ export class Regions {
   #slots = 0;
   #seeds: Seed[] = [];
   #waitingSlices = 0;
-  readonly #finder: RegionFinder;
+  #finder!: RegionFinder;
   #moduleBytes = 0;
 
   constructor(
@@ -84,7 +85,16 @@ export class Regions {
     const pages = buffer.byteLength / 65536;
     this.#pages = { initial: pages, maximum: 65536 };
     this.options = options;
-    this.#finder = new RegionFinder(this.#memory, Math.max(1, options.promoteAt >> 2), support['mappedPage'] as (linear: bigint) => bigint);
+  }
+
+  get options(): RegionOptions {
+    return this.#options;
+  }
+  /** What is translated already stays as it is. */
+  set options(options: RegionOptions) {
+    this.#options = options;
+    const mappedPage = this.#support['mappedPage'] as (linear: bigint) => bigint;
+    this.#finder = new RegionFinder(this.#memory, Math.max(1, options.promoteAt >> 2), options.limits, mappedPage);
   }
 
   /** The executor has run `block` often; RIP points to it. What is around it is translated soon. */

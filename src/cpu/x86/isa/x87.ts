@@ -113,12 +113,11 @@ for (const [name, text, code, bytes, helper] of [['fld', 'D9 /0', 'Md', 4, 'fld3
 for (const [name, text, helper] of [['fld', 'DB /5', 'fld80'], ['fbld', 'DF /4', 'fbld']] as const)
   instruction(name, [row(text, ['M'], x87)], (b) => {
     b.helper('fpCheck');
-    // Two temporaries that follow each other: significand, then sign and exponent.
     const low = b.temporary(), high = b.temporary();
     b.load(3, low, 0, 10);
     b.load(1, high, 8);
     record(b, b.effectiveAddress());
-    b.helper(helper, ZERO, low);
+    b.helper(helper, ZERO, low, high);
   });
 // prettier-ignore
 for (const [name, text, code, bytes, helper, pops] of [['fst', 'D9 /2', 'Md', 4, 'fst32', 0], ['fstp', 'D9 /3', 'Md', 4, 'fst32', 1], ['fst', 'DD /2', 'Mq', 8, 'fst64', 0],
