@@ -12,6 +12,7 @@ import { fuzzBootImages } from '../src/machine/boot/boot-images.fuzz.ts';
 import { cpuDifferences, hostFeatures } from '../test/oracle/cpu-difference.ts';
 import type { CpuDifference } from '../test/oracle/cpu-difference.ts';
 import { openOracle } from '../test/oracle/cpu-oracle.ts';
+import { RegionComparison } from '../test/oracle/region-difference.ts';
 import { distFolder } from './repository.ts';
 
 export interface Budget {
@@ -123,7 +124,19 @@ async function fuzzPowerCuts({ seed, cases, isTimeUp }: Budget): Promise<Outcome
 export const FUZZERS: Readonly<Record<string, Fuzzer>> = {
   cpu: { what: 'random programs, compared with the real processor', cases: 1_000_000, smokeCases: 8_000, run: fuzzProcessor },
   'cpu-regions': {
-    what: 'the same with every block translated at its first execution',
+    what: 'random programs interpreted and in regions, with faults, interrupts and changes of code and mapping in between',
+    cases: 5_000,
+    smokeCases: 20,
+    run(budget) {
+      const comparison = new RegionComparison(wasmModules(), cpuFeatures('max'));
+      return eachSeed(budget, (seed) => {
+        const { text } = comparison.run(seed);
+        if (text !== undefined) throw new Error(text);
+      });
+    },
+  },
+  'cpu-translated': {
+    what: 'as cpu, with every block translated at its first execution',
     cases: 200_000,
     smokeCases: 2_000,
     run: (budget) => fuzzProcessor(budget, { ...DEFAULT_REGION_OPTIONS, promoteAt: 1 }),

@@ -21,5 +21,5 @@ test(`${TRANSLATED_CASES} do so when every block is translated at once`, async (
   const regions = { ...DEFAULT_REGION_OPTIONS, promoteAt: 1 };
   const outcome = await fuzzProcessor({ seed: SEED, first: 0, cases: TRANSLATED_CASES, isTimeUp: () => false }, regions);
   if (outcome.skip !== undefined) return t.skip(outcome.skip);
-  assert(outcome.failing === undefined, describeOutcome('cpu-regions', outcome));
+  assert(outcome.failing === undefined, describeOutcome('cpu-translated', outcome));
 });

@@ -6,9 +6,10 @@ import { Vcpu } from '../../src/cpu/vcpu.ts';
 import type { VcpuPorts, WasmModules } from '../../src/cpu/vcpu.ts';
 import type { RegionOptions } from '../../src/cpu/translator/regions.ts';
 import type { CpuFeatures } from '../../src/cpu/x86/cpuid.ts';
-import { cpuOffset, GENERAL_REGISTERS } from '../../src/cpu/x86/state.ts';
+import { GENERAL_REGISTERS } from '../../src/cpu/x86/state.ts';
 import { GUEST_RAM, PAGE_SHIFT, PHYS, PHYS_MAP } from '../../src/memory/memory-map.ts';
 import { ORACLE_MODES, PAGE_BYTES, readOnlyPage, REGION } from './oracle-case.ts';
+import { loadVectors, saveVectors } from './vector-image.ts';
 import type { MemoryChange, OracleCase, OracleOutcome, OracleResult, OracleSegment } from './oracle-case.ts';
 
 const RAM_BYTES = 4 * 1024 * 1024;
@@ -138,51 +139,6 @@ export class EmulatedProcessor {
     this.#ram.set(this.#initialData, REGION.DATA);
   }
 
-  #loadVectors({ fxsave, ymmHigh }: OracleCase): void {
-    const image = new DataView(fxsave?.buffer ?? new ArrayBuffer(512), fxsave?.byteOffset ?? 0, 512);
-    const area = this.#area;
-    const status = image.getUint16(2, true);
-    const top = (status >> 11) & 7;
-    area.setUint16(cpuOffset('fcw'), fxsave === undefined ? 0x37f : image.getUint16(0, true), true);
-    area.setUint16(cpuOffset('fsw'), status, true);
-    area.setUint8(cpuOffset('ftwEmpty'), ~image.getUint8(4) & 0xff);
-    area.setUint32(cpuOffset('mxcsr'), fxsave === undefined ? 0x1f80 : image.getUint32(24, true) & 0xffff, true);
-    for (let n = 0; n < 8; n++) {
-      const register = cpuOffset(`fpr${(top + n) & 7}`);
-      area.setBigUint64(register, image.getBigUint64(32 + 16 * n, true), true);
-      area.setUint16(register + 8, image.getUint16(40 + 16 * n, true), true);
-    }
-    for (let n = 0; n < 16; n++) {
-      const register = this.#vcpu.area + cpuOffset(`ymm${n}`);
-      const target = new Uint8Array(area.buffer, register, 32).fill(0);
-      if (fxsave !== undefined) target.set(fxsave.subarray(160 + 16 * n, 176 + 16 * n));
-      if (ymmHigh !== undefined) target.set(ymmHigh.subarray(16 * n, 16 * n + 16), 16);
-    }
-  }
-
-  #saveVectors(): { fxsave: Uint8Array; ymmHigh: Uint8Array } {
-    const fxsave = new Uint8Array(512);
-    const ymmHigh = new Uint8Array(256);
-    const image = new DataView(fxsave.buffer);
-    const area = this.#area;
-    const status = area.getUint16(cpuOffset('fsw'), true);
-    image.setUint16(0, area.getUint16(cpuOffset('fcw'), true), true);
-    image.setUint16(2, status, true);
-    image.setUint8(4, ~area.getUint8(cpuOffset('ftwEmpty')) & 0xff);
-    image.setUint32(24, area.getUint32(cpuOffset('mxcsr'), true), true);
-    for (let n = 0; n < 8; n++) {
-      const register = cpuOffset(`fpr${((status >> 11) + n) & 7}`);
-      image.setBigUint64(32 + 16 * n, area.getBigUint64(register, true), true);
-      image.setUint16(40 + 16 * n, area.getUint16(register + 8, true), true);
-    }
-    for (let n = 0; n < 16; n++) {
-      const source = new Uint8Array(area.buffer, this.#vcpu.area + cpuOffset(`ymm${n}`), 32);
-      fxsave.set(source.subarray(0, 16), 160 + 16 * n);
-      ymmHigh.set(source.subarray(16), 16 * n);
-    }
-    return { fxsave, ymmHigh };
-  }
-
   #changes(): MemoryChange[] {
     const data = this.#ram.subarray(REGION.DATA, REGION.DATA + PAGE_BYTES);
     const changes: MemoryChange[] = [];
@@ -200,7 +156,7 @@ export class EmulatedProcessor {
     const { code } = ORACLE_MODES[test.mode];
     this.#loadMemory(test);
     this.#setSegments(test);
-    this.#loadVectors(test);
+    loadVectors(this.#area, test);
     GENERAL_REGISTERS.forEach((name, n) => vcpu.set64(name, test.registers[n]!));
     vcpu.set64('rip', BigInt(REGION.CODE + test.codeOffset - code.base));
     vcpu.set32('eflags', 2 | EFLAGS_IF | (test.flags & OTHER_FLAGS));
@@ -223,7 +179,7 @@ export class EmulatedProcessor {
     const vcpu = this.#vcpu;
     const { code } = ORACLE_MODES[test.mode];
     const registers = BigUint64Array.from(GENERAL_REGISTERS, (name) => vcpu.get64(name));
-    const vectors = test.fxsave === undefined ? {} : this.#saveVectors();
+    const vectors = test.fxsave === undefined ? {} : saveVectors(this.#area);
     const parts = test.ymmHigh === undefined && 'fxsave' in vectors ? { fxsave: vectors.fxsave } : vectors;
     const changes = this.#changes();
     if (!isHalted) {

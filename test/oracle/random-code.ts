@@ -103,6 +103,10 @@ interface Draft {
   usesVectors: boolean;
 }
 
+const emptyDraft = (): Draft => ({
+  bytes: [], boundaries: [], branches: [], program: [], undefinedFlags: 0, undefinedFlagsInside: 0, usesVectors: false,
+});
+
 const CODE_BY_REPEAT = [0xf2, 0xf3];
 const STRING_NAMES = new Set(['movs', 'cmps', 'stos', 'lods', 'scas']);
 const SHIFTS = new Set(['shl', 'shr', 'sar', 'rol', 'ror', 'rcl', 'rcr']);
@@ -235,6 +239,29 @@ export function caseGenerator({ instructions, hasFeature, seed, only, hasYmm = f
   };
 }
 
+/** A few instructions for a longer program of somebody else's: no system instructions, branches aimed inside. */
+export interface Chunk {
+  readonly bytes: readonly number[];
+  readonly program: readonly string[];
+}
+export type ChunkGenerator = (rng: Prng, mode: OracleMode, context: EncodeContext) => Chunk;
+
+export function chunkGenerator({ instructions, hasFeature }: Pick<GeneratorOptions, 'instructions' | 'hasFeature'>): ChunkGenerator {
+  const leavesForGood = ({ instruction: { name }, rows }: PoolEntry): boolean =>
+    ENDERS.has(name) || /^(ret|int3|into)$/.test(name) ||
+    (/^(call|jmp)$/.test(name) && rows.some(({ operands }) => operands[0]?.kind !== 'J'));
+  const whole = buildPool(instructions, hasFeature);
+  const stays = (entries: readonly PoolEntry[]): readonly PoolEntry[] => entries.filter((entry) => !leavesForGood(entry));
+  const pool: Pool = { ...whole, long: stays(whole.long), flat32: stays(whole.flat32) };
+  return (rng, mode, context) => {
+    const draft = emptyDraft();
+    const wanted = 1 + rng.below(PROGRAM_MAX);
+    for (let n = 0; n < wanted; n++) appendInstruction(draft, rng, rng.pick(pool[mode]), context, context.ip);
+    aimBranches(draft, rng);
+    return { bytes: draft.bytes, program: draft.program };
+  };
+}
+
 function generateCase(rng: Prng, pool: Pool, stock: LaneStock, mode: OracleMode, hasYmm: boolean): GeneratedCase {
   const { bits, code: codeSegment, data: dataSegment } = ORACLE_MODES[mode];
   const pointers = choosePointers(rng, bits);
@@ -244,9 +271,7 @@ function generateCase(rng: Prng, pool: Pool, stock: LaneStock, mode: OracleMode,
   const start = REGION.CODE + codeOffset - codeSegment.base;
   const context: EncodeContext = { bits, registers, pointers, ip: start, chooseAddress: (r) => chooseLinear(r) - dataSegment.base };
 
-  const draft: Draft = {
-    bytes: [], boundaries: [], branches: [], program: [], undefinedFlags: 0, undefinedFlagsInside: 0, usesVectors: false,
-  };
+  const draft = emptyDraft();
   const wanted = 1 + rng.below(PROGRAM_MAX);
   for (let n = 0; n < wanted; n++) {
     const entry = rng.pick(pool[mode]);

@@ -1,0 +1,13 @@
+// Regions of random limits against the interpreter, with faults, interrupts and changes of code and mapping at random points. A
+// difference prints its program, which `npm run fuzz -- cpu-regions` repeats.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { describeOutcome, FUZZERS } from '../../tools/fuzzers.ts';
+
+const SEED = 1000;
+const CASES = 700; // among them the program that found FBLD's exponent missing
+
+test(`${CASES} random programs of several pages run in regions as they are interpreted`, async () => {
+  const outcome = await FUZZERS['cpu-regions']!.run({ seed: SEED, first: 0, cases: CASES, isTimeUp: () => false });
+  assert(outcome.failing === undefined, describeOutcome('cpu-regions', outcome));
+});
