@@ -1,6 +1,6 @@
-// PCI bus 0 from the host's side: configuration mechanism #1 at 0xcf8/0xcfc and the swizzled interrupt lines.
-// What a function needs of the board beside its registers (guest memory, interrupt messages) is reached through the bus.
-// Not bridges, not the extended configuration space.
+// PCI bus 0 from the host's side: configuration mechanism #1 at 0xcf8/0xcfc, what a memory-mapped mechanism needs of the bus, and
+// the routing of interrupt lines. What a function needs of the board beside its registers (guest memory, interrupt messages) is
+// reached through the bus. Not bridges, and no function has more than 256 bytes of configuration space.
 import { assert } from '../base/assert.ts';
 import type { DmaMemory } from '../ports/dma.ts';
 import type { IrqLine } from '../ports/irq-line.ts';
@@ -10,9 +10,9 @@ import { defineEvents } from '../trace/event.ts';
 import { allOnes, type SystemBus } from './address-space.ts';
 import type { Device, ResetPhase } from './device.ts';
 import { WiredOr } from './irq.ts';
-import { PciFunction, type PciHeader } from './pci-function.ts';
+import { CONFIG_BYTES, PciFunction, type PciHeader } from './pci-function.ts';
 
-export const PIRQ_COUNT = 4;
+const PIN_COUNT = 4;
 const CONFIG_ADDRESS = 0xcf8;
 const ENABLE = 0x8000_0000;
 
@@ -26,15 +26,17 @@ type PciHostState = ReturnType<typeof pciHostState.initial>;
 
 export interface PciBusOptions {
   readonly bus: SystemBus;
-  /** PIRQA ... PIRQD. */
+  /** PIRQA, PIRQB, ... */
   readonly pirqs: readonly IrqLine[];
-  /** Which PIRQ the INTA of slot 0 is wired to; on a PC board slot 1 gets PIRQA. */
-  readonly firstPirq?: number;
+  /** Which PIRQ a slot's pin is wired to, INTA being 0. By default as on a PIIX3 board: slot 1 begins with PIRQA. */
+  readonly route?: (slot: number, pin: number) => number;
   /** Guest memory, for bus masters. */
   readonly memory?: DmaMemory;
   /** A memory write that is an interrupt (MSI, MSI-X). */
   readonly sendMessage?: (address: number, data: number) => void;
 }
+
+const piixRoute = (slot: number, pin: number): number => (slot + pin + PIN_COUNT - 1) % PIN_COUNT;
 
 const NO_MEMORY: DmaMemory = { view: () => undefined, written: () => {} };
 
@@ -46,15 +48,14 @@ export class PciBus implements Device<PciHostState> {
   readonly sendMessage: (address: number, data: number) => void;
   readonly #functions: (PciFunction | undefined)[] = new Array<undefined>(256).fill(undefined);
   readonly #pirqs: readonly WiredOr[];
-  readonly #firstPirq: number;
+  readonly #route: (slot: number, pin: number) => number;
 
-  constructor({ bus, pirqs, firstPirq = 3, memory = NO_MEMORY, sendMessage = () => {} }: PciBusOptions) {
-    assert(pirqs.length === PIRQ_COUNT, 'a PCI bus has four interrupt lines');
+  constructor({ bus, pirqs, route = piixRoute, memory = NO_MEMORY, sendMessage = () => {} }: PciBusOptions) {
     this.bus = bus;
     this.memory = memory;
     this.sendMessage = sendMessage;
     this.#pirqs = pirqs.map((line) => new WiredOr(line));
-    this.#firstPirq = firstPirq;
+    this.#route = route;
     bus.claimPorts({
       base: CONFIG_ADDRESS, size: 4, name: 'pci-address', widthMax: 4,
       read: (at, size) => (size === 4 ? this.state.address : allOnes(size)),
@@ -80,7 +81,7 @@ export class PciBus implements Device<PciHostState> {
     const address = (slot << 3) | number;
     assert(slot < 32 && number < 8 && this.#functions[address] === undefined, `PCI address ${slot}.${number} is free`);
     const pin = header.interruptPin ?? 0;
-    const line = pin === 0 ? undefined : this.#pirqs[(slot + pin - 1 + this.#firstPirq) % PIRQ_COUNT]!.input();
+    const line = pin === 0 ? undefined : this.#pirqs[this.#route(slot, pin - 1)]!.input();
     const added = new PciFunction(header, { bus: this.bus, interrupt: (level) => line?.set(level) });
     this.#functions[address] = added;
     return added;
@@ -106,30 +107,29 @@ export class PciBus implements Device<PciHostState> {
     return undefined;
   }
 
-  #selected(): PciFunction | undefined {
-    const { address } = this.state;
-    const bus = (address >>> 16) & 0xff;
-    return (address & ENABLE) === 0 || bus !== 0 ? undefined : this.#functions[(address >>> 8) & 0xff];
-  }
-
-  #dataRead(at: number, size: number): number {
-    const selected = this.#selected();
-    if (selected === undefined) return allOnes(size);
-    const offset = (this.state.address & 0xfc) + at;
-    const value = selected.readConfig(offset, size);
-    trace.configRead?.({ ...this.#place(), name: selected.header.name, at: offset, size, value });
+  /** Reads configuration space: `address` is bus (8 bits), slot (5) and function (3); where nothing is it reads as ones. */
+  readConfig(address: number, at: number, size: number): number {
+    const selected = address < this.#functions.length ? this.#functions[address] : undefined;
+    if (selected === undefined || at + size > CONFIG_BYTES) return allOnes(size);
+    const value = selected.readConfig(at, size);
+    trace.configRead?.({ slot: address >> 3, function: address & 7, name: selected.header.name, at, size, value });
     return value;
   }
 
-  #dataWrite(at: number, size: number, value: number): void {
-    const selected = this.#selected();
-    if (selected === undefined) return;
-    const offset = (this.state.address & 0xfc) + at;
-    trace.configWrite?.({ ...this.#place(), name: selected.header.name, at: offset, size, value });
-    selected.writeConfig(offset, size, value);
+  writeConfig(address: number, at: number, size: number, value: number): void {
+    const selected = address < this.#functions.length ? this.#functions[address] : undefined;
+    if (selected === undefined || at + size > CONFIG_BYTES) return;
+    trace.configWrite?.({ slot: address >> 3, function: address & 7, name: selected.header.name, at, size, value });
+    selected.writeConfig(at, size, value);
   }
 
-  #place(): { readonly slot: number; readonly function: number } {
-    return { slot: (this.state.address >>> 11) & 31, function: (this.state.address >>> 8) & 7 };
+  #dataRead(at: number, size: number): number {
+    const { address } = this.state;
+    return (address & ENABLE) === 0 ? allOnes(size) : this.readConfig((address >>> 8) & 0xffff, (address & 0xfc) + at, size);
+  }
+
+  #dataWrite(at: number, size: number, value: number): void {
+    const { address } = this.state;
+    if ((address & ENABLE) !== 0) this.writeConfig((address >>> 8) & 0xffff, (address & 0xfc) + at, size, value);
   }
 }

@@ -1,7 +1,7 @@
 // The arguments of nandu-system-x86_64's options that have a syntax or rules of their own. See system-options.ts.
 import { Failure } from '../base/failure.ts';
 import { CPU_MODELS, cpuFeatures, FEATURES } from '../cpu/x86/cpuid.ts';
-import { BOARD_MODELS } from '../machine/board-model.ts';
+import { BOARD_MODELS, boardModel } from '../machine/board-model.ts';
 import { GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { inContext } from '../schema/command-line.ts';
 import { parseKeyValue } from '../schema/key-value.ts';
@@ -46,11 +46,12 @@ const machineProperties = {
 
 export function applyMachine(settings: SystemSettings, text: string): string | void {
   if (isHelp(text) || isHelp(text.replace(/^type=/, ''))) return machineHelp();
-  const unknown = (name: string): Failure => invalid(`Property 'pc-i440fx-7.2-machine.${name}' not found`);
+  const type = parseKeyValue(text, 'type').find(({ name }) => name === 'type')?.value ?? settings.machineType;
+  const model = boardModel(type);
+  if (model === undefined) throw invalid('unsupported machine type (use -machine help to list supported machines)');
+  const unknown = (name: string): Failure => invalid(`Property '${model.name}-machine.${name}' not found`);
   const values = propertiesFromText(machineProperties, text, { impliedName: 'type', unknown });
-  if (values.type !== undefined && !BOARD_MODELS.some(({ alias, name }) => values.type === alias || values.type === name)) {
-    throw invalid('unsupported machine type (use -machine help to list supported machines)');
-  }
+  settings.machineType = model.name;
   if (values.accel !== undefined) chooseAccelerator(values.accel.split(':'));
   if (values.usb === true) throw unsupported('USB is not supported yet');
   if (values.acpi !== undefined) settings.acpi = values.acpi !== 'off';

@@ -24,6 +24,8 @@ export interface FirmwareFile {
 }
 
 export interface SystemSettings {
+  /** A name or alias of machine/board-model.ts. */
+  machineType: string;
   acpi: boolean;
   hpet: boolean;
   cpuModel: string;
@@ -76,6 +78,7 @@ export interface SystemSettings {
 }
 
 export const initialSettings = (): SystemSettings => ({
+  machineType: 'pc',
   acpi: true,
   hpet: true,
   cpuModel: 'qemu64',

@@ -5,6 +5,8 @@ import type { CharBackend, CharFrontEnd } from '../ports/char-backend.ts';
 import { isaDebugcon } from './char/debugcon.ts';
 import { isaSerial } from './char/isa-serial.ts';
 import { i440fx } from './chipset/i440fx.ts';
+import { ICH9, ich9Lpc, ich9Route, ICH9_ROUTES, ICH9_SLOT } from './chipset/ich9-lpc.ts';
+import { mch, MCH_PAM, PCIEXBAR } from './chipset/mch.ts';
 import { piix3, PIIX3_ROUTES } from './chipset/piix3.ts';
 import { piix4Pm } from './chipset/piix4-pm.ts';
 import { PirqRouter } from './chipset/pirq-router.ts';
@@ -170,6 +172,21 @@ function chipset(timeNs: number): ConformanceSubject {
   return { ...base, stimuli, devices: { pci, host, bridge, router, resetControl, power, pm, card } };
 }
 
+function q35(timeNs: number): ConformanceSubject {
+  const base = bench(timeNs);
+  const router = new PirqRouter({ irqs: Array.from({ length: 16 }, (_, irq) => base.isa.irq(irq)), registers: ICH9_ROUTES });
+  const pci = new PciBus({ bus: base.bus, pirqs: ICH9_ROUTES.map((_, pirq) => router.line(pirq)), route: ich9Route });
+  const host = mch(pci, { pamChanged: () => {} });
+  const { bridge, pm, lpc } = ich9Lpc(base.bus, pci, { router, timers: base.timers, sci: base.isa.irq(9), sleep: () => {} });
+  const place = (slot: number, at: number, value: number) => () => pci.writeConfig(slot << 3, at, 4, value);
+  const stimuli = [
+    place(0, PCIEXBAR, 0xb000_0001), place(0, PCIEXBAR, 0xe000_0003), place(0, PCIEXBAR, 0), place(0, MCH_PAM, 0x3333_3330),
+    place(ICH9_SLOT, ICH9.PMBASE, 0x601), place(ICH9_SLOT, ICH9.ACPI_CONTROL, 0x80), place(ICH9_SLOT, ICH9.RCBA, 0xfed1_c001),
+    place(ICH9_SLOT, ICH9_ROUTES[4], 0x0a0b_0a0b), () => router.line(5).set(true), () => router.line(5).set(false),
+  ];
+  return { ...base, stimuli, devices: { pci, host, bridge, router, pm, lpc } };
+}
+
 function ps2(timeNs: number): ConformanceSubject {
   const base = bench(timeNs);
   const { controller, keyboard, mouse } = isaPs2(base.isa, { a20, reset });
@@ -225,6 +242,7 @@ export const deviceSubjects: Readonly<Record<string, (timeNs: number) => Conform
   apics,
   serial: serialOpen,
   chipset,
+  q35,
   ps2,
   firmware,
   hpet,

@@ -1,6 +1,12 @@
 // The machines of `-machine`, by name: what is told of one to the user and to the guest. How it is wired is its chipset's.
+import { GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
+import { pcAcpi, q35Acpi } from './acpi/board-hardware.ts';
+import type { AcpiHardware } from './acpi/pc-hardware.ts';
+import { pcChipsetWrites, Q35_ECAM, q35ChipsetWrites, type BusWrite } from './boot/power-on.ts';
 import type { ChipsetBuilder } from './chipset.ts';
+import type { AddressRange } from './e820.ts';
 import { pcChipset } from './pc-chipset.ts';
+import { q35Chipset } from './q35-chipset.ts';
 
 export interface BoardModel {
   /** The name that means the newest version. */
@@ -8,6 +14,13 @@ export interface BoardModel {
   readonly name: string;
   readonly description: string;
   readonly chipset: ChipsetBuilder;
+  readonly acpi: AcpiHardware;
+  /** What firmware writes to the chipset's registers, for a boot without firmware. */
+  readonly powerOn: readonly BusWrite[];
+  /** Where a boot without firmware maps the configuration spaces. */
+  readonly ecam?: AddressRange;
+  /** RAM ends below what firmware maps into memory. */
+  readonly ramBytesMax: number;
 }
 
 export const pcModel: BoardModel = {
@@ -15,6 +28,25 @@ export const pcModel: BoardModel = {
   name: 'pc-i440fx-7.2',
   description: 'Standard PC (i440FX + PIIX, 1996)',
   chipset: pcChipset,
+  acpi: pcAcpi,
+  powerOn: pcChipsetWrites,
+  ramBytesMax: GUEST_RAM_BYTES_MAX,
 };
 
-export const BOARD_MODELS: readonly BoardModel[] = [pcModel];
+export const q35Model: BoardModel = {
+  alias: 'q35',
+  name: 'pc-q35-7.2',
+  description: 'Standard PC (Q35 + ICH9, 2009)',
+  chipset: q35Chipset,
+  acpi: q35Acpi,
+  powerOn: q35ChipsetWrites,
+  ecam: Q35_ECAM,
+  ramBytesMax: Q35_ECAM.start,
+};
+
+export const BOARD_MODELS: readonly BoardModel[] = [pcModel, q35Model];
+
+/** The machine of this name or alias; undefined when there is none. */
+export function boardModel(name: string): BoardModel | undefined {
+  return BOARD_MODELS.find((model) => model.alias === name || model.name === name);
+}

@@ -5,13 +5,17 @@ import type { IsaBus } from '../bus/isa-bus.ts';
 import type { PciBus } from '../bus/pci-bus.ts';
 import type { ResetTree } from '../bus/reset-tree.ts';
 import type { AcpiPm } from '../devices/chipset/acpi-pm.ts';
+import type { EcamWindow } from '../devices/chipset/mch.ts';
 import type { PamRegion } from '../devices/chipset/pam.ts';
 import type { Timers } from '../ports/clock.ts';
+import type { IrqLine } from '../ports/irq-line.ts';
 import type { DmaMemory } from '../ports/dma.ts';
 
 export interface ChipsetWires {
   readonly bus: SystemBus;
   readonly isa: IsaBus;
+  /** A driver's end of a pin of the I/O APIC. */
+  readonly ioapicPin: (number: number) => IrqLine;
   readonly devices: ResetTree;
   /** Guest memory, for bus masters. */
   readonly memory: DmaMemory;
@@ -26,7 +30,11 @@ export interface ChipsetWires {
 
 export interface Chipset {
   readonly pci: PciBus;
+  /** What -device calls the bus. */
+  readonly pciBusName: string;
   readonly pm: AcpiPm;
+  /** Where configuration spaces are mapped into memory now; for a chipset that can. */
+  readonly ecam?: () => EcamWindow | undefined;
 }
 
 /** Builds a chipset and adds its devices to the board's. */

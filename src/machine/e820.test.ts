@@ -8,12 +8,13 @@ const MIB = 2 ** 20;
 
 test('ranges are ordered, apart, and add up to the RAM but for the legacy hole', () => {
   for (const ramBytes of [4 * MIB, 128 * MIB, 2048 * MIB, 3072 * MIB, 3073 * MIB, 8192 * MIB]) {
-    const { ranges, lowRamBytes, pciHole } = memoryMap(ramBytes, 5000);
+    const { ranges, lowRamBytes, pciWindows } = memoryMap(ramBytes, 5000);
+    const [hole] = pciWindows;
     for (let n = 1; n < ranges.length; n++) assert.ok(ranges[n]!.start >= ranges[n - 1]!.start + ranges[n - 1]!.sizeBytes);
     const covered = ranges.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     assert.equal(covered, ramBytes - (0xf0000 - 0xa0000));
-    assert.equal(pciHole.start, lowRamBytes);
-    assert.ok(!ranges.some(({ start, sizeBytes }) => start < pciHole.end && start + sizeBytes > pciHole.start));
+    assert.equal(hole!.start, lowRamBytes);
+    assert.ok(!ranges.some(({ start, sizeBytes }) => start < hole!.end && start + sizeBytes > hole!.start));
   }
 });
 
@@ -22,6 +23,12 @@ test('the table area is reserved, page-aligned and below 3 GiB', () => {
   assert.equal(map.tableAddress, 3072 * MIB - 8192);
   const range = map.ranges.find(({ start }) => start === map.tableAddress);
   assert.deepEqual(range, { start: map.tableAddress, sizeBytes: 8192, type: E820.RESERVED });
+});
+
+test('a range that is reserved in the hole divides the PCI window', () => {
+  const { ranges, pciWindows } = memoryMap(2048 * MIB, 4096, { start: 0xb000_0000, sizeBytes: 256 * MIB });
+  assert.deepEqual(pciWindows, [{ start: 0x8000_0000, end: 0xb000_0000 }, { start: 0xc000_0000, end: 0xfec0_0000 }]);
+  assert.deepEqual(ranges.at(-1), { start: 0xb000_0000, sizeBytes: 256 * MIB, type: E820.RESERVED });
 });
 
 test('usable RAM excludes tables, EBDA and the hole', () => {

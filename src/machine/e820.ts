@@ -1,4 +1,4 @@
-// The guest-physical memory map of machine `pc` as firmware reports it (ACPI 6.5 section 15, INT 15h E820): where RAM is,
+// The guest-physical memory map as firmware reports it (ACPI 6.5 section 15, INT 15h E820): where RAM is,
 // what of it the tables occupy, and the hole below 4 GiB that belongs to PCI. Not the address decoding (that is the bus).
 import { Failure } from '../base/failure.ts';
 import { layout, le32, le64 } from '../struct/layout.ts';
@@ -11,9 +11,12 @@ const GIB = 1024 * MIB;
 /** AddressRange types of ACPI table 15.1. */
 export const E820 = { RAM: 1, RESERVED: 2, ACPI: 3, NVS: 4 } as const;
 
-export interface MemoryRange {
+export interface AddressRange {
   readonly start: number;
   readonly sizeBytes: number;
+}
+
+export interface MemoryRange extends AddressRange {
   readonly type: number;
 }
 
@@ -25,8 +28,8 @@ export interface MemoryMap {
   readonly tableAddress: number;
   readonly tableBytes: number;
   readonly ranges: readonly MemoryRange[];
-  /** Where PCI memory windows lie: from the end of low RAM up to the I/O APIC. */
-  readonly pciHole: { readonly start: number; readonly end: number };
+  /** Where PCI memory windows lie: from the end of low RAM up to the I/O APIC, but for what is reserved there. */
+  readonly pciWindows: readonly { readonly start: number; readonly end: number }[];
 }
 
 export const EBDA_ADDRESS = 0x9fc00;
@@ -39,8 +42,8 @@ const RAM_BYTES_MIN = 2 * MIB;
 
 const e820Entry = layout('e820 entry', { address: le64(0), sizeBytes: le64(8), type: le32(16) });
 
-/** The table area is page-aligned and ends where low RAM ends. */
-export function memoryMap(ramBytes: number, tableBytes: number): MemoryMap {
+/** The table area is page-aligned and ends where low RAM ends. `reserved` is a range of the hole below 4 GiB. */
+export function memoryMap(ramBytes: number, tableBytes: number, reserved?: AddressRange): MemoryMap {
   if (ramBytes < RAM_BYTES_MIN) throw new Failure('limit', `RAM size must be at least ${RAM_BYTES_MIN / MIB} MiB`);
   const lowRamBytes = Math.min(ramBytes, LOW_RAM_BYTES_MAX);
   const tableAddress = alignDown(lowRamBytes - tableBytes, 4 * KIB);
@@ -52,10 +55,15 @@ export function memoryMap(ramBytes: number, tableBytes: number): MemoryMap {
     span(ROM_AREA_ADDRESS, HIGH_MEMORY, E820.RESERVED),
     span(HIGH_MEMORY, tableAddress, E820.RAM),
     span(tableAddress, lowRamBytes, E820.RESERVED),
+    ...(reserved === undefined ? [] : [{ ...reserved, type: E820.RESERVED }]),
     span(FOUR_GIB, FOUR_GIB + ramBytes - lowRamBytes, E820.RAM),
   ].filter((range) => range.sizeBytes > 0);
-  const pciHole = { start: lowRamBytes, end: IO_APIC_ADDRESS };
-  return { ramBytes, lowRamBytes, tableAddress, tableBytes: lowRamBytes - tableAddress, ranges, pciHole };
+  const hole = { start: lowRamBytes, end: IO_APIC_ADDRESS };
+  const windows = reserved === undefined
+    ? [hole]
+    : [{ start: hole.start, end: reserved.start }, { start: reserved.start + reserved.sizeBytes, end: hole.end }];
+  const pciWindows = windows.filter(({ start, end }) => end > start);
+  return { ramBytes, lowRamBytes, tableAddress, tableBytes: lowRamBytes - tableAddress, ranges, pciWindows };
 }
 
 /** True when the whole of [start, start + sizeBytes) is RAM that the guest may use. */

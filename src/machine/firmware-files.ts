@@ -2,10 +2,11 @@
 // for): memory, tables, boot order. The tables are the same that a direct boot finds in memory (firmware-tables.ts).
 import { KEY, type FwCfg } from '../devices/firmware/fw-cfg.ts';
 import { le16, le32, le64, layout } from '../struct/layout.ts';
-import { buildAcpiTables } from './acpi/tables.ts';
+import { buildAcpiTables, type AcpiTables } from './acpi/tables.ts';
 import { loaderScript } from './acpi/relocation.ts';
 import { E820, encodeE820, memoryMap } from './e820.ts';
 import { acpiConfig, smbiosConfig, type FirmwareConfig } from './firmware-tables.ts';
+import { alignUp } from './guest-ram.ts';
 import { buildSmbios, parseUuid } from './smbios.ts';
 
 /** What `-boot` and `bootindex` say. */
@@ -49,17 +50,26 @@ function addNumbers(fwCfg: FwCfg, { ramBytes, cpuCount, graphics, identity, boot
   if (identity.uuid !== undefined) fwCfg.set(KEY.UUID, parseUuid(identity.uuid));
 }
 
-function addTables(fwCfg: FwCfg, config: FirmwareFilesConfig): void {
+/** Room for what firmware's choice of addresses changes in the size of the tables, which must stay as announced. */
+const AREA_GRANULE = 4096;
+
+function paddedTables(config: FirmwareConfig): AcpiTables {
+  const tables = buildAcpiTables(acpiConfig(config));
+  const bytes = new Uint8Array(alignUp(tables.area.bytes.length, AREA_GRANULE));
+  bytes.set(tables.area.bytes);
+  return { ...tables, area: { ...tables.area, bytes } };
+}
+
+function addTables(fwCfg: FwCfg, config: FirmwareFilesConfig, current: () => FirmwareConfig): void {
   const { lowRamBytes } = memoryMap(config.ramBytes, 0);
   fwCfg.addFile('etc/e820', encodeE820([{ start: 0, sizeBytes: lowRamBytes, type: E820.RAM }]));
   const smbios = buildSmbios(smbiosConfig(config, lowRamBytes), 0);
   fwCfg.addFile('etc/smbios/smbios-anchor', smbios.entryPoint);
   fwCfg.addFile('etc/smbios/smbios-tables', smbios.table);
   if (config.acpi === false) return;
-  const tables = buildAcpiTables(acpiConfig(config));
-  fwCfg.addFile(TABLE_FILES.area, tables.area.bytes);
-  fwCfg.addFile(TABLE_FILES.root, tables.root.bytes);
-  fwCfg.addFile('etc/table-loader', loaderScript(tables, TABLE_FILES));
+  fwCfg.addLiveFile(TABLE_FILES.area, () => paddedTables(current()).area.bytes);
+  fwCfg.addLiveFile(TABLE_FILES.root, () => paddedTables(current()).root.bytes);
+  fwCfg.addLiveFile('etc/table-loader', () => loaderScript(paddedTables(current()), TABLE_FILES));
 }
 
 function bootOrder({ paths, strict }: BootPreferences): Uint8Array {
@@ -67,10 +77,13 @@ function bootOrder({ paths, strict }: BootPreferences): Uint8Array {
   return new TextEncoder().encode(lines.length === 0 ? '' : `${lines.join('\n')}\0`);
 }
 
-/** Gives every file and number; what was there before of the same name is replaced. */
-export function describeToFirmware(fwCfg: FwCfg, config: FirmwareFilesConfig): void {
+/**
+ * Gives every file and number; what was there before of the same name is replaced. `current` is the configuration after what the
+ * ROM has done to the board's registers by the time it reads the tables.
+ */
+export function describeToFirmware(fwCfg: FwCfg, config: FirmwareFilesConfig, current: () => FirmwareConfig = () => config): void {
   addNumbers(fwCfg, config);
-  addTables(fwCfg, config);
+  addTables(fwCfg, config, current);
   const { boot } = config;
   fwCfg.addFile('etc/system-states', SYSTEM_STATES);
   fwCfg.addFile('bootorder', bootOrder(boot));

@@ -3,14 +3,17 @@
 // With a ROM (`-bios`) the ROM places its own and this is not called: it takes the tables from fw_cfg (firmware-files.ts).
 import { layout, le16, u8 } from '../struct/layout.ts';
 import { buildAcpiTables } from './acpi/tables.ts';
-import type { AcpiConfig } from './acpi/pc-hardware.ts';
+import type { AcpiConfig, AcpiHardware } from './acpi/pc-hardware.ts';
 import { placeTables } from './acpi/relocation.ts';
 import { placeInterruptVectors } from './boot/power-on.ts';
-import { EBDA_ADDRESS, memoryMap, ROM_AREA_ADDRESS, type MemoryMap } from './e820.ts';
+import { EBDA_ADDRESS, memoryMap, ROM_AREA_ADDRESS, type AddressRange, type MemoryMap } from './e820.ts';
 import { alignUp, type RamWriter } from './guest-ram.ts';
 import { buildSmbios, type SmbiosConfig } from './smbios.ts';
 
 export interface FirmwareConfig {
+  readonly hardware: AcpiHardware;
+  /** Where configuration spaces are mapped into memory; absent: nowhere. */
+  readonly ecam?: AddressRange | undefined;
   readonly ramBytes: number;
   readonly cpuCount: number;
   readonly hpet: boolean;
@@ -47,7 +50,7 @@ function placeBiosData(ram: RamWriter, serialPorts: number): void {
 
 /** The PCI windows are the hole below 4 GiB. */
 export function acpiConfig(config: FirmwareConfig): AcpiConfig {
-  return { ...config, pciWindows: [memoryMap(config.ramBytes, 0).pciHole] };
+  return { ...config, pciWindows: memoryMap(config.ramBytes, 0, config.ecam).pciWindows };
 }
 
 export function smbiosConfig({ identity, cpuCount, ramBytes }: FirmwareConfig, lowRamBytes: number): SmbiosConfig {
@@ -56,7 +59,7 @@ export function smbiosConfig({ identity, cpuCount, ramBytes }: FirmwareConfig, l
 
 function placeAcpi(ram: RamWriter, config: FirmwareConfig): Pick<FirmwareTables, 'memory' | 'rsdpAddress' | 'acpiAddresses'> {
   const tables = buildAcpiTables(acpiConfig(config));
-  const memory = memoryMap(config.ramBytes, tables.area.bytes.length);
+  const memory = memoryMap(config.ramBytes, tables.area.bytes.length, config.ecam);
   if (config.acpi === false) return { memory, rsdpAddress: 0, acpiAddresses: {} };
   const { area, root } = placeTables(tables, memory.tableAddress);
   ram(memory.tableAddress, area);

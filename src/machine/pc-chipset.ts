@@ -18,5 +18,5 @@ export function pcChipset({ bus, isa, devices, timers, memory, sendMessage, rese
   devices.add('piix4-pm', pm.function);
   devices.add('acpi-pm', pm.pm);
   devices.add('pci', pci);
-  return { pci, pm: pm.pm };
+  return { pci, pciBusName: 'pci.0', pm: pm.pm };
 }

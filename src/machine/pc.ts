@@ -25,10 +25,11 @@ import type { BootDrive } from '../ports/boot-drive.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
 import type { Timers, WallClock } from '../ports/clock.ts';
 import type { IrqLine } from '../ports/irq-line.ts';
-import type { ChipsetBuilder } from './chipset.ts';
+import type { Chipset, ChipsetBuilder } from './chipset.ts';
 import { ShadowMemory } from './shadow-memory.ts';
 
 const PHYSICAL_ADDRESS_BITS = 40;
+const IOAPIC_PINS = 24;
 
 export interface PcOptions {
   readonly chipset: ChipsetBuilder;
@@ -50,6 +51,7 @@ export class PcBoard {
   readonly bus: SystemBus = new Bus();
   readonly devices = new ResetTree();
   readonly isa: IsaBus;
+  readonly chipset: Chipset;
   readonly pci: PciBus;
   readonly apic: LocalApic;
   readonly apicMsrs: LocalApicMsrs;
@@ -77,22 +79,25 @@ export class PcBoard {
     apics.add(this.apic);
     this.apicMsrs = new LocalApicMsrs(this.apic, PHYSICAL_ADDRESS_BITS);
     const ioapic = pcIoapic(bus, { apics, acknowledgePic });
+    const pins = Array.from({ length: IOAPIC_PINS }, (_, n) => new WiredOr(ioapic.pin(n)));
+    const ioapicPin = (n: number): IrqLine => pins[n]!.input();
     // ISA interrupt n is the PIC's request n and the I/O APIC's pin n, but for the PIT's, which is pin 2.
-    const isaIrq = (n: number): IrqLine => (n === 2 ? notConnected : fanOut(this.pic.line(n), ioapic.pin(n === 0 ? 2 : n)));
+    const isaIrq = (n: number): IrqLine => (n === 2 ? notConnected : fanOut(this.pic.line(n), ioapicPin(n === 0 ? 2 : n)));
     this.isa = new IsaBus(bus, timers, Array.from({ length: 16 }, (_, n) => isaIrq(n)));
 
     this.shadow = new ShadowMemory(memory, bus);
     const { reset, sleep } = options;
     const pamChanged: ShadowMemory['applyPam'] = (regions) => this.shadow.applyPam(regions);
     const sendMessage = (address: number, data: number): void => apics.sendMessage(address, data);
-    const { pci, pm } = options.chipset({ bus, isa: this.isa, devices, timers, memory, sendMessage, reset, sleep, pamChanged });
-    this.pci = pci;
-    this.pm = pm;
+    const wires = { bus, isa: this.isa, ioapicPin, devices, timers, memory, sendMessage, reset, sleep, pamChanged };
+    this.chipset = options.chipset(wires);
+    this.pci = this.chipset.pci;
+    this.pm = this.chipset.pm;
 
     // The HPET can take the place of the PIT's and the RTC's interrupts, so theirs go through it.
     const hpet = options.hpet
       ? pcHpet(bus, {
-          timers, irq0: this.isa.irq(0), irq8: this.isa.irq(8), pins: Array.from({ length: 24 }, (_, n) => ioapic.pin(n)),
+          timers, irq0: this.isa.irq(0), irq8: this.isa.irq(8), pins: pins.map((_, n) => ioapicPin(n)),
           sendMessage: (address, data) => apics.sendMessage(address, data),
         })
       : undefined;

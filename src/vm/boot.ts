@@ -7,7 +7,7 @@ import type { BootInput } from '../machine/boot/boot-input.ts';
 import type { BootState } from '../machine/boot/boot-state.ts';
 import { loadKernel } from '../machine/boot/detect.ts';
 import { cmosBootOrder } from '../devices/timer/mc146818.ts';
-import { pcModel } from '../machine/board-model.ts';
+import type { BoardModel } from '../machine/board-model.ts';
 import { firmwareWrites } from '../machine/boot/power-on.ts';
 import { loadRom, type RomImage } from '../machine/boot/rom.ts';
 import { describeToFirmware, type FirmwareFilesConfig } from '../machine/firmware-files.ts';
@@ -58,6 +58,7 @@ async function readFile(platform: MachinePlatform, path: string): Promise<Uint8A
 }
 
 export interface BootTarget {
+  readonly model: BoardModel;
   readonly board: PcBoard;
   readonly memory: PhysicalMap;
   readonly vcpu: Vcpu;
@@ -65,14 +66,14 @@ export interface BootTarget {
 
 const NO_UUID = '00000000-0000-0000-0000-000000000000';
 
-function firmwareConfig(options: CompleteMachineOptions): FirmwareFilesConfig {
+function firmwareConfig(options: CompleteMachineOptions, model: BoardModel): FirmwareFilesConfig {
   const { ramBytes, cpuCount, machine, boot } = options;
   const { menu, menuTimeoutMs, retryMs, strict } = boot;
   return {
-    ramBytes, cpuCount, hpet: machine.hpet, acpi: machine.acpi, graphics: machine.graphics ?? true,
+    hardware: model.acpi, ecam: model.ecam, ramBytes, cpuCount, hpet: machine.hpet, acpi: machine.acpi, graphics: machine.graphics ?? true,
     serialPorts: Math.min(2, Math.max(1, options.serials.length)),
     identity: {
-      uuid: options.uuid ?? NO_UUID, manufacturer: 'nandu', product: pcModel.description, version: pcModel.name, serial: '',
+      uuid: options.uuid ?? NO_UUID, manufacturer: 'nandu', product: model.description, version: model.name, serial: '',
     },
     boot: { menu, menuTimeoutMs, retryMs, strict, paths: [] },
   };
@@ -80,9 +81,10 @@ function firmwareConfig(options: CompleteMachineOptions): FirmwareFilesConfig {
 
 /** `resets`: how often the machine has been reset since it was switched on. */
 export function placeBootImages(images: BootImages, options: CompleteMachineOptions, target: BootTarget, resets: number): void {
-  const { board, memory, vcpu } = target;
-  const config = firmwareConfig(options);
-  describeToFirmware(board.fwCfg, config);
+  const { model, board, memory, vcpu } = target;
+  const config = firmwareConfig(options, model);
+  const atGuestsWill = (): FirmwareFilesConfig => ({ ...config, ecam: board.chipset.ecam?.() ?? model.ecam });
+  describeToFirmware(board.fwCfg, config, atGuestsWill);
   for (const [name, content] of Object.entries(options.firmwareFiles)) board.fwCfg.addFile(name, content);
   const { order, once = order } = options.boot;
   board.rtc.setCmos(cmosBootOrder(resets === 0 ? once : order));
@@ -91,7 +93,7 @@ export function placeBootImages(images: BootImages, options: CompleteMachineOpti
     applyBootState(vcpu, images.rom.state);
     return;
   }
-  for (const { space, address, sizeBytes, value } of firmwareWrites()) {
+  for (const { space, address, sizeBytes, value } of firmwareWrites(model.powerOn)) {
     (space === 'port' ? board.bus.ports : board.bus.mmio).write(address, sizeBytes, value);
   }
   const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);

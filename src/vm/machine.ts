@@ -8,7 +8,7 @@ import { cpuFeatures } from '../cpu/x86/cpuid.ts';
 import { cpuOffset, REQUEST } from '../cpu/x86/state.ts';
 import { DEFAULT_REGION_OPTIONS, type RegionOptions } from '../cpu/translator/regions.ts';
 import { Vcpu, type VcpuPorts, type WasmModules } from '../cpu/vcpu.ts';
-import { pcModel } from '../machine/board-model.ts';
+import { boardModel, type BoardModel } from '../machine/board-model.ts';
 import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
@@ -58,6 +58,7 @@ export class Machine {
   readonly console: MachineConsole;
   readonly exited: Promise<ExitReason>;
   readonly vcpu: Vcpu;
+  readonly model: BoardModel;
   readonly board: PcBoard;
   readonly memory: PhysicalMap;
   readonly drives: MachineDrives;
@@ -119,8 +120,9 @@ export class Machine {
       return () => wait.cancel();
     });
     const serials = options.serials.length > 0 ? options.serials : [this.console.backend];
+    this.model = boardModel(options.machine.type)!;
     this.board = new PcBoard({
-      chipset: pcModel.chipset, memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
+      chipset: this.model.chipset, memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
       wall: this.#wallClock(),
       cpu: {
         raise: () => this.#interrupt(),
@@ -215,7 +217,8 @@ export class Machine {
     this.vcpu.reset();
     this.vcpu.set32('a20Mask', 0xffffffff);
     this.vcpu.set32('tscKhz', TSC_KHZ);
-    placeBootImages(this.#images, this.options, { board: this.board, memory: this.memory, vcpu: this.vcpu }, this.#resets++);
+    const { model, board, memory, vcpu } = this;
+    placeBootImages(this.#images, this.options, { model, board, memory, vcpu }, this.#resets++);
     this.#log.reset();
   }
 
@@ -427,6 +430,11 @@ function checkOptions(options: CompleteMachineOptions): void {
   if (options.ramBytes > GUEST_RAM_BYTES_MAX) {
     const wanted = `guest RAM of ${Math.ceil(options.ramBytes / mib)} MiB`;
     throw new Failure('limit', `${wanted} is more than a wasm32 memory has room for: at most ${GUEST_RAM_BYTES_MAX / mib} MiB`);
+  }
+  const model = boardModel(options.machine.type);
+  if (model === undefined) throw new Failure('invalid-argument', `there is no machine '${options.machine.type}'`);
+  if (options.ramBytes > model.ramBytesMax) {
+    throw new Failure('limit', `guest RAM of machine '${model.alias}' can be at most ${model.ramBytesMax / mib} MiB`);
   }
   if (options.ramBytes < 2 * mib) throw new Failure('invalid-argument', 'guest RAM is less than 2 MiB');
   if (options.ramBytes % WASM_PAGE_BYTES !== 0) throw new Failure('invalid-argument', 'guest RAM is not a multiple of 64 KiB');

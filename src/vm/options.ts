@@ -88,7 +88,8 @@ export interface RtcOptions {
 }
 
 export interface MachineTypeOptions {
-  readonly type: 'pc';
+  /** A name or alias of board-model.ts: pc, q35. */
+  readonly type: string;
   readonly acpi: boolean;
   readonly hpet: boolean;
   /** False: firmware puts its messages on the first serial port. On when absent. */

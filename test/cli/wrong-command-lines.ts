@@ -31,7 +31,6 @@ export const WRONG_COMMAND_LINES: readonly WrongCommandLine[] = [
   same('-M pc,accel=', 'no accelerator found'),
   same('-M pc,acpi=foo', "Parameter 'acpi' does not accept value 'foo'"),
   same('-M pc,hpet=foo', "Parameter 'hpet' expects 'on' or 'off'"),
-  ours('-machine q35', 'unsupported machine type (use -machine help to list supported machines)'),
   quoting('-accel foo', 'invalid accelerator foo'),
   quoting('-accel tcg,foo=1', "Property 'tcg-accel.foo' not found"),
   quoting('-accel tcg,thread=bad', "Invalid 'thread' setting bad"),

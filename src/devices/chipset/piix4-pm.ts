@@ -12,6 +12,7 @@ const PM_BYTES = 64;
 
 /** Configuration registers. */
 const PMBASE = 0x40;
+const DEVACTB = 0x5b;
 const PMREGMISC = 0x80;
 
 export const piix4Header = {
@@ -28,11 +29,12 @@ export const piix4Header = {
     0x07: 0x02,
     0x3c: ACPI.SCI_IRQ,
     [PMBASE]: 1,
+    [DEVACTB]: 0x02, // APMC_EN: set from reset on tells firmware that there is no SMM for it to set up
     0x90: 0x01,
     0x91: 0x07,
     0xd2: 0x09,
   },
-  writable: { [PMBASE]: 0xc0, [PMBASE + 1]: 0xff, [PMREGMISC]: 1, 0x5b: 0x02, 0x90: 0xf0, 0x91: 0xff, 0xd2: 0x0f },
+  writable: { [PMBASE]: 0xc0, [PMBASE + 1]: 0xff, [PMREGMISC]: 1, [DEVACTB]: 0x02, 0x90: 0xf0, 0x91: 0xff, 0xd2: 0x0f },
 } as const;
 
 export interface Piix4Pm {

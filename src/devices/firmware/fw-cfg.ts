@@ -74,6 +74,7 @@ export class FwCfg implements Device<FwCfgState> {
   state = fwCfgState.initial();
   readonly #wires: FwCfgWires;
   readonly #items = new Map<number, FwCfgContent>();
+  readonly #live = new Map<number, () => Uint8Array>();
   readonly #files: { readonly name: string; readonly key: number }[] = [];
 
   constructor(wires: FwCfgWires) {
@@ -102,7 +103,14 @@ export class FwCfg implements Device<FwCfgState> {
     const known = this.#files.find((file) => file.name === name);
     const key = known?.key ?? KEY.FILE_FIRST + this.#files.length;
     if (known === undefined) this.#files.push({ name, key });
+    this.#live.delete(key);
     this.set(key, content);
+  }
+
+  /** Adds a file that is made anew whenever the guest selects it; its size must not change. */
+  addLiveFile(name: string, make: () => Uint8Array): void {
+    this.addFile(name, make);
+    this.#live.set(this.#files.find((file) => file.name === name)!.key, make);
   }
 
   #content(key: number): Uint8Array {
@@ -130,6 +138,8 @@ export class FwCfg implements Device<FwCfgState> {
 
   select(key: number): void {
     trace.select?.({ key });
+    const live = this.#live.get(key & 0xbfff);
+    if (live !== undefined) this.set(key & 0xbfff, live());
     this.state.key = key;
     this.state.offset = 0;
   }

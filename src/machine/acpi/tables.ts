@@ -1,11 +1,11 @@
-// The static ACPI tables of machine `pc` (ACPI 6.5 chapter 5): the RSDP, and everything else in one area. Where they lie is decided
-// by whoever places them (relocation.ts). The DSDT's contents are in pc-dsdt.ts.
+// The static ACPI tables (ACPI 6.5 chapter 5; MCFG: PCI Firmware 3.0 section 4.1.2): the RSDP, and everything else in one area.
+// Where they lie is decided by whoever places them (relocation.ts). The DSDT's contents are the board's (board-hardware.ts).
 import { concatBytes, bytes as byteRun, layout, le16, le32, le64, text, u8 } from '../../struct/layout.ts';
+import type { AddressRange } from '../e820.ts';
 import { alignUp } from '../guest-ram.ts';
-import { dsdtTerms } from './pc-dsdt.ts';
 import {
-  GPE0_BYTES, GPE0_PORT, HPET_ADDRESS, IO_APIC_ADDRESS, LOCAL_APIC_ADDRESS, PM_CONTROL_PORT, PM_EVENT_PORT, PM_TIMER_PORT,
-  RESET_CONTROL, SCI_LINE, SMI_COMMAND, type AcpiConfig,
+  HPET_ADDRESS, IO_APIC_ADDRESS, LOCAL_APIC_ADDRESS, PM_CONTROL_PORT, PM_EVENT_PORT, PM_TIMER_PORT, RESET_CONTROL, SCI_LINE,
+  SMI_COMMAND_PORT, type AcpiConfig, type AcpiHardware,
 } from './pc-hardware.ts';
 import type { RelocatableBytes, RelocatableTables } from './relocation.ts';
 
@@ -86,22 +86,22 @@ const fadtLayout = layout('FADT', {
 
 const NO_C_STATE = { C2: 0xfff, C3: 0xfff };
 
-function encodeFadt(): Table {
+function encodeFadt({ gpe0, commands }: AcpiHardware): Table {
   const { NO_FIXED_SLEEP_BUTTON, PROC_C1, RESET_REG_SUP, RTC_S4, USE_PLATFORM_CLOCK, WBINVD } = FADT_FLAG;
   const body = fadtLayout.encode({
     preferredPmProfile: 1, // desktop
     sciInt: SCI_LINE,
-    smiCmd: SMI_COMMAND.PORT,
-    acpiEnable: SMI_COMMAND.ACPI_ENABLE,
-    acpiDisable: SMI_COMMAND.ACPI_DISABLE,
+    smiCmd: SMI_COMMAND_PORT,
+    acpiEnable: commands.enable,
+    acpiDisable: commands.disable,
     pm1aEvtBlk: PM_EVENT_PORT,
     pm1aCntBlk: PM_CONTROL_PORT,
     pmTmrBlk: PM_TIMER_PORT,
-    gpe0Blk: GPE0_PORT,
+    gpe0Blk: gpe0.base,
     pm1EvtLen: 4,
     pm1CntLen: 2,
     pmTmrLen: 4,
-    gpe0BlkLen: GPE0_BYTES,
+    gpe0BlkLen: gpe0.sizeBytes,
     pLvl2Lat: NO_C_STATE.C2,
     pLvl3Lat: NO_C_STATE.C3,
     century: 0x32, // CMOS index
@@ -112,7 +112,7 @@ function encodeFadt(): Table {
     xPm1aEvtBlk: portAddress(PM_EVENT_PORT, 4, 2),
     xPm1aCntBlk: portAddress(PM_CONTROL_PORT, 2, 2),
     xPmTmrBlk: portAddress(PM_TIMER_PORT, 4, 4),
-    xGpe0Blk: portAddress(GPE0_PORT, GPE0_BYTES, 1),
+    xGpe0Blk: portAddress(gpe0.base, gpe0.sizeBytes, 1),
   });
   const { firmwareCtrl, dsdt, xDsdt } = fadtLayout.fields;
   const pointers = [
@@ -151,6 +151,13 @@ function encodeHpet(): Table {
   const address = gasLayout.encode({ space: 0, address: BigInt(HPET_ADDRESS) });
   const body = layout('HPET', { id: le32(0), address: byteRun(4, 12), number: u8(16), minTick: le16(17), protection: u8(19) });
   return table('HPET', 1, body.encode({ id: EVENT_TIMER_BLOCK_ID, address, minTick: MIN_TICK }));
+}
+
+const mcfgEntry = layout('MCFG entry', { reserved: le64(0), address: le64(8), segment: le16(16), firstBus: u8(18), lastBus: u8(19) }, 24);
+const ECAM_BUS_BYTES = 0x10_0000;
+
+function encodeMcfg({ start, sizeBytes }: AddressRange): Table {
+  return table('MCFG', 1, mcfgEntry.encode({ address: BigInt(start), lastBus: sizeBytes / ECAM_BUS_BYTES - 1 }));
 }
 
 /** RSDT or XSDT: pointers of 4 or 8 bytes to the tables that are listed. */
@@ -195,10 +202,13 @@ export interface AcpiTables extends RelocatableTables {
 }
 
 export function buildAcpiTables(config: AcpiConfig): AcpiTables {
-  const listed = [encodeFadt(), encodeMadt(config.cpuCount), ...(config.hpet ? [encodeHpet()] : [])];
+  const { hardware, cpuCount, hpet, ecam } = config;
+  const listed = [
+    encodeFadt(hardware), encodeMadt(cpuCount), ...(hpet ? [encodeHpet()] : []), ...(ecam === undefined ? [] : [encodeMcfg(ecam)]),
+  ];
   const signatures = listed.map(({ signature }) => signature);
   const { area, offsets } = joinTables([
-    encodeFacs(), table('DSDT', 2, ...dsdtTerms(config)), ...listed, encodeList('RSDT', signatures), encodeList('XSDT', signatures),
+    encodeFacs(), table('DSDT', 2, ...hardware.dsdt(config)), ...listed, encodeList('RSDT', signatures), encodeList('XSDT', signatures),
   ]);
   return { area, root: encodeRsdp(offsets['RSDT']!, offsets['XSDT']!), offsets };
 }

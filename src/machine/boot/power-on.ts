@@ -1,6 +1,9 @@
 // What firmware leaves behind besides tables, for a boot without firmware: the real-mode interrupt vectors, and the bus
-// writes that set the board's devices up as a PC BIOS does. The vm replays them through its buses after a reset, so that
-// nothing here needs to know a device.
+// writes that set the board's devices up as a PC BIOS does. The vm replays them through its buses after a reset.
+import { I440FX_PAM } from '../../devices/chipset/i440fx.ts';
+import { ICH9, ICH9_ROUTES, ICH9_SLOT } from '../../devices/chipset/ich9-lpc.ts';
+import { MCH_PAM, PCIEXBAR } from '../../devices/chipset/mch.ts';
+import { PIIX3_ROUTES } from '../../devices/chipset/piix3.ts';
 import { layout, le16 } from '../../struct/layout.ts';
 import { LOCAL_APIC_ADDRESS, PM_EVENT_PORT } from '../acpi/pc-hardware.ts';
 import { ROM_AREA_ADDRESS } from '../e820.ts';
@@ -21,8 +24,7 @@ function configuration(device: number, fn: number, register: number, sizeBytes: 
   return [port(0xcf8, address, 4), port(0xcfc + (register & 3), value, sizeBytes)];
 }
 
-const PIIX_DEVICE = 1;
-/** IRQ lines of PIRQA..D; the guest may move them. */
+/** IRQ lines of PIRQA..D, and of E..H where there are those; the guest may move them. */
 const PIRQ_LINES = [10, 10, 11, 11];
 
 /** 8259s at vectors 8 and 0x70 with only the timer and the cascade open; lines 9, 10 and 11 level triggered. */
@@ -38,15 +40,32 @@ const timer: readonly BusWrite[] = [port(0x43, 0x34), port(0x40, 0), port(0x40, 
 /** 8042: keyboard on, scan codes translated to set 1, its interrupt enabled, system flag set; the auxiliary port off. */
 const keyboardController: readonly BusWrite[] = [port(0x64, 0xa7), port(0x64, 0xae), port(0x64, 0x60), port(0x60, 0x65)];
 
-/** The attribute map (82441FX section 3.2.17): everything below 1 MiB is RAM, readable and writable. */
-const PAM = [0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33];
-const shadow: readonly BusWrite[] = PAM.flatMap((value, n) => configuration(0, 0, 0x59 + n, 1, value));
+/** The attribute map, from its first register on: everything below 1 MiB is RAM, readable and writable. */
+const openShadow = (first: number): BusWrite[] =>
+  [0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33].flatMap((value, n) => configuration(0, 0, first + n, 1, value));
 
-/** PIRQ routes in PIIX3; in PIIX4 the power management base address and its enable bit (PMREGMISC). */
-const chipset: readonly BusWrite[] = [
-  ...PIRQ_LINES.flatMap((line, n) => configuration(PIIX_DEVICE, 0, 0x60 + n, 1, line)),
+const PIIX_DEVICE = 1;
+
+/** i440FX, PIIX3 and PIIX4: shadow, PIRQ routes, the base address of power management and its enable bit (PMREGMISC). */
+export const pcChipsetWrites: readonly BusWrite[] = [
+  ...openShadow(I440FX_PAM),
+  ...PIRQ_LINES.flatMap((line, n) => configuration(PIIX_DEVICE, 0, PIIX3_ROUTES[n]!, 1, line)),
   ...configuration(PIIX_DEVICE, 3, 0x40, 4, PM_EVENT_PORT | 1),
   ...configuration(PIIX_DEVICE, 3, 0x80, 1, 1),
+];
+
+/** Where a direct boot puts the configuration spaces of machine `q35`, and its chipset registers. */
+export const Q35_ECAM = { start: 0xb000_0000, sizeBytes: 0x1000_0000 } as const;
+const RCBA_ADDRESS = 0xfed1_c000;
+
+/** Q35 and ICH9: shadow, PCIEXBAR, PIRQ routes, the base addresses of power management and of the chipset's registers. */
+export const q35ChipsetWrites: readonly BusWrite[] = [
+  ...openShadow(MCH_PAM),
+  ...configuration(0, 0, PCIEXBAR, 4, Q35_ECAM.start + 1),
+  ...ICH9_ROUTES.flatMap((register, n) => configuration(ICH9_SLOT, 0, register, 1, PIRQ_LINES[n % PIRQ_LINES.length]!)),
+  ...configuration(ICH9_SLOT, 0, ICH9.PMBASE, 4, PM_EVENT_PORT | 1),
+  ...configuration(ICH9_SLOT, 0, ICH9.ACPI_CONTROL, 1, 0x80),
+  ...configuration(ICH9_SLOT, 0, ICH9.RCBA, 4, RCBA_ADDRESS + 1),
 ];
 
 /** Local APIC of the boot processor in virtual wire mode: enabled, the 8259s on LINT0, NMI on LINT1. */
@@ -54,8 +73,9 @@ const localApic: readonly BusWrite[] = [[0xf0, 0x1ff], [0x350, 0x8700], [0x360, 
   return { space: 'memory', address: LOCAL_APIC_ADDRESS + register, sizeBytes: 4, value };
 });
 
-export function firmwareWrites(): readonly BusWrite[] {
-  return [...shadow, ...localApic, ...interruptControllers, ...timer, ...keyboardController, ...chipset];
+/** Everything; `chipset` is what the board's own chips need. */
+export function firmwareWrites(chipset: readonly BusWrite[]): readonly BusWrite[] {
+  return [...chipset, ...localApic, ...interruptControllers, ...timer, ...keyboardController];
 }
 
 const VECTOR_COUNT = 256;

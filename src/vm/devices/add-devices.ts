@@ -10,7 +10,7 @@ import { ISA_BUILDERS } from './isa-builders.ts';
 const BUILDERS: DeviceBuilders = { ...ISA_BUILDERS };
 
 export function addDevices(host: DeviceHost, devices: readonly DeviceOptions[]): void {
-  host.buses.add('PCI', host.board.pci, { name: 'pci.0' });
+  host.buses.add('PCI', host.board.pci, { name: host.board.chipset.pciBusName });
   host.buses.add('ISA', host.board.isa, { name: 'isa.0' });
   for (const options of devices) addDevice(host, options);
   for (const drive of host.drives.placed) {
