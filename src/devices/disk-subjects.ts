@@ -9,6 +9,7 @@ import { piix3Ide } from './ata/piix3-ide.ts';
 import { bench } from './conformance-bench.ts';
 import type { ConformanceSubject } from './conformance.ts';
 import { MemoryDrive } from './memory-drive.ts';
+import { nvme } from './nvme/nvme.ts';
 import { MmcDrive } from './scsi/mmc-drive.ts';
 
 /** RAM with something of everything in it, so that what a guest points at by chance is now and then a descriptor. */
@@ -105,7 +106,51 @@ const ahci = (slow: boolean) => (timeNs: number): ConformanceSubject => {
   };
 };
 
+const nvmeSubject = (slow: boolean) => (timeNs: number): ConformanceSubject => {
+  const base = bench(timeNs);
+  const { memory, ram } = commandRam();
+  const pci = new PciBus({ bus: base.bus, memory, pirqs: base.irqs.slice(0, 4) });
+  const { disk, stimuli } = drivesForStress(slow);
+  const parts = nvme(pci, { timers: base.timers, drive: disk, serial: 's', slot: 2 });
+  const random = new Prng(3);
+  const view = new DataView(ram.buffer);
+  const [at, submissions, completions] = [0xe000_0000, [0x1000, 0x3000], [0x2000, 0x4000]];
+  const entries = 16;
+  const command = (queue: number): void => {
+    const where = submissions[queue]! + 64 * random.below(entries);
+    const opcodes = queue === 0 ? [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 12, 0x55] : [0, 1, 2, 2, 1, 5, 8, 9, 0x55];
+    view.setUint32(where, random.pick(opcodes) | (random.below(65536) << 16), true);
+    view.setUint32(where + 4, random.oneIn(10) ? random.u32() : 1, true);
+    for (let word = 6; word < 16; word++) view.setUint32(where + 4 * word, random.oneIn(8) ? random.u32() : random.below(4), true);
+    view.setUint32(where + 24, random.oneIn(8) ? random.u32() : random.below(16) << 12, true);
+    view.setUint32(where + 32, random.oneIn(4) ? random.u32() : random.below(16) << 12, true);
+  };
+  const write = (register: number, value: () => number) => () => base.bus.mmio.write(at + register, 4, value() >>> 0);
+  const enable = (): void => {
+    parts.function.writeConfig(0x10, 4, at);
+    parts.function.writeConfig(4, 2, 6);
+    const setUp = [[0x24, 0x000f_000f], [0x28, 0x1000], [0x30, 0x2000], [0x14, 0x0046_0001]] as const;
+    for (const [register, value] of setUp) write(register, () => value)();
+  };
+  const pair = (): void => {
+    const { state } = parts.chip;
+    if (!state.ready || state.submissions[1]!.entries > 0) return;
+    state.completions[1] = { low: completions[1]!, high: 0, entries, head: 0, tail: 0, phase: true, interrupts: true, vector: 0 };
+    state.submissions[1] = { low: submissions[1]!, high: 0, entries, head: 0, tail: 0, completion: 1 };
+  };
+  const configure = write(0x14, () => random.pick([0, 1, 0x4001]));
+  const doorbells = [0, 1].flatMap((queue) => [
+    () => command(queue), () => command(queue), write(0x1000 + 8 * queue, () => random.below(entries)),
+    write(0x1004 + 8 * queue, () => (random.oneIn(4) ? random.below(20) : parts.chip.state.completions[queue]!.tail)),
+  ]);
+  return {
+    ...base,
+    stimuli: [...stimuli, ...stimuli, ...doorbells, ...doorbells, ...doorbells, enable, pair, configure],
+    devices: { function: parts.function, chip: parts.chip, msix: parts.msix, pci },
+  };
+};
+
 type Subjects = Readonly<Record<string, (timeNs: number) => ConformanceSubject>>;
 
-export const diskSubjects: Subjects = { ide: ide(false), ahci: ahci(false) };
-export const diskStressSubjects: Subjects = { ide: ide(true), ahci: ahci(true) };
+export const diskSubjects: Subjects = { ide: ide(false), ahci: ahci(false), nvme: nvmeSubject(false) };
+export const diskStressSubjects: Subjects = { ide: ide(true), ahci: ahci(true), nvme: nvmeSubject(true) };
