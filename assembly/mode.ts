@@ -13,7 +13,7 @@ import {
   CR4_OSXSAVE, CR4_SMAP, FLAG_AC, FLAG_TF, FLAG_VM, SEGMENT_DS, SEGMENT_ES, SEGMENT_SS, get32, get64, longMode, segmentAccess,
   segmentBase, segmentLimit, set32,
 } from './registers';
-import { tlbTable } from './tlb';
+import { newGeneration, tlbTable } from './tlb';
 
 const CR0_AM: u64 = 1 << 18;
 const CODE_16: u32 = 0;
@@ -75,6 +75,9 @@ function privilegeLevel(cr0: u64, flags: u32): u32 {
   return flags & FLAG_VM ? 3 : (get32(SS_ACCESS) >> 5) & 3;
 }
 
+/** Base of CS that the jump cache's entries were made with: they are found by RIP. */
+let cachedBase: u64 = 0;
+
 export function updateMode(): void {
   const cr0 = get64(CR0), flags = get32(EFLAGS), size = codeSize();
   const level = privilegeLevel(cr0, flags);
@@ -87,5 +90,9 @@ export function updateMode(): void {
   if (updateDebug() || (flags & FLAG_TF) || get32(STEP_ARMED)) key |= MODE_STEP;
   const generation = get32(MODE_KEY) & ~(((<u32>1) << MODE_BITS) - 1);
   set32(MODE_KEY, generation | key);
+  if (size != CODE_64 && get64(CS_BASE) != cachedBase) {
+    cachedBase = get64(CS_BASE);
+    newGeneration();
+  }
   selectTlbs(level);
 }

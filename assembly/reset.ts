@@ -22,7 +22,7 @@ function zero(first: u32, last: u32): void { memory.fill(cpu + first, 0, last + 
 
 function resetSegments(): void {
   for (let n = SEGMENT_ES; n <= SEGMENT_GS; n++) setSegment(n, 0, 0, 0xffff, 0x93);
-  setSegment(SEGMENT_CS, 0xf000, 0xffff0000, 0xffff, 0x9b);
+  setSegment(SEGMENT_CS, 0xf000, 0xffff0000, 0xffff, 0x93);
   setSegment(SEGMENT_LDTR, 0, 0, 0xffff, 0x82);
   setSegment(SEGMENT_TR, 0, 0, 0xffff, 0x8b);
   set64(GDTR_BASE, 0);

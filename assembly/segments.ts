@@ -21,10 +21,10 @@ const TYPE_TSS32: u32 = 9;
 const BUSY: u32 = 2;
 const INHIBIT_NEXT: u32 = 1;
 
-/** Real mode keeps the limit (and SS.B) that protected mode left: "unreal" mode. */
+/** Real mode keeps the limit (and SS.B) that protected mode left: "unreal" mode. Every segment is writable, CS too. */
 export function setRealSegment(segment: u32, selector: u32): void {
   if (virtual86()) return setSegment(segment, selector, selector << 4, 0xffff, 0xf3);
-  const access: u32 = segment == SEGMENT_CS ? 0x9b : (segmentAccess(segment) & 0xf000) | 0x93;
+  const access: u32 = segment == SEGMENT_CS ? 0x93 : (segmentAccess(segment) & 0xf000) | 0x93;
   const limit = segmentAccess(segment) & ACCESS_PRESENT ? segmentLimit(segment) : 0xffff;
   setSegment(segment, selector, selector << 4, limit, access);
 }

@@ -91,8 +91,7 @@ let flushes: u64 = 0;
 export function flushCount(): u64 { return flushes; }
 
 /** A new generation: no cached (RIP, modeKey) pair matches any more. */
-function bumpGeneration(): void {
-  flushes++;
+export function newGeneration(): void {
   const key = load<u32>(cpu + MODE_KEY) + (1 << MODE_BITS);
   if (key < 1 << MODE_BITS) memory.fill(cpu + JUMP_CACHE_OFFSET, 0, JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES);
   store<u32>(cpu + MODE_KEY, key);
@@ -104,14 +103,16 @@ export function flushTlb(): void {
   for (let table: u32 = 0; table < TABLE_COUNT; table++) { flushLog(table, 0); flushLog(table, 1); }
   memory.fill(largeRegions, 0, LARGE_BITS / 8);
   memory.fill(hugeRegions, 0, LARGE_BITS / 8);
-  bumpGeneration();
+  flushes++;
+  newGeneration();
 }
 
 /** Drops the translations that are not global: a load of CR3. */
 export function flushNotGlobal(): void {
   count(COUNT_TLB_FLUSH);
   for (let table: u32 = 0; table < TABLE_COUNT; table++) flushLog(table, 0);
-  bumpGeneration();
+  flushes++;
+  newGeneration();
 }
 
 /** Power-on: the tables are filled whatever the logs say. */
@@ -130,7 +131,8 @@ export function flushPage(linear: u64): void {
     const entry = tlbEntry(cpu + TLB_OFFSET + table * TLB_BYTES, linear);
     if (tlbHits(entry, linear)) store<u64>(entry, EMPTY);
   }
-  bumpGeneration();
+  flushes++;
+  newGeneration();
 }
 
 /** A physical page got translated code: writes to it must be seen from now on. */

@@ -46,6 +46,20 @@ describe('segments', () => {
     assert.deepEqual(loadSegment(cpu, FS, SELECTOR.data0), { vector: 13, error: SELECTOR.data0 });
   });
 
+  test('in real mode the code segment is writable, and another base of CS is another generation of the jump cache', () => {
+    const cpu = bench(() => {});
+    cpu.call('resetCpu');
+    assert.equal(cpu.get32('csAccess'), 0x93);
+    const before = cpu.get32('modeKey');
+    cpu.setSegment('cs', 0x1000, 0x10000n, 0xffff, 0x93);
+    cpu.call('updateMode');
+    assert.notEqual(cpu.get32('modeKey'), before);
+    const other = cpu.get32('modeKey');
+    cpu.call('updateMode');
+    assert.equal(cpu.get32('modeKey'), other, 'the same base');
+    assert.equal(cpu.help('checkSegment', { a: 0n, imm: 1 | (2 << 4) | (1 << 12) }), undefined, 'a write through CS');
+  });
+
   test('checks of limit and rights', () => {
     const cpu = bench(protectedMode);
     const check = (offset: bigint, segment: number, size: number, write = false): bigint | ReturnType<SupportBench['help']> =>

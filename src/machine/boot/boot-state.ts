@@ -118,7 +118,7 @@ export function longModeState(area: Area, entry: Entry): BootState {
 /** Real mode at the reset vector 0xfffffff0 (SDM 3A 10.1.4). EDX, the processor's signature, is the vCPU's to set. */
 export function resetVectorState(): BootState {
   const data = { selector: 0, base: 0, limit: 0xffff, access: ACCESS.DATA16 };
-  const code = { selector: 0xf000, base: 0xffff0000, limit: 0xffff, access: ACCESS.CODE16 };
+  const code = { selector: 0xf000, base: 0xffff0000, limit: 0xffff, access: ACCESS.DATA16 };
   return {
     rip: 0xfff0,
     registers: {},
