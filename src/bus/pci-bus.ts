@@ -87,6 +87,11 @@ export class PciBus implements Device<PciHostState> {
     return added;
   }
 
+  /** The PIRQ, from 0 on, that a slot's pin (1 = INTA#) leads to. */
+  pirqOf(slot: number, pin: number): number {
+    return this.#route(slot, pin - 1);
+  }
+
   /** The functions present, by slot and number. */
   get functions(): readonly { readonly slot: number; readonly number: number; readonly function: PciFunction }[] {
     return this.#functions.flatMap((present, address) =>

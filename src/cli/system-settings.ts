@@ -153,8 +153,6 @@ export function completeSettings(settings: SystemSettings): void {
   if (settings.kernel === undefined) {
     if (settings.append !== undefined) throw new Failure('invalid-argument', '-append only allowed with -kernel option');
     if (settings.initrd !== undefined) throw new Failure('invalid-argument', '-initrd only allowed with -kernel option');
-    if (settings.bios !== undefined || settings.firmwareFolders.length > 0 || settings.builtinGuest) return;
-    throw new Failure('invalid-argument', 'nothing to boot: give -kernel or -bios (disks are not supported yet)');
   }
 }
 

@@ -42,7 +42,7 @@ export class ShadowMemory {
     this.applyPam(this.#pam);
   }
 
-  /** A ROM image: the whole of it below 4 GiB, its end also below 1 MiB. */
+  /** A ROM image: the whole of it below 4 GiB, its end also below 1 MiB. Once; it stays over resets. */
   mapRom(regions: readonly { readonly physical: number; readonly bytes: Uint8Array }[]): void {
     for (const { physical, bytes } of regions) {
       const host = this.#memory.placeRom(bytes.subarray(0, ROM_BYTES));

@@ -5,17 +5,22 @@ import type { Vcpu } from '../cpu/vcpu.ts';
 import { cpuFeatures } from '../cpu/x86/cpuid.ts';
 import type { BootInput } from '../machine/boot/boot-input.ts';
 import type { BootState } from '../machine/boot/boot-state.ts';
+import { memoryMap } from '../machine/e820.ts';
 import { loadKernel } from '../machine/boot/detect.ts';
 import { cmosBootOrder } from '../devices/timer/mc146818.ts';
 import type { BoardModel } from '../machine/board-model.ts';
-import { firmwareWrites } from '../machine/boot/power-on.ts';
+import { setUpPci } from '../machine/boot/pci-setup.ts';
+import { firmwareWrites, pirqLine } from '../machine/boot/power-on.ts';
 import { loadRom, type RomImage } from '../machine/boot/rom.ts';
 import { describeToFirmware, type FirmwareFilesConfig } from '../machine/firmware-files.ts';
-import { placeFirmwareTables } from '../machine/firmware-tables.ts';
+import { placeFirmwareTables, type FirmwareTables } from '../machine/firmware-tables.ts';
 import type { PcBoard } from '../machine/pc.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
 import type { MachinePlatform } from '../ports/platform.ts';
-import type { SEGMENT_REGISTERS } from '../cpu/x86/state.ts';
+import { CPU_STATE_BYTES, type SEGMENT_REGISTERS } from '../cpu/x86/state.ts';
+import { ISA_SERIAL_DEFAULTS } from '../devices/char/isa-serial.ts';
+import { Bios } from '../machine/bios/bios.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { CompleteMachineOptions, FileSource } from './options.ts';
 
 export interface NamedBytes {
@@ -79,6 +84,43 @@ function firmwareConfig(options: CompleteMachineOptions, model: BoardModel): Fir
   };
 }
 
+type SetUpTarget = Omit<BootTarget, 'vcpu'>;
+
+/** What firmware does to the board and leaves in memory, but for the BIOS itself. */
+function setUpBoard(options: CompleteMachineOptions, { model, board, memory }: SetUpTarget): FirmwareTables {
+  for (const { space, address, sizeBytes, value } of firmwareWrites(model.powerOn)) {
+    (space === 'port' ? board.bus.ports : board.bus.mmio).write(address, sizeBytes, value);
+  }
+  const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);
+  const tables = placeFirmwareTables(ram, firmwareConfig(options, model));
+  const interruptLine = (device: number, pin: number): number => pirqLine(board.pci.pirqOf(device, pin));
+  setUpPci(board.bus.ports, { memory: tables.memory.pciWindows.at(-1)!, interruptLine });
+  return tables;
+}
+
+export interface BiosMachine extends BootTarget {
+  readonly clock: Clock;
+  readonly yield: () => void;
+  readonly reset: () => void;
+  readonly isFirstStart: () => boolean;
+}
+
+/** The BIOS of a machine that boots neither a kernel nor a ROM; its own ROM becomes the machine's. */
+export function buildBios(options: CompleteMachineOptions, { model, board, memory, vcpu, ...wires }: BiosMachine): RomImage {
+  const bios = new Bios({
+    ...wires, bus: board.bus, memory, memoryMap: (tableBytes) => memoryMap(options.ramBytes, tableBytes, model.ecam),
+    processor: new DataView(vcpu.u32.buffer, vcpu.area, CPU_STATE_BYTES),
+    segmentsChanged: () => vcpu.support.updateMode(),
+    powerOn: () => setUpBoard(options, { model, board, memory }),
+    writeRam: (physical, bytes) => memory.writeRam(physical, bytes),
+    drives: () => board.bootDrives,
+    boot: options.boot,
+    serialConsole: board.serialCount > 0 ? ISA_SERIAL_DEFAULTS[0].iobase : undefined,
+  });
+  board.devices.add('bios', bios);
+  return loadRom(bios.rom.bytes, 'built-in BIOS');
+}
+
 /** `resets`: how often the machine has been reset since it was switched on. */
 export function placeBootImages(images: BootImages, options: CompleteMachineOptions, target: BootTarget, resets: number): void {
   const { model, board, memory, vcpu } = target;
@@ -93,11 +135,8 @@ export function placeBootImages(images: BootImages, options: CompleteMachineOpti
     applyBootState(vcpu, images.rom.state);
     return;
   }
-  for (const { space, address, sizeBytes, value } of firmwareWrites(model.powerOn)) {
-    (space === 'port' ? board.bus.ports : board.bus.mmio).write(address, sizeBytes, value);
-  }
   const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);
-  const { memory: map, rsdpAddress } = placeFirmwareTables(ram, config);
+  const { memory: map, rsdpAddress } = setUpBoard(options, target);
   if (images.kernel === undefined) return;
   const input: BootInput = {
     kernel: images.kernel.bytes, kernelName: images.kernel.name, commandLine: options.append ?? '', modules: images.initrds,

@@ -13,7 +13,7 @@ import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
 import type { WallClock } from '../ports/clock.ts';
-import { loadBootImages, placeBootImages, type BootImages } from './boot.ts';
+import { buildBios, loadBootImages, placeBootImages, type BootImages } from './boot.ts';
 import { MachineConsole } from './console.ts';
 import { HostDrivenClock, InstructionClock } from './guest-clock.ts';
 import { attachLog } from './log.ts';
@@ -102,7 +102,6 @@ export class Machine {
     this.drives = drives;
     drives.onStop = () => this.pause();
     this.#platform = platform;
-    this.#images = images;
     this.exited = new Promise((resolve) => { this.#resolveExit = resolve; });
     const pages = (GUEST_RAM + options.ramBytes) / WASM_PAGE_BYTES;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
@@ -147,6 +146,11 @@ export class Machine {
       board: this.board, buses: new BusTree(), drives, timers: this.#timers,
       exit: (code) => this.#end({ kind: 'debug-exit', code }),
     }, options.devices);
+    if (images.kernel === undefined && images.rom === undefined) {
+      const { model, board, memory: ram, vcpu } = this;
+      const wires = { clock: this.#timers, yield: () => this.#kick(), reset: () => this.reset(), isFirstStart: () => this.#resets <= 1 };
+      this.#images = { ...images, rom: buildBios(options, { model, board, memory: ram, vcpu, ...wires }) };
+    } else this.#images = images;
     this.#log = attachLog(this.vcpu, options.log);
     this.#powerOn();
   }

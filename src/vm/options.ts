@@ -152,7 +152,7 @@ export interface MachineOptions {
   readonly builtinGuest?: boolean;
   /** The kernel's command line. */
   readonly append?: string;
-  /** A ROM image that ends at 4 GiB. */
+  /** A ROM image that ends at 4 GiB. Without it and without a kernel the built-in BIOS boots from the drives. */
   readonly bios?: FileSource;
   /** COM1 to COM4; undefined for a port that is not there. */
   readonly serials?: readonly (CharBackend | undefined)[];

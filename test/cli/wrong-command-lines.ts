@@ -45,7 +45,6 @@ export const WRONG_COMMAND_LINES: readonly WrongCommandLine[] = [
   ours('-smp 2', "Invalid SMP CPUs 2. The max CPUs supported by machine 'pc-i440fx-7.2' is 1"),
   same('-append x', '-append only allowed with -kernel option'),
   same('-initrd x', '-initrd only allowed with -kernel option'),
-  ours('', 'nothing to boot: give -kernel or -bios (disks are not supported yet)'),
   quoting('-serial foo', "'foo' is not a valid char driver"),
   quoting('-serial unix:x,foo=1', "Invalid parameter 'foo'"),
   ours('-serial pty', "-serial pty: chardev 'pty' is not supported yet"),

@@ -26,6 +26,7 @@ function configuration(device: number, fn: number, register: number, sizeBytes: 
 
 /** IRQ lines of PIRQA..D, and of E..H where there are those; the guest may move them. */
 const PIRQ_LINES = [10, 10, 11, 11];
+export const pirqLine = (pirq: number): number => PIRQ_LINES[pirq % PIRQ_LINES.length]!;
 
 /** 8259s at vectors 8 and 0x70 with only the timer and the cascade open; lines 9, 10 and 11 level triggered. */
 // prettier-ignore
@@ -62,7 +63,7 @@ const RCBA_ADDRESS = 0xfed1_c000;
 export const q35ChipsetWrites: readonly BusWrite[] = [
   ...openShadow(MCH_PAM),
   ...configuration(0, 0, PCIEXBAR, 4, Q35_ECAM.start + 1),
-  ...ICH9_ROUTES.flatMap((register, n) => configuration(ICH9_SLOT, 0, register, 1, PIRQ_LINES[n % PIRQ_LINES.length]!)),
+  ...ICH9_ROUTES.flatMap((register, n) => configuration(ICH9_SLOT, 0, register, 1, pirqLine(n))),
   ...configuration(ICH9_SLOT, 0, ICH9.PMBASE, 4, PM_EVENT_PORT | 1),
   ...configuration(ICH9_SLOT, 0, ICH9.ACPI_CONTROL, 1, 0x80),
   ...configuration(ICH9_SLOT, 0, ICH9.RCBA, 4, RCBA_ADDRESS + 1),
