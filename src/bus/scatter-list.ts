@@ -13,6 +13,10 @@ export class ScatterList {
     this.#memory = memory;
   }
 
+  clear(): void {
+    this.#addresses.length = this.#sizes.length = this.bytes = 0;
+  }
+
   add(address: number, size: number): void {
     if (size === 0) return;
     const last = this.#sizes.length - 1;
@@ -55,22 +59,39 @@ export class ScatterList {
     }
   }
 
-  /** Writes `source` to the start of the list. False, and nothing written, when it does not fit or is no RAM. */
-  fill(source: Uint8Array): boolean {
-    const views = source.length > this.bytes ? undefined : this.views(0, source.length);
+  /** Writes `source` from `start` on. False, and nothing written, when it does not fit or is no RAM. */
+  fill(source: Uint8Array, start = 0): boolean {
+    const views = start + source.length > this.bytes ? undefined : this.views(start, source.length);
     if (views === undefined) return false;
     let at = 0;
     for (const view of views) {
       view.set(source.subarray(at, at + view.length));
       at += view.length;
     }
-    this.written(source.length);
+    this.written(start + source.length);
     return true;
   }
 
-  /** The first `count` bytes as a copy. */
-  gather(count = this.bytes): Uint8Array | undefined {
-    const views = count > this.bytes ? undefined : this.views(0, count);
+  /** One byte; nothing happens where it is no RAM. */
+  setByte(at: number, value: number): void {
+    let skip = at;
+    for (let index = 0; index < this.#sizes.length; index++) {
+      const size = this.#sizes[index]!;
+      if (skip < size) {
+        const address = this.#addresses[index]! + skip;
+        const view = this.#memory.view(address, 1);
+        if (view === undefined) return;
+        view[0] = value;
+        this.#memory.written(address, 1);
+        return;
+      }
+      skip -= size;
+    }
+  }
+
+  /** `count` bytes from `start` as a copy. */
+  gather(count = this.bytes, start = 0): Uint8Array | undefined {
+    const views = start + count > this.bytes ? undefined : this.views(start, count);
     if (views === undefined) return undefined;
     const target = new Uint8Array(count);
     let at = 0;

@@ -2,6 +2,7 @@
 // `-device help` and `-device NAME,help` print and what the command line checks. Building them is the machine's.
 import type { DeviceDeclaration } from '../schema/device.ts';
 import { chardevId, uint } from '../schema/property.ts';
+import { virtioDevices } from './virtio/declarations.ts';
 
 const chardev = { type: chardevId, help: 'ID of a chardev to use as a backend' } as const;
 
@@ -65,4 +66,6 @@ export const pcTestdevDevice = {
   properties: {},
 } as const satisfies DeviceDeclaration;
 
-export const deviceCatalogue: readonly DeviceDeclaration[] = [isaSerialDevice, isaDebugconDevice, isaDebugExitDevice, pcTestdevDevice];
+export const deviceCatalogue: readonly DeviceDeclaration[] = [
+  isaSerialDevice, isaDebugconDevice, isaDebugExitDevice, pcTestdevDevice, ...virtioDevices,
+];

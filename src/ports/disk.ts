@@ -24,6 +24,8 @@ export interface Drive {
   readonly requestAlignment: number;
   /** Whether completed writes may still be lost until `flush`. */
   readonly writeCache: boolean;
+  /** The guest switches it; off makes every write stable before it completes. */
+  setWriteCache?(enabled: boolean): void;
   /** Whether discard reaches the image (`discard=unmap`); without, it is success that does nothing. */
   readonly discards: boolean;
 

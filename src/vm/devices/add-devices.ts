@@ -6,8 +6,9 @@ import type { DeviceOptions } from '../options.ts';
 import { DeviceSite, type DeviceBuilders, type DeviceHost } from './device-site.ts';
 import { interfaceDevice } from './interface-devices.ts';
 import { ISA_BUILDERS } from './isa-builders.ts';
+import { VIRTIO_BUILDERS } from './virtio-builders.ts';
 
-const BUILDERS: DeviceBuilders = { ...ISA_BUILDERS };
+const BUILDERS: DeviceBuilders = { ...ISA_BUILDERS, ...VIRTIO_BUILDERS };
 
 export function addDevices(host: DeviceHost, devices: readonly DeviceOptions[]): void {
   host.buses.add('PCI', host.board.pci, { name: host.board.chipset.pciBusName });

@@ -10,6 +10,8 @@ import { defineEvents } from '../../trace/event.ts';
 import type { ErrorAction } from '../options.ts';
 
 const SECTOR = 512;
+const BOUNCE_BYTES = 1024 * 1024;
+const BOUNCES_KEPT = 4;
 
 const trace = defineEvents('drive', { error: '{drive:str} {operation:str} at {offset} count {count}: {message:str}, {action:str}' });
 
@@ -37,6 +39,7 @@ export class MachineDrive implements RemovableDrive {
   readonly #stopMachine: () => void;
   /** Failed requests that wait for the machine to go on, to be tried again. */
   readonly #stopped: (() => void)[] = [];
+  readonly #bounces: Uint8Array[] = [];
 
   constructor({ name, backend, onReadError, onWriteError, stopMachine }: MachineDriveOptions) {
     this.name = name;
@@ -115,24 +118,40 @@ export class MachineDrive implements RemovableDrive {
 
   readv(offset: number, targets: readonly Uint8Array[]): Eventual<void> {
     if (targets.length === 1) return this.read(offset, targets[0]!);
-    const bounce = new Uint8Array(totalLength(targets));
+    const bounce = this.#takeBounce(targets);
     const scatter = (): void => {
       let at = 0;
       for (const target of targets) target.set(bounce.subarray(at, (at += target.length)));
     };
-    const result = this.read(offset, bounce);
-    return result instanceof Promise ? result.then(scatter) : scatter();
+    return this.#usingBounce(bounce, this.read(offset, bounce), scatter);
   }
 
   writev(offset: number, sources: readonly Uint8Array[], options?: { readonly fua?: boolean }): Eventual<void> {
     if (sources.length === 1) return this.write(offset, sources[0]!, options);
-    const bounce = new Uint8Array(totalLength(sources));
+    const bounce = this.#takeBounce(sources);
     let at = 0;
     for (const source of sources) {
       bounce.set(source, at);
       at += source.length;
     }
-    return this.write(offset, bounce, options);
+    return this.#usingBounce(bounce, this.write(offset, bounce, options), undefined);
+  }
+
+  /** One buffer for many: a request of a block node has one. */
+  #takeBounce(buffers: readonly Uint8Array[]): Uint8Array {
+    let bytes = 0;
+    for (const { length } of buffers) bytes += length;
+    if (bytes > BOUNCE_BYTES) return new Uint8Array(bytes);
+    return (this.#bounces.pop() ?? new Uint8Array(BOUNCE_BYTES)).subarray(0, bytes);
+  }
+
+  /** A buffer whose request failed is not used again: something may still be on its way into it. */
+  #usingBounce(bounce: Uint8Array, result: Eventual<void>, finish: (() => void) | undefined): Eventual<void> {
+    const done = (): void => {
+      finish?.();
+      if (bounce.buffer.byteLength === BOUNCE_BYTES && this.#bounces.length < BOUNCES_KEPT) this.#bounces.push(new Uint8Array(bounce.buffer));
+    };
+    return result instanceof Promise ? result.then(done) : done();
   }
 
   writeZeroes(offset: number, count: number, options?: { readonly unmap?: boolean; readonly fua?: boolean }): Eventual<void> {
@@ -181,5 +200,3 @@ export class MachineDrive implements RemovableDrive {
     });
   }
 }
-
-const totalLength = (buffers: readonly Uint8Array[]): number => buffers.reduce((sum, { length }) => sum + length, 0);

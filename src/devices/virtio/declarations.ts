@@ -1,0 +1,42 @@
+// The virtio devices that -device can add, with their properties. Names, defaults and help are QEMU's.
+import { blockSizeProblem, driveProperties, pciProperties, type DeviceDeclaration } from '../../schema/device.ts';
+import { bool, choice, str, uint } from '../../schema/property.ts';
+import { QUEUES_MAX, QUEUE_SIZE_MAX } from './virtio-device.ts';
+
+/** What every virtio device over PCI takes. */
+const virtioProperties = {
+  ...pciProperties,
+  'disable-legacy': { type: choice('on', 'off', 'auto'), default: 'auto' },
+  'disable-modern': { type: bool, default: false },
+  vectors: { type: uint(32) },
+  packed: { type: bool, default: false },
+  event_idx: { type: bool, default: true },
+  indirect_desc: { type: bool, default: true },
+} as const;
+
+function queueProblem(given: Readonly<Record<string, unknown>>): string | undefined {
+  const { 'num-queues': queues, 'queue-size': size } = given as Readonly<Record<string, number | undefined>>;
+  if (queues !== undefined && (queues < 1 || queues > QUEUES_MAX)) return `num-queues property must be between 1 and ${QUEUES_MAX}`;
+  if (size !== undefined && (size <= 2 || size > QUEUE_SIZE_MAX || !Number.isInteger(Math.log2(size)))) {
+    return `invalid queue-size property (${size}), must be a power of 2 (max ${QUEUE_SIZE_MAX})`;
+  }
+  return undefined;
+}
+
+export const virtioBlkPci = {
+  name: 'virtio-blk-pci',
+  category: 'Storage',
+  bus: 'PCI',
+  properties: {
+    ...virtioProperties, ...driveProperties,
+    'num-queues': { type: uint(16), help: 'default: one a processor' },
+    'queue-size': { type: uint(16), default: 256 },
+    'config-wce': { type: bool, default: true },
+    discard: { type: bool, default: true },
+    'write-zeroes': { type: bool, default: true },
+    iothread: { type: str, help: 'accepted: there is one thread that all devices share' },
+  },
+  check: (given) => queueProblem(given) ?? blockSizeProblem(given),
+} as const satisfies DeviceDeclaration;
+
+export const virtioDevices: readonly DeviceDeclaration[] = [virtioBlkPci];

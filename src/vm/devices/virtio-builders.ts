@@ -1,0 +1,52 @@
+// Builders of the virtio devices over PCI.
+import { Failure } from '../../base/failure.ts';
+import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
+import type { VirtioDevice, VirtioHandler } from '../../devices/virtio/virtio-device.ts';
+import { VirtioPci } from '../../devices/virtio/virtio-pci.ts';
+import { given, type DeviceBuilders, type DeviceSite } from './device-site.ts';
+
+const STORAGE = 0x01_0000;
+
+interface Placement {
+  readonly classCode: number;
+  /** The device id of the legacy interface, less 0x1000; absent where there never was one. */
+  readonly legacyId?: number;
+}
+
+/** Puts a device behind the PCI transport, as the properties that all of them have say. */
+function plugIn(site: DeviceSite, handler: VirtioHandler, { classCode, legacyId }: Placement): VirtioDevice {
+  const modern = site.flag('disable-modern') !== true;
+  const legacy = site.text('disable-legacy') !== 'on' && legacyId !== undefined;
+  if (!modern && !legacy) {
+    throw new Failure('invalid-argument', 'device cannot work as neither modern nor legacy mode is enabled');
+  }
+  const transport = new VirtioPci({
+    ...site.pciPlace(), pci: site.bus('PCI'), handler, classCode, modern,
+    legacyId: legacy ? legacyId : undefined,
+    vectors: site.number('vectors') ?? handler.queueSizes.length + 1,
+    ...given({
+      packed: site.flag('packed'), eventIndex: site.flag('event_idx'), indirect: site.flag('indirect_desc'),
+      multiFunction: site.flag('multifunction'),
+    }),
+  });
+  for (const [name, device] of transport.parts(site.name)) site.board.devices.add(name, device);
+  return transport.device;
+}
+
+export const VIRTIO_BUILDERS: DeviceBuilders = {
+  'virtio-blk-pci': (site) => {
+    const drive = site.drive('virtio-blk-device');
+    const handler = new VirtioBlk({
+      drive,
+      ...given({
+        serial: site.text('serial'), queues: site.number('num-queues'), queueSize: site.number('queue-size'),
+        logicalBlockSize: site.number('logical_block_size'), physicalBlockSize: site.number('physical_block_size'),
+        minIoSize: site.number('min_io_size'), optIoSize: site.number('opt_io_size'),
+        discardGranularity: site.number('discard_granularity'),
+        discard: site.flag('discard'), writeZeroes: site.flag('write-zeroes'), configWce: site.flag('config-wce'),
+      }),
+    });
+    plugIn(site, handler, { classCode: STORAGE, legacyId: 1 });
+    site.addBootDrive(drive, 'disk', 'Virtio disk');
+  },
+};
