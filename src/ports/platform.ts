@@ -14,6 +14,6 @@ export interface MachinePlatform {
   randomU32(): number;
   /** Calls back after one turn of the event loop. */
   nextTurn(callback: () => void): void;
-  /** Calls back after about `ns`, or earlier when `cancel` is called on the result; short waits may block the loop. */
-  sleep(ns: number, callback: () => void): { cancel(): void };
+  /** Calls back after about `ns`, unless `cancel` is called on the result. A short wait, or its end, blocks the loop if that may be. */
+  sleep(ns: number, callback: () => void, mayBlock: boolean): { cancel(): void };
 }

@@ -115,7 +115,7 @@ export class Machine {
         );
     this.#timers = new TimerQueue(this.#clock, () => this.#deadlineCameNearer());
     this.console = new MachineConsole((ms, callback) => {
-      const wait = platform.sleep(ms * NS_PER_MS, callback);
+      const wait = platform.sleep(ms * NS_PER_MS, callback, false);
       return () => wait.cancel();
     });
     const serials = options.serials.length > 0 ? options.serials : [this.console.backend];
@@ -389,7 +389,7 @@ export class Machine {
       this.#sleeping = undefined;
       if (this.#clock instanceof InstructionClock) this.#clock.warpTo(deadline);
       this.#turn();
-    });
+    }, !this.drives.busy); // a request that ends must wake the guest at once
   }
 
   #slice(): void {

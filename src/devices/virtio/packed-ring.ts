@@ -23,7 +23,8 @@ export class PackedRing implements Ring {
 
   constructor(memory: DmaMemory, position: QueuePosition, features: RingFeatures) {
     const { size } = position;
-    if (size === 0 || size > 32768 || position.nextAvailable >= size || position.nextUsed >= size) throw new RingError('a packed ring of no possible size');
+    const isPossible = size > 0 && size <= 32768 && position.nextAvailable < size && position.nextUsed < size;
+    if (!isPossible) throw new RingError('a packed ring of no possible size');
     this.#memory = memory;
     this.#position = position;
     this.#features = features;

@@ -107,7 +107,8 @@ export function dmaView(memory: DmaMemory, low: number, high: number, size: numb
 
 /** The table that an indirect descriptor points to. */
 export function indirectTable(memory: DmaMemory, low: number, high: number, size: number): DataView {
-  if (size === 0 || size % DESCRIPTOR_BYTES !== 0 || size > CHAIN_MAX * DESCRIPTOR_BYTES) throw new RingError('an indirect table of wrong size');
+  const isTable = size > 0 && size % DESCRIPTOR_BYTES === 0 && size <= CHAIN_MAX * DESCRIPTOR_BYTES;
+  if (!isTable) throw new RingError('an indirect table of wrong size');
   return dmaView(memory, low, high, size);
 }
 

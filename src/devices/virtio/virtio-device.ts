@@ -42,7 +42,8 @@ const stateOf = (name: string, queueSizes: readonly number[], config: Uint8Array
       config: bytes(config.length, config),
       queues: array(queueField, queueSizes.length),
     },
-    check: ({ queues }) => (queues.some(({ size }, index) => size > queueSizes[index]!) ? 'a queue that is longer than its maximum' : undefined),
+    check: ({ queues }) =>
+      queues.some(({ size }, index) => size > queueSizes[index]!) ? 'a queue that is longer than its maximum' : undefined,
   });
 export type VirtioState = ReturnType<ReturnType<typeof stateOf>['initial']>;
 

@@ -15,7 +15,14 @@ const ALIGNMENT = 4096;
 
 const names = Object.entries(AT).map(([name, at]) => ({ at, name: name.toLowerCase() }));
 
-export function legacyRegion(device: VirtioDevice, vectors: number, readIsr: () => number, msixEnabled: () => boolean): Omit<Region, 'base'> {
+export interface LegacyWires {
+  readonly vectors: number;
+  /** Reading acknowledges. */
+  readonly readIsr: () => number;
+  readonly msixEnabled: () => boolean;
+}
+
+export function legacyRegion(device: VirtioDevice, { vectors, readIsr, msixEnabled }: LegacyWires): Omit<Region, 'base'> {
   const headerBytes = (): number => (msixEnabled() ? HEADER_BYTES_WITH_MSIX : HEADER_BYTES);
   const vector = (value: number): number => (value < vectors ? value : NO_VECTOR);
   return {

@@ -1,6 +1,6 @@
 // Virtio over PCI: the modern interface in a 64-bit memory register, the legacy one in an I/O register, MSI-X and INTx. Virtio
 // 1.2, 4.1; the layout of the registers is QEMU's, so that guests find what they know. Nothing of a device type is here.
-import type { Region } from '../../bus/address-space.ts';
+import { allOnes, type Region } from '../../bus/address-space.ts';
 import type { Device } from '../../bus/device.ts';
 import { Msix, msixCapability } from '../../bus/msix.ts';
 import type { PciBus } from '../../bus/pci-bus.ts';
@@ -89,8 +89,9 @@ export class VirtioPci {
       ...(vectors === 0 ? [] : [msixCapability(msixLayout(vectors))]),
       ...(modern ? modernCapabilities(this.device) : []),
     ];
+    const wires = { vectors, readIsr: () => this.#readIsr(), msixEnabled: () => this.msix?.enabled ?? false };
     const bars = [
-      ...(legacyId === undefined ? [] : [{ index: 0, space: 'io' as const, region: legacyRegion(this.device, vectors, () => this.#readIsr(), () => this.msix?.enabled ?? false) }]),
+      ...(legacyId === undefined ? [] : [{ index: 0, space: 'io' as const, region: legacyRegion(this.device, wires) }]),
       ...(vectors === 0 ? [] : [{ index: MSIX_BAR, space: 'memory' as const, region: this.#msixRegion(handler.name) }]),
       ...(modern ? [{ index: MODERN_BAR, space: 'memory' as const, wide: true, prefetchable: true, region: this.#modern }] : []),
     ];
@@ -159,7 +160,7 @@ export class VirtioPci {
       if (!touchesData(at, size) || size > 4) return; // a restore writes nothing
       const access = this.#windowAccess();
       const value = pciFunction.u32(data);
-      if (access !== undefined) this.#modern.write(access.offset, access.length, access.length === 4 ? value : value & (2 ** (8 * access.length) - 1));
+      if (access !== undefined) this.#modern.write(access.offset, access.length, (value & allOnes(access.length)) >>> 0);
     });
   }
 

@@ -131,7 +131,23 @@ function suite(name: string, makeFiles: () => HostFiles): void {
 }
 
 suite('sync', syncHostFiles);
-suite('pooled', pooledHostFiles);
+suite('pooled', () => pooledHostFiles({ cachedReads: false }));
+suite('cached', pooledHostFiles);
+
+test('what is in the page cache is read at once, into any kind of memory', { skip: noCalls }, async () => {
+  const path = join(folder, 'at-once');
+  writeFileSync(path, bytes(BLOCK, 5));
+  const file = await pooledHostFiles().open(path, { write: false });
+  const { buffer } = new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true });
+  const shared = new Uint8Array(buffer, 100, 200);
+  const small = new Uint8Array(16);
+  assert.equal(file.read(BLOCK - 100, shared), 100);
+  assert.deepEqual([shared[0], shared[99], shared[100], new Uint8Array(buffer)[99]], [5, 5, 0, 0]);
+  assert.equal(file.read(0, small.subarray(4, 12)), 8);
+  assert.deepEqual([...small], [0, 0, 0, 0, 5, 5, 5, 5, 5, 5, 5, 5, 0, 0, 0, 0]);
+  assert.equal(file.read(BLOCK, small), 0);
+  await file.close();
+});
 
 test('the synchronous back end answers at once', () => {
   const path = join(folder, 'now');

@@ -1,12 +1,14 @@
 // Files and block devices of the host on node:fs, for the block layer (src/ports/host-file.ts). Two back ends: `syncHostFiles`
 // answers at once and is the fastest for one task after the other (the tools); `pooledHostFiles` goes through Node's thread
-// pool and keeps the event loop free (servers, the machine). What Node has no call for comes from host-sparse.ts and
-// host-locks.ts, and is absent where the host has none; O_DIRECT goes through aligned-buffers.ts.
+// pool and keeps the event loop free (servers, the machine), except for reads that need not wait (cached-reads.ts). What Node
+// has no call for comes from host-sparse.ts and host-locks.ts, and is absent where the host has none; O_DIRECT goes through
+// direct-io.ts.
 import * as fs from 'node:fs';
 import type { Eventual } from '../../base/eventual.ts';
 import { ErrnoFailure } from '../../base/errno.ts';
 import type { HostFile, HostFileKind, HostFileLocks, HostFileOptions, HostFiles, HostSparseFile } from '../../ports/host-file.ts';
 import { blockDeviceSize } from './block-device.ts';
+import { cachedTransfer } from './cached-reads.ts';
 import { directTransfer, probeAlignment } from './direct-io.ts';
 import { hostDirectories } from './host-directories.ts';
 import { hostFailure } from './host-failure.ts';
@@ -17,16 +19,21 @@ import { pooledTransfer, syncTransfer, type Transfer } from './transfer.ts';
 const ST_BLOCK_BYTES = 512;
 
 export function syncHostFiles(): HostFiles {
-  return hostFiles(syncTransfer);
+  return hostFiles(() => syncTransfer);
 }
 
-export function pooledHostFiles(): HostFiles {
-  return hostFiles(pooledTransfer);
+export interface PooledOptions {
+  /** Small reads of what is in the page cache end at once, without a promise; the default where the host can tell. */
+  readonly cachedReads?: boolean;
 }
 
-function hostFiles(transfer: Transfer): HostFiles {
+export function pooledHostFiles({ cachedReads = true }: PooledOptions = {}): HostFiles {
+  return hostFiles(({ direct }) => (cachedReads && !direct ? cachedTransfer() : pooledTransfer));
+}
+
+function hostFiles(transferFor: (options: HostFileOptions) => Transfer): HostFiles {
   return {
-    open: (path, options) => openFile(path, options, transfer),
+    open: (path, options) => openFile(path, options, transferFor(options)),
     kind: kindOfPath,
     directories: hostDirectories,
     remove: (path) => guarded(() => fs.unlinkSync(path)),

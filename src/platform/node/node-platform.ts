@@ -28,12 +28,16 @@ function temporaryPath(): string {
   return join(process.env['TMPDIR'] ?? (existsSync('/var/tmp') ? '/var/tmp' : tmpdir()), `nandu-${randomBytes(8).toString('hex')}.qcow2`);
 }
 
-function sleep(ns: number, callback: () => void): { cancel(): void } {
+function sleep(ns: number, callback: () => void, mayBlock: boolean): { cancel(): void } {
   const end = hostClockNs() + ns;
   let timeout: NodeJS.Timeout | undefined;
   let immediate: NodeJS.Immediate | undefined;
   const finish = (): void => {
     const leftMs = (end - hostClockNs()) / NS_PER_MS;
+    if (leftMs > 0 && !mayBlock) {
+      immediate = setImmediate(finish);
+      return;
+    }
     if (leftMs > 0) Atomics.wait(neverNotified, 0, 0, Math.min(leftMs, BLOCKING_WAIT_MS_MAX));
     callback();
   };

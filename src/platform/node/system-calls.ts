@@ -10,6 +10,9 @@ export interface SystemCalls {
   posixFallocate(fd: number, offset: number, count: number): number;
   fcntl(fd: number, command: number, argument: Uint8Array): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
+  preadv2(fd: number, vector: Uint8Array, vectorCount: number, offset: number, flags: number): number;
+  /** Where bytes lie in memory. */
+  address(bytes: Uint8Array): number;
   /** The same calls on another thread. */
   readonly pooled: {
     fallocate(fd: number, mode: number, offset: number, count: number): Promise<number>;
@@ -22,6 +25,7 @@ export interface SystemCalls {
 interface Koffi {
   load(path: string | null): { func(prototype: string): NativeFunction };
   errno(): number;
+  address(bytes: Uint8Array): bigint;
 }
 interface NativeFunction {
   (...values: unknown[]): number;
@@ -58,6 +62,8 @@ function bind(koffi: Koffi): SystemCalls {
   const fcntl = libc.func('int fcntl(int fd, int command, void *argument)');
   const ioctl = libc.func('int ioctl(int fd, unsigned long request, void *argument)');
 
+  const preadv2 = libc.func('int64_t preadv2(int fd, void *vector, int vectorCount, int64_t offset, int flags)');
+
   const checked =
     (call: NativeFunction) =>
     (...values: unknown[]): number => {
@@ -90,6 +96,8 @@ function bind(koffi: Koffi): SystemCalls {
     posixFallocate: allocateNow,
     fcntl: checked(fcntl),
     ioctl: checked(ioctl),
+    preadv2: checked(preadv2),
+    address: (bytes) => Number(koffi.address(bytes)), // user space has 47 bits
     pooled: {
       fallocate: pooled(fallocate, checked(fallocate)),
       posixFallocate: async (...values) => {

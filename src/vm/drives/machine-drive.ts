@@ -33,6 +33,7 @@ export class MachineDrive implements RemovableDrive {
   onWriteError: ErrorAction;
   locked = false;
   trayOpen = false;
+  requestsInFlight = 0;
   /** A device has it. */
   taken = false;
   #backend: BlockBackend | undefined;
@@ -149,7 +150,8 @@ export class MachineDrive implements RemovableDrive {
   #usingBounce(bounce: Uint8Array, result: Eventual<void>, finish: (() => void) | undefined): Eventual<void> {
     const done = (): void => {
       finish?.();
-      if (bounce.buffer.byteLength === BOUNCE_BYTES && this.#bounces.length < BOUNCES_KEPT) this.#bounces.push(new Uint8Array(bounce.buffer));
+      const isKept = bounce.buffer.byteLength === BOUNCE_BYTES && this.#bounces.length < BOUNCES_KEPT;
+      if (isKept) this.#bounces.push(new Uint8Array(bounce.buffer));
     };
     return result instanceof Promise ? result.then(done) : done();
   }
@@ -176,9 +178,18 @@ export class MachineDrive implements RemovableDrive {
     };
     try {
       const result = request(backend);
-      return result instanceof Promise ? result.catch(failed) : result;
+      return result instanceof Promise ? this.#inFlight(result).catch(failed) : result;
     } catch (error) {
       return failed(error);
+    }
+  }
+
+  async #inFlight(request: Promise<void>): Promise<void> {
+    this.requestsInFlight++;
+    try {
+      await request;
+    } finally {
+      this.requestsInFlight--;
     }
   }
 

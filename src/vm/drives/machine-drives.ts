@@ -147,6 +147,12 @@ export class MachineDrives {
     return drive;
   }
 
+  /** Whether the host is at work for the guest. */
+  get busy(): boolean {
+    for (const { requestsInFlight } of this.drives.values()) if (requestsInFlight > 0) return true;
+    return false;
+  }
+
   /** The machine goes on: stopped requests are tried again. */
   retry(): void {
     for (const drive of this.drives.values()) drive.retry();
