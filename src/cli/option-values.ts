@@ -339,13 +339,15 @@ export function applyAction(settings: SystemSettings, text: string): void {
 
 const LOG_ITEMS: Readonly<Record<LogItem, string>> = {
   in_asm: 'show guest code as it is decoded',
+  op: 'show the operations of each block as it is decoded',
+  out_asm: 'show the WebAssembly of each region as it is made, with the guest code in it',
   int: 'show interrupts and exceptions, one line each',
   exec: 'show each block before it runs (lots of logs)',
   cpu_reset: 'show the CPU state before CPU resets',
   guest_errors: 'show what the guest does wrong (a register that is not there, say)',
 };
 // prettier-ignore
-const LOG_ITEMS_LATER = new Set(['out_asm', 'op', 'op_opt', 'op_ind', 'cpu', 'fpu', 'mmu', 'pcall', 'unimp', 'page', 'nochain', 'plugin', 'strace', 'tid']);
+const LOG_ITEMS_LATER = new Set(['op_opt', 'op_ind', 'cpu', 'fpu', 'mmu', 'pcall', 'unimp', 'page', 'nochain', 'plugin', 'strace', 'tid']);
 
 const logItemLines = Object.entries(LOG_ITEMS).map(([name, help]) => `${name.padEnd(15)} ${help}\n`);
 const LOG_HELP = `Log items (comma separated):\n${logItemLines.join('')}`;

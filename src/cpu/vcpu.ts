@@ -78,6 +78,8 @@ export class Vcpu {
   decodeMs = 0;
   decodedBlocks = 0;
   #sliceBudget = 0;
+  /** Called with the address of every block decoded, for `-d op`. */
+  traceDecoded: ((block: number) => void) | null = null;
   /** Called with the RIP of every block executed, for `-d exec`; the executor then runs one block at a time. */
   traceBlocks: ((rip: bigint) => void) | null = null;
   readonly #at = {
@@ -310,6 +312,7 @@ export class Vcpu {
     if (result.kind === 'block') {
       this.support.insertBlock(result.address);
       this.decodedBlocks++;
+      this.traceDecoded?.(result.address);
     } else this.support.deliverFault(); // of the fetch; a triple fault shows in exitReason
     this.decodeMs += this.nowMs() - begun;
   }

@@ -1,6 +1,7 @@
 // The log of `-d`: what the processor decodes, delivers and resets, and what guests do wrong. Text for people; the
 // format is ours. Nothing is computed while an item is off.
 import type { Vcpu } from '../cpu/vcpu.ts';
+import { blockText, moduleListing } from '../cpu/translator/listing.ts';
 import { disassemble } from '../cpu/x86/disassembler.ts';
 import { GENERAL_REGISTERS, SEGMENT_REGISTERS } from '../cpu/x86/state.ts';
 import { enableEvents, setTraceSink, textSink } from '../trace/event.ts';
@@ -43,6 +44,9 @@ export function attachLog(vcpu: Vcpu, { items, write = () => {} }: LogOptions): 
       write(`0x${rip.toString(16).padStart(8, '0')}:  ${disassemble(decoder, rip)}\n`);
     };
   }
+  const memory = vcpu.regions.memory;
+  if (on.has('op')) vcpu.traceDecoded = (block) => write(blockText(memory, block, vcpu.get64('rip'), vcpu.translator));
+  if (on.has('out_asm')) vcpu.regions.onModule = (codes, emitted) => write(moduleListing(codes, emitted, vcpu.translator, vcpu.area));
   if (on.has('exec')) vcpu.traceBlocks = (rip) => write(`Trace: ${rip.toString(16).padStart(16, '0')}\n`);
   if (on.has('guest_errors')) {
     enableEvents('guestErrors:*');

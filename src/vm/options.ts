@@ -130,7 +130,7 @@ export interface AcceleratorOptions {
 }
 
 /** Items of `-d`. */
-export type LogItem = 'in_asm' | 'int' | 'exec' | 'cpu_reset' | 'guest_errors';
+export type LogItem = 'in_asm' | 'op' | 'out_asm' | 'int' | 'exec' | 'cpu_reset' | 'guest_errors';
 
 export interface LogOptions {
   readonly items: readonly LogItem[];

@@ -88,7 +88,7 @@ export const WRONG_COMMAND_LINES: readonly WrongCommandLine[] = [
   ours('-netdev user,id=n', '-netdev user,id=n: not supported yet'),
   ours('-nic user', '-nic user: not supported yet'),
   ours('-d foo', "-d foo: unknown log item 'foo' (use -d help for a list)"),
-  ours('-d op', "-d op: log item 'op' is not supported yet"),
+  ours('-d op_opt', "-d op_opt: log item 'op_opt' is not supported yet"),
   quoting('-device foo', "'foo' is not a valid device model name"),
   quoting('-device iobase=1', "Parameter 'driver' is missing"),
   quoting('-device isa-debug-exit,foo=1', "Property 'isa-debug-exit.foo' not found"),

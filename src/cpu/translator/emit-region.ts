@@ -35,6 +35,14 @@ export interface EmitOptions {
   readonly pages: MemoryPages;
   /** Emitted code counts how it is left. */
   readonly counting: boolean;
+  /** It is said where the code of each guest instruction begins. */
+  readonly marking: boolean;
+}
+
+/** At `at` in a function's code begins the guest instruction `delta` bytes from the region's base. */
+export interface InstructionMark {
+  at: number;
+  readonly delta: number;
 }
 
 type ImportFunction = (name: string) => number;
@@ -58,9 +66,13 @@ class RegionEmitter implements RegionFlow {
   #record = 0;
   #entryNumbers: readonly number[];
   readonly #counting: boolean;
+  readonly marks: InstructionMark[] = [];
+  readonly #marking: boolean;
 
-  constructor(region: RegionCode, slot: number, memory: CodeMemory, code: CodeWriter, importFunction: ImportFunction, counting: boolean) {
+  constructor(region: RegionCode, slot: number, memory: CodeMemory, code: CodeWriter, importFunction: ImportFunction,
+    { counting, marking }: EmitOptions) {
     this.#counting = counting;
+    this.#marking = marking;
     this.#region = region;
     this.#slot = slot;
     this.#memory = memory;
@@ -148,6 +160,7 @@ class RegionEmitter implements RegionFlow {
       const record = block.address + n * RECORD.BYTES;
       const operation = OPS[this.#operation(record, n)]!;
       const at = this.#memory.u16[(record + RECORD.PC) >> 1]! & (PC_STACK - 1);
+      if (at !== pc && this.#marking) this.marks.push({ at: code.length, delta: block.delta + at });
       if (at !== pc) this.#beginInstruction(record);
       pc = at;
       this.#record = n;
@@ -354,6 +367,8 @@ export interface EmittedRegions {
   readonly imports: readonly string[];
   /** Block numbers of each region's entries. */
   readonly entries: readonly (readonly number[])[];
+  /** Of each region, with `marking`. */
+  readonly marks: readonly (readonly InstructionMark[])[];
 }
 
 /** Makes one module of several regions: the functions `region0`, `region1`, …. */
@@ -363,25 +378,25 @@ export function emitRegions(regions: readonly RegionCode[], firstSlot: number, m
     const known = imports.indexOf(name);
     return known >= 0 ? known : imports.push(name) - 1;
   };
-  const { counting } = options;
-  const functions = regions.map((region, number) => emitReducible(region, firstSlot + number, memory, importFunction, counting));
+  const functions = regions.map((region, number) => emitReducible(region, firstSlot + number, memory, importFunction, options));
   const module = new ModuleWriter(options.pages, 'regions');
   for (const name of imports) module.importFunction('support', name, OWN_TYPES[name] ?? helperType);
   functions.forEach(({ code }, number) => module.addFunction(`region${number}`, REGION_TYPE, LOCAL_TYPES, code));
-  return { bytes: module.encode(), imports, entries: functions.map(({ entries }) => entries) };
+  return { bytes: module.encode(), imports, entries: functions.map(({ entries }) => entries), marks: functions.map(({ marks }) => marks) };
 }
 
 interface EmittedFunction {
   readonly code: CodeWriter;
   readonly entries: readonly number[];
+  readonly marks: readonly InstructionMark[];
 }
 
 function emitReducible(
-  region: RegionCode, slot: number, memory: CodeMemory, importFunction: ImportFunction, counting: boolean,
+  region: RegionCode, slot: number, memory: CodeMemory, importFunction: ImportFunction, options: EmitOptions,
 ): EmittedFunction {
   for (let current = region; ; ) {
     try {
-      return { code: emitFunction(current, slot, memory, importFunction, counting), entries: current.entries };
+      return { ...emitFunction(current, slot, memory, importFunction, options), entries: current.entries };
     } catch (error) {
       if (!(error instanceof IrreducibleEdge)) throw error;
       current = { ...current, entries: [...current.entries, error.block] };
@@ -390,18 +405,19 @@ function emitReducible(
 }
 
 function emitFunction(
-  region: RegionCode, slot: number, memory: CodeMemory, importFunction: ImportFunction, counting: boolean,
-): CodeWriter {
+  region: RegionCode, slot: number, memory: CodeMemory, importFunction: ImportFunction, options: EmitOptions,
+): Omit<EmittedFunction, 'entries'> {
   const body = new CodeWriter(256 + 64 * region.instructions);
-  const emitter = new RegionEmitter(region, slot, memory, body, importFunction, counting);
+  const emitter = new RegionEmitter(region, slot, memory, body, importFunction, options);
   emitter.body();
   const whole = new CodeWriter(body.length + 2048);
   prologue(whole, memory.area, emitter.used);
-  if (counting) noteEntry(whole, memory.area);
+  if (options.counting) noteEntry(whole, memory.area);
+  for (const mark of emitter.marks) mark.at += whole.length;
   whole.append(body);
-  if (counting) countExit(whole, memory.area, importFunction);
+  if (options.counting) countExit(whole, memory.area, importFunction);
   epilogue(whole, memory.area, emitter.written);
-  return whole;
+  return { code: whole, marks: emitter.marks };
 }
 
 /** The budget with what a request cut off from it: what is missing from this at the exit was executed. */

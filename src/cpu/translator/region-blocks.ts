@@ -40,6 +40,8 @@ export interface RegionPage {
 
 export interface RegionCode {
   readonly key: number;
+  /** RIP of the base as the region was formed, for logs. */
+  readonly rip: bigint;
   /** Offset of the base in its page. */
   readonly baseOffset: number;
   readonly blocks: readonly RegionBlock[];
@@ -130,7 +132,7 @@ export class RegionFinder {
     const returnSites = [...returnDeltas].flatMap((delta) => numberOf.get(delta) ?? []);
     const entries = [...new Set([0, ...returnSites, ...loopHeads(known)])];
     const pages = [...this.#pages].map(([delta, physical]) => ({ delta, physical }));
-    return { key: this.#key, baseOffset: this.#seedOffset, blocks: known, entries, pages, instructions };
+    return { key: this.#key, rip: this.#base, baseOffset: this.#seedOffset, blocks: known, entries, pages, instructions };
   }
 
   #enqueue(block: RegionBlock, queue: Candidate[], returnDeltas: Set<number>): void {

@@ -5,7 +5,7 @@ import { REGION_RECORD, REGION_SLOTS, REGION_TABLE } from '../../memory/memory-m
 import { REGION, STALE } from '../ir/ops-control.ts';
 import { BLOCK } from '../ir/record.ts';
 import { MODE } from '../x86/state.ts';
-import { emitRegions, type MemoryPages } from './emit-region.ts';
+import { emitRegions, type EmittedRegions, type MemoryPages } from './emit-region.ts';
 import { ExitCounts } from './exit-counts.ts';
 import { REGION_LIMITS, RegionFinder, type CodeMemory, type RegionBlock, type RegionCode, type RegionLimits } from './region-blocks.ts';
 
@@ -58,10 +58,12 @@ export class Regions {
   readonly statistics = new RegionStatistics();
   readonly exits: ExitCounts;
   #options!: RegionOptions;
-  readonly #memory: CodeMemory;
+  readonly memory: CodeMemory;
   readonly #imports: Readonly<Record<string, Record<string, unknown>>>;
   readonly #support: Readonly<Record<string, unknown>>;
   readonly #pages: MemoryPages;
+  /** Called with each module and what its functions were made of, for `-d out_asm`. */
+  onModule: ((codes: readonly RegionCode[], emitted: EmittedRegions) => void) | null = null;
   /** Host time for the statistics. */
   nowMs: () => number = () => 0;
   readonly #byBlock = new Map<number, Set<Region>>();
@@ -78,8 +80,8 @@ export class Regions {
     options: RegionOptions,
   ) {
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
-    this.#memory = { u32: new Uint32Array(buffer), u16: new Uint16Array(buffer), i32: new Int32Array(buffer), area };
-    this.exits = new ExitCounts(this.#memory);
+    this.memory = { u32: new Uint32Array(buffer), u16: new Uint16Array(buffer), i32: new Int32Array(buffer), area };
+    this.exits = new ExitCounts(this.memory);
     this.#support = { ...support, regionLeft: this.exits.count };
     this.#imports = { env: { memory } };
     const pages = buffer.byteLength / 65536;
@@ -94,7 +96,7 @@ export class Regions {
   set options(options: RegionOptions) {
     this.#options = options;
     const mappedPage = this.#support['mappedPage'] as (linear: bigint) => bigint;
-    this.#finder = new RegionFinder(this.#memory, Math.max(1, options.promoteAt >> 2), options.limits, mappedPage);
+    this.#finder = new RegionFinder(this.memory, Math.max(1, options.promoteAt >> 2), options.limits, mappedPage);
   }
 
   /** The executor has run `block` often; RIP points to it. What is around it is translated soon. */
@@ -154,8 +156,10 @@ export class Regions {
     const started = this.nowMs();
     this.statistics.formMs += started - begun;
     if (codes.length === 0) return;
-    const { counting } = this.options;
-    const { bytes, imports, entries } = emitRegions(codes, this.#slots, this.#memory, { pages: this.#pages, counting });
+    const options = { pages: this.#pages, counting: this.options.counting, marking: this.onModule !== null };
+    const module = emitRegions(codes, this.#slots, this.memory, options);
+    const { bytes, imports, entries } = module;
+    this.onModule?.(codes, module);
     const emitted = this.nowMs();
     const support = Object.fromEntries(imports.map((name) => [name, this.#support[name]]));
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { ...this.#imports, support });
@@ -192,7 +196,7 @@ export class Regions {
   }
 
   #writeRecord(slot: number, { pages }: RegionCode): void {
-    const { u32 } = this.#memory;
+    const { u32 } = this.memory;
     const at = (REGION_TABLE + slot * REGION_RECORD.BYTES) >> 2;
     u32.fill(0, at, at + REGION_RECORD.BYTES / 4);
     u32[at + REGION_RECORD.VALID / 4] = 1;
@@ -211,8 +215,8 @@ export class Regions {
 
   #drop(region: Region): void {
     const record = (REGION_TABLE + region.slot * REGION_RECORD.BYTES) >> 2;
-    if (this.#memory.u32[record + REGION_RECORD.VALID / 4] === 0) return;
-    this.#memory.u32[record + REGION_RECORD.VALID / 4] = 0;
+    if (this.memory.u32[record + REGION_RECORD.VALID / 4] === 0) return;
+    this.memory.u32[record + REGION_RECORD.VALID / 4] = 0;
     this.statistics.dropped++;
     this.table.set(region.slot, null);
     for (const entry of region.entries) {
@@ -247,15 +251,15 @@ export class Regions {
   }
 
   #word(block: number, field: number): number {
-    return this.#memory.u32[(block - BLOCK.BYTES + field) >> 2]!;
+    return this.memory.u32[(block - BLOCK.BYTES + field) >> 2]!;
   }
   #setWord(block: number, field: number, value: number): void {
-    this.#memory.u32[(block - BLOCK.BYTES + field) >> 2] = value;
+    this.memory.u32[(block - BLOCK.BYTES + field) >> 2] = value;
   }
   #u16(block: number, offset: number): number {
-    return this.#memory.u16[(block + offset) >> 1]!;
+    return this.memory.u16[(block + offset) >> 1]!;
   }
   #setU16(block: number, offset: number, value: number): void {
-    this.#memory.u16[(block + offset) >> 1] = value;
+    this.memory.u16[(block + offset) >> 1] = value;
   }
 }

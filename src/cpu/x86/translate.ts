@@ -85,9 +85,7 @@ export class BlockTranslator implements CodeSource {
     const address = this.#arena + BLOCK.BYTES;
     const limit = IR_ARENA + IR_ARENA_BYTES;
     if (address + (INSTRUCTIONS_MAX + 1) * RECORDS_PER_INSTRUCTION_MAX * RECORD.BYTES > limit) return { kind: 'arena-full' };
-    const page = this.#hostOf(physical);
-    this.#host = page === 0 ? 0 : page + (physical & (PAGE_BYTES - 1));
-    this.#inPage = PAGE_BYTES - (physical & (PAGE_BYTES - 1));
+    this.#readFrom(physical);
     this.#secondPhysical = NO_PAGE;
     this.#faulted = false;
     const { builder } = this;
@@ -96,6 +94,19 @@ export class BlockTranslator implements CodeSource {
     if (this.#faulted) return { kind: 'fault' };
     this.#writeHeader(address, physical, mode, bytes);
     return { kind: 'block', address };
+  }
+
+  #readFrom(physical: number): void {
+    const page = this.#hostOf(physical);
+    this.#host = page === 0 ? 0 : page + (physical & (PAGE_BYTES - 1));
+    this.#inPage = PAGE_BYTES - (physical & (PAGE_BYTES - 1));
+  }
+
+  /** Decodes one instruction for its text; undefined when it is none, or goes on in another page. */
+  decodeAt(physical: number, mode: number): Decoder | undefined {
+    this.#readFrom(physical);
+    this.#mayCross = false;
+    return this.decoder.decode(0, mode) === 'ok' ? this.decoder : undefined;
   }
 
   /** Returns the number of guest bytes. */
