@@ -36,6 +36,8 @@ const machineProperties = {
   append: { type: str },
   firmware: { type: str },
   graphics: { type: bool },
+  pflash0: { type: str },
+  pflash1: { type: str },
   usb: { type: bool },
   // Accepted, because scripts give them and nothing depends on them here.
   vmport: { type: choice('on', 'off', 'auto') },
@@ -57,6 +59,8 @@ export function applyMachine(settings: SystemSettings, text: string): string | v
   if (values.acpi !== undefined) settings.acpi = values.acpi !== 'off';
   settings.hpet = values.hpet ?? settings.hpet;
   settings.graphics = values.graphics ?? settings.graphics;
+  settings.pflash[0] = values.pflash0 ?? settings.pflash[0];
+  settings.pflash[1] = values.pflash1 ?? settings.pflash[1];
   settings.kernel = values.kernel ?? settings.kernel;
   settings.initrd = values.initrd ?? settings.initrd;
   settings.append = values.append ?? settings.append;

@@ -27,6 +27,7 @@ const standard: readonly Row[] = [
     "selects the emulated machine ('-machine help' for a list)",
     'accel=tcg         accelerator', 'acpi=on|off       ACPI tables (default: on)', 'hpet=on|off       HPET timer (default: on)',
     'graphics=on|off   off: firmware puts its messages on the first serial port',
+    'pflash0=node, pflash1=node   block nodes with the contents of flash memory',
     'kernel=, initrd=, append=, firmware=   same as -kernel, -initrd, -append, -bios',
   ], plainErrors: true, apply: value.applyMachine },
   { name: 'cpu', argument: 'model[,+feature][,-feature][,property=value]', help: ["selects the CPU model ('-cpu help' for a list)"],

@@ -42,6 +42,8 @@ export interface SystemSettings {
   readonly firmwareFiles: FirmwareFile[];
   boot: BootOptions;
   graphics: boolean;
+  /** `-machine pflash0=`, `pflash1=`: names of block nodes. */
+  readonly pflash: (string | undefined)[];
   /** By id, in the order they were declared. */
   readonly chardevs: Map<string, NamedChardev>;
   /** Ids of back ends, undefined for `none`. */
@@ -94,6 +96,7 @@ export const initialSettings = (): SystemSettings => ({
   firmwareFiles: [],
   boot: { order: DEFAULT_BOOT_ORDER, menu: false, strict: false },
   graphics: true,
+  pflash: [],
   chardevs: new Map(),
   serials: [],
   monitors: [],

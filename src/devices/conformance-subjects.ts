@@ -2,6 +2,7 @@
 import { notConnected } from '../bus/irq.ts';
 import { PciBus } from '../bus/pci-bus.ts';
 import type { CharBackend, CharFrontEnd } from '../ports/char-backend.ts';
+import type { Drive } from '../ports/disk.ts';
 import { isaDebugcon } from './char/debugcon.ts';
 import { isaSerial } from './char/isa-serial.ts';
 import { i440fx } from './chipset/i440fx.ts';
@@ -14,6 +15,7 @@ import { isaResetControl } from './chipset/reset-control.ts';
 import { bench } from './conformance-bench.ts';
 import type { ConformanceSubject } from './conformance.ts';
 import { diskStressSubjects, diskSubjects } from './disk-subjects.ts';
+import { claimFlash, PflashCfi01 } from './flash/pflash-cfi01.ts';
 import { isaFwCfg, KEY } from './firmware/fw-cfg.ts';
 import { isaPs2 } from './input/i8042.ts';
 import { ApicBus } from './intc/apic-bus.ts';
@@ -216,6 +218,16 @@ function firmware(timeNs: number): ConformanceSubject {
   return { ...base, devices: { fwCfg } };
 }
 
+function flash(timeNs: number): ConformanceSubject {
+  const base = bench(timeNs);
+  const contents = new Uint8Array(0x2000).fill(0xff);
+  const drive = { name: 'flash', size: contents.length, readOnly: false, write: () => {} } as unknown as Drive;
+  const chip = new PflashCfi01({ name: 'flash', contents, showArray: () => {}, drive });
+  claimFlash(base.bus, 0xffff_e000, chip, contents.length);
+  const commands = [0x10, 0x20, 0xe8, 0x60, 0x70, 0x90, 0x98, 0xd0, 0xff, 0x50];
+  return { ...base, stimuli: commands.map((command) => () => chip.write(command, 1, command)), devices: { chip } };
+}
+
 function hpet(timeNs: number): ConformanceSubject {
   const base = bench(timeNs);
   const device = pcHpet(base.bus, { timers: base.timers, irq0: notConnected, irq8: notConnected, pins: base.irqs, sendMessage: () => {} });
@@ -245,6 +257,7 @@ export const deviceSubjects: Readonly<Record<string, (timeNs: number) => Conform
   q35,
   ps2,
   firmware,
+  flash,
   hpet,
   misc,
   ...diskSubjects,

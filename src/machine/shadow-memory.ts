@@ -8,6 +8,7 @@ import type { PhysicalMap } from '../memory/physical-map.ts';
 const LEGACY_HOLE = { start: 0xa0000, bytes: 0x20000 };
 const PAM_AREA = { start: 0xc0000, bytes: 0x40000 };
 const HIGH_MEMORY = 0x100000;
+const LOW_ROM_BYTES_MAX = 0x20000;
 
 const ones = (size: number): number => [0, 0xff, 0xffff, 0, 0xffffffff][size]!;
 
@@ -47,9 +48,20 @@ export class ShadowMemory {
     for (const { physical, bytes } of regions) {
       const host = this.#memory.placeRom(bytes.subarray(0, ROM_BYTES));
       if (physical >= HIGH_MEMORY) this.#memory.map(physical, bytes.length, host, 'read-only');
-      else for (let at = 0; at < bytes.length; at += PAGE_BYTES) this.#lowRom[(physical - PAM_AREA.start + at) / PAGE_BYTES] = host + at;
+      else this.#setLowRom(physical, host, bytes.length);
     }
     this.applyPam(this.#pam);
+  }
+
+  /** The end of firmware that lies at `host` appears below 1 MiB too. */
+  showFirmwareEnd(host: number, sizeBytes: number): void {
+    const lowBytes = Math.min(sizeBytes, LOW_ROM_BYTES_MAX);
+    this.#setLowRom(HIGH_MEMORY - lowBytes, host + sizeBytes - lowBytes, lowBytes);
+    this.applyPam(this.#pam);
+  }
+
+  #setLowRom(physical: number, host: number, sizeBytes: number): void {
+    for (let at = 0; at < sizeBytes; at += PAGE_BYTES) this.#lowRom[(physical - PAM_AREA.start + at) / PAGE_BYTES] = host + at;
   }
 
   applyPam(regions: readonly PamRegion[]): void {

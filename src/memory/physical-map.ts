@@ -33,15 +33,21 @@ export class PhysicalMap implements DmaMemory {
     for (let offset = 0; offset < size; offset += PAGE_BYTES) {
       const page = (physical + offset) / PAGE_BYTES;
       const entry = access === 'none' ? 0 : (host + offset) | flags;
-      // A page with decoded code keeps its mark until `invalidate` has dropped the code.
-      const code = entry === 0 ? 0 : this.#entries[page]! & PHYS.CODE;
-      this.#entries[page] = (entry | code) >>> 0;
+      // While the page still has the mark by which its decoded code is found.
+      if (this.hasCode(page)) this.codeWritten(page * PAGE_BYTES, PAGE_BYTES);
+      this.#entries[page] = entry >>> 0;
     }
     this.invalidate(physical, size);
   }
 
   mapRam(physical: number, size: number): void {
     this.map(physical, size, GUEST_RAM + physical, 'read-write');
+  }
+
+  /** Live view of a ROM image that was placed. */
+  romView(host: number, size: number): Uint8Array {
+    assert(host >= ROM && host + size <= ROM + this.#romUsed, 'a ROM image');
+    return this.bytes.subarray(host, host + size);
   }
 
   /** Takes room for a ROM image and copies it there. Returns its host address. */

@@ -4,7 +4,7 @@ import { Failure } from '../base/failure.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { cpuFeatures } from '../cpu/x86/cpuid.ts';
 import type { BootInput } from '../machine/boot/boot-input.ts';
-import type { BootState } from '../machine/boot/boot-state.ts';
+import { resetVectorState, type BootState } from '../machine/boot/boot-state.ts';
 import { memoryMap } from '../machine/e820.ts';
 import { loadKernel } from '../machine/boot/detect.ts';
 import { cmosBootOrder } from '../devices/timer/mc146818.ts';
@@ -67,6 +67,8 @@ export interface BootTarget {
   readonly board: PcBoard;
   readonly memory: PhysicalMap;
   readonly vcpu: Vcpu;
+  /** Firmware is in flash memory, which the board has already; a ROM is then not looked at. */
+  readonly flashed: boolean;
 }
 
 const NO_UUID = '00000000-0000-0000-0000-000000000000';
@@ -84,7 +86,7 @@ function firmwareConfig(options: CompleteMachineOptions, model: BoardModel): Fir
   };
 }
 
-type SetUpTarget = Omit<BootTarget, 'vcpu'>;
+type SetUpTarget = Omit<BootTarget, 'vcpu' | 'flashed'>;
 
 /** What firmware does to the board and leaves in memory, but for the BIOS itself. */
 function setUpBoard(options: CompleteMachineOptions, { model, board, memory }: SetUpTarget): FirmwareTables {
@@ -98,7 +100,7 @@ function setUpBoard(options: CompleteMachineOptions, { model, board, memory }: S
   return tables;
 }
 
-export interface BiosMachine extends BootTarget {
+export interface BiosMachine extends Omit<BootTarget, 'flashed'> {
   readonly clock: Clock;
   readonly yield: () => void;
   readonly reset: () => void;
@@ -121,6 +123,9 @@ export function buildBios(options: CompleteMachineOptions, { model, board, memor
   return loadRom(bios.rom.bytes, 'built-in BIOS');
 }
 
+/** The processor starts at the reset vector of a ROM or of flash memory. */
+export const hasFirmware = ({ rom }: BootImages, { flashed }: Pick<BootTarget, 'flashed'>): boolean => rom !== undefined || flashed;
+
 /** `resets`: how often the machine has been reset since it was switched on. */
 export function placeBootImages(images: BootImages, options: CompleteMachineOptions, target: BootTarget, resets: number): void {
   const { model, board, memory, vcpu } = target;
@@ -130,9 +135,9 @@ export function placeBootImages(images: BootImages, options: CompleteMachineOpti
   for (const [name, content] of Object.entries(options.firmwareFiles)) board.fwCfg.addFile(name, content);
   const { order, once = order } = options.boot;
   board.rtc.setCmos(cmosBootOrder(resets === 0 ? once : order));
-  if (images.rom !== undefined) {
-    if (resets === 0) board.shadow.mapRom(images.rom.regions);
-    applyBootState(vcpu, images.rom.state);
+  if (hasFirmware(images, target)) {
+    if (images.rom !== undefined && !target.flashed && resets === 0) board.shadow.mapRom(images.rom.regions);
+    applyBootState(vcpu, resetVectorState());
     return;
   }
   const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);

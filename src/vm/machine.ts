@@ -13,11 +13,12 @@ import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
 import type { WallClock } from '../ports/clock.ts';
-import { buildBios, loadBootImages, placeBootImages, type BootImages } from './boot.ts';
+import { buildBios, hasFirmware, loadBootImages, placeBootImages, type BootImages } from './boot.ts';
 import { MachineConsole } from './console.ts';
 import { HostDrivenClock, InstructionClock } from './guest-clock.ts';
 import { attachLog } from './log.ts';
 import { withDefaults, type CompleteMachineOptions, type ExitReason, type MachineOptions } from './options.ts';
+import { addFlash, loadFlash, type FlashImage } from './flash.ts';
 import { addDevices } from './devices/add-devices.ts';
 import { BusTree } from './devices/bus-tree.ts';
 import { MachineDrives } from './drives/machine-drives.ts';
@@ -51,6 +52,7 @@ function regionOptions({ accelerator, log }: CompleteMachineOptions): RegionOpti
 interface OpenedFiles {
   readonly images: BootImages;
   readonly drives: MachineDrives;
+  readonly flash: readonly FlashImage[];
 }
 
 export class Machine {
@@ -66,6 +68,8 @@ export class Machine {
   readonly #clock: HostDrivenClock | InstructionClock;
   readonly #timers: TimerQueue;
   readonly #images: BootImages;
+  /** Firmware is in flash memory. */
+  readonly #flashed: boolean;
   readonly #log: ReturnType<typeof attachLog>;
   #run: Run = 'created';
   #resolveExit!: (reason: ExitReason) => void;
@@ -90,18 +94,21 @@ export class Machine {
     const modules = { support: new WebAssembly.Module(support), interpreter: new WebAssembly.Module(interpreter) };
     const drives = await MachineDrives.open(await platform.driveHost(complete), complete);
     try {
-      return new Machine(platform, complete, modules, { images, drives });
+      const flash = await loadFlash(drives, complete);
+      return new Machine(platform, complete, modules, { images, drives, flash });
     } catch (error) {
       await drives.close();
       throw error;
     }
   }
 
-  private constructor(platform: MachineHost, options: CompleteMachineOptions, modules: WasmModules, { images, drives }: OpenedFiles) {
+  private constructor(platform: MachineHost, options: CompleteMachineOptions, modules: WasmModules, opened: OpenedFiles) {
     this.options = options;
+    const { images, drives, flash } = opened;
     this.drives = drives;
     drives.onStop = () => this.pause();
     this.#platform = platform;
+    this.#flashed = flash.length > 0;
     this.exited = new Promise((resolve) => { this.#resolveExit = resolve; });
     const pages = (GUEST_RAM + options.ramBytes) / WASM_PAGE_BYTES;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
@@ -142,11 +149,12 @@ export class Machine {
     this.memory.invalidate = (physical, size) => this.#invalidate(physical, size);
     this.memory.codeWritten = (physical, size) => this.vcpu.support.codeWritten(physical, size);
     this.board.shadow.mapMemory();
+    addFlash(this.board, this.memory, flash);
     addDevices({
       board: this.board, buses: new BusTree(), drives, timers: this.#timers,
       exit: (code) => this.#end({ kind: 'debug-exit', code }),
     }, options.devices);
-    if (images.kernel === undefined && images.rom === undefined) {
+    if (images.kernel === undefined && images.rom === undefined && !this.#flashed) {
       const { model, board, memory: ram, vcpu } = this;
       const wires = { clock: this.#timers, yield: () => this.#kick(), reset: () => this.reset(), isFirstStart: () => this.#resets <= 1 };
       this.#images = { ...images, rom: buildBios(options, { model, board, memory: ram, vcpu, ...wires }) };
@@ -222,7 +230,7 @@ export class Machine {
     this.vcpu.set32('a20Mask', 0xffffffff);
     this.vcpu.set32('tscKhz', TSC_KHZ);
     const { model, board, memory, vcpu } = this;
-    placeBootImages(this.#images, this.options, { model, board, memory, vcpu }, this.#resets++);
+    placeBootImages(this.#images, this.options, { model, board, memory, vcpu, flashed: this.#flashed }, this.#resets++);
     this.#log.reset();
   }
 
@@ -263,7 +271,7 @@ export class Machine {
 
   /** QUIRK: without a ROM there is nothing at the reset vector, so INIT resets the machine. */
   #init(): void {
-    if (this.#images.rom === undefined) return this.reset();
+    if (!hasFirmware(this.#images, { flashed: this.#flashed })) return this.reset();
     this.#pendingInit = true;
     this.#kick();
   }

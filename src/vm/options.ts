@@ -94,6 +94,8 @@ export interface MachineTypeOptions {
   readonly hpet: boolean;
   /** False: firmware puts its messages on the first serial port. On when absent. */
   readonly graphics?: boolean;
+  /** Names of the block nodes that flash memory 0 and 1 are on, in the place of drives with interface `pflash`. */
+  readonly pflash?: readonly (string | undefined)[];
 }
 
 /** `-boot`: letters of drives as QEMU has them (a floppy, c hard disk, d CD, n network). */

@@ -1,7 +1,6 @@
-// A flat firmware image (`-bios FILE`): where its bytes appear, and the reset vector that runs it. The board maps the
+// A flat firmware image (`-bios FILE`): where its bytes appear. The board maps the
 // regions read-only; shadowing under PAM control is the chipset's.
 import { Failure } from '../../base/failure.ts';
-import { resetVectorState, type BootState } from './boot-state.ts';
 
 export interface RomRegion {
   readonly physical: number;
@@ -10,7 +9,6 @@ export interface RomRegion {
 
 export interface RomImage {
   readonly regions: readonly RomRegion[];
-  readonly state: BootState;
 }
 
 const KIB = 1024;
@@ -29,6 +27,5 @@ export function loadRom(file: Uint8Array, name: string): RomImage {
       { physical: 2 ** 32 - file.length, bytes: file },
       { physical: KIB * KIB - low.length, bytes: low },
     ],
-    state: resetVectorState(),
   };
 }

@@ -1,6 +1,7 @@
 // The devices that drives with an interface (`-drive if=…`, `-hda`) get without a -device. QEMU's rules for the pc machine.
 import { Failure } from '../../base/failure.ts';
 import type { PlacedDrive } from '../drives/drive-places.ts';
+import { FLASH_BANKS_MAX } from '../flash.ts';
 import type { DeviceOptions, DriveInterface } from '../options.ts';
 
 type DeviceOf = (drive: PlacedDrive) => Pick<DeviceOptions, 'driver' | 'bus' | 'properties'> | undefined;
@@ -16,7 +17,7 @@ const DEVICES: Readonly<Record<DriveInterface, DeviceOf>> = {
   ide: notHere,
   scsi: notHere,
   floppy: notHere,
-  pflash: notHere,
+  pflash: (drive) => (drive.unit < FLASH_BANKS_MAX ? undefined : notHere(drive)),
 };
 
 export function interfaceDevice(drive: PlacedDrive): DeviceOptions | undefined {

@@ -49,7 +49,7 @@ export class MachineDrives {
     }
   }
 
-  async #openAll({ drives, blockdevs, throttleGroups, snapshot, devices }: CompleteMachineOptions): Promise<void> {
+  async #openAll({ drives, blockdevs, throttleGroups, snapshot, devices, machine }: CompleteMachineOptions): Promise<void> {
     for (const [id, limits] of Object.entries(throttleGroups)) addThrottleGroup(this.graph, id, OptionDict.fromNested(limits));
     for (const { options, origin } of blockdevs) await inOrigin(origin, () => this.addNode(options));
     for (const drive of drives) {
@@ -60,8 +60,7 @@ export class MachineDrives {
         this.#add(placed.id, backend, placed);
       });
     }
-    for (const { properties } of devices) {
-      const { drive } = properties;
+    for (const drive of [...devices.map(({ properties }) => properties['drive']), ...(machine.pflash ?? [])]) {
       if (typeof drive === 'string' && !this.drives.has(drive) && this.graph.nodes.has(drive)) await this.#attachNode(drive);
     }
   }
