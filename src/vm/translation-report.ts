@@ -36,6 +36,7 @@ function madeRows({ regions, translator, decodedBlocks, decodeMs, instructions }
     ['instructions translated', region.instructions],
     ['module bytes', region.moduleBytes],
     ['  per instruction', average(region.moduleBytes, region.instructions)],
+    ['  in use, of at most', `${regions.moduleBytesInUse} of ${options.moduleBytesMax}`],
     ['flushes of everything', region.flushes],
     ['forming regions, ms', ms(region.formMs)],
     ['emitting, ms', ms(region.emitMs)],

@@ -99,6 +99,10 @@ export class Regions {
     this.#finder = new RegionFinder(this.memory, Math.max(1, options.promoteAt >> 2), options.limits, mappedPage);
   }
 
+  get moduleBytesInUse(): number {
+    return this.#moduleBytes;
+  }
+
   /** The executor has run `block` often; RIP points to it. What is around it is translated soon. */
   promote(block: number): void {
     const key = this.#word(block, BLOCK.KEY);

@@ -102,6 +102,10 @@ export class BlockTranslator implements CodeSource {
     this.#inPage = PAGE_BYTES - (physical & (PAGE_BYTES - 1));
   }
 
+  instructionsOf(block: number): number {
+    return this.#u16[(block - BLOCK.BYTES + BLOCK.INSTRUCTIONS) >>> 1]!;
+  }
+
   /** Decodes one instruction for its text; undefined when it is none, or goes on in another page. */
   decodeAt(physical: number, mode: number): Decoder | undefined {
     this.#readFrom(physical);
