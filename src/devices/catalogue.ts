@@ -2,6 +2,8 @@
 // `-device help` and `-device NAME,help` print and what the command line checks. Building them is the machine's.
 import type { DeviceDeclaration } from '../schema/device.ts';
 import { chardevId, uint } from '../schema/property.ts';
+import { ataDevices } from './ata/declarations.ts';
+import { nvmeDevice } from './nvme/declaration.ts';
 import { virtioDevices } from './virtio/declarations.ts';
 
 const chardev = { type: chardevId, help: 'ID of a chardev to use as a backend' } as const;
@@ -67,5 +69,5 @@ export const pcTestdevDevice = {
 } as const satisfies DeviceDeclaration;
 
 export const deviceCatalogue: readonly DeviceDeclaration[] = [
-  isaSerialDevice, isaDebugconDevice, isaDebugExitDevice, pcTestdevDevice, ...virtioDevices,
+  isaSerialDevice, isaDebugconDevice, isaDebugExitDevice, pcTestdevDevice, ...virtioDevices, ...ataDevices, nvmeDevice,
 ];

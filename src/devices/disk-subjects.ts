@@ -73,7 +73,9 @@ const ahci = (slow: boolean) => (timeNs: number): ConformanceSubject => {
   const { disk, logicalUnit, stimuli } = drivesForStress(slow);
   const cd = new AtapiCd({ logicalUnit, identity: ataIdentity, serialAta: true });
   const hd = new AtaDisk({ drive: disk, identity: ataIdentity, serialAta: true });
-  const parts = ich9Ahci(pci, { timers: base.timers, units: [hd, cd], slot: 2 });
+  const parts = ich9Ahci(pci, { timers: base.timers, slot: 2 });
+  parts.chip.ports[0]!.attach(0, hd);
+  parts.chip.ports[1]!.attach(0, cd);
   const random = new Prng(2);
   const view = new DataView(ram.buffer);
   const commands = [0x60, 0x61, 0x25, 0x35, 0xc8, 0xca, 0x06, 0xec, 0xef, 0xb0, 0x2f, 0xa0, 0xa1, 0xe7, 0x20, 0];

@@ -14,6 +14,8 @@ export interface BoardModel {
   readonly name: string;
   readonly description: string;
   readonly chipset: ChipsetBuilder;
+  /** Devices on a bus of interface `ide`. */
+  readonly ideUnits: 1 | 2;
   readonly acpi: AcpiHardware;
   /** What firmware writes to the chipset's registers, for a boot without firmware. */
   readonly powerOn: readonly BusWrite[];
@@ -28,6 +30,7 @@ export const pcModel: BoardModel = {
   name: 'pc-i440fx-7.2',
   description: 'Standard PC (i440FX + PIIX, 1996)',
   chipset: pcChipset,
+  ideUnits: 2,
   acpi: pcAcpi,
   powerOn: pcChipsetWrites,
   ramBytesMax: GUEST_RAM_BYTES_MAX,
@@ -38,6 +41,7 @@ export const q35Model: BoardModel = {
   name: 'pc-q35-7.2',
   description: 'Standard PC (Q35 + ICH9, 2009)',
   chipset: q35Chipset,
+  ideUnits: 1,
   acpi: q35Acpi,
   powerOn: q35ChipsetWrites,
   ecam: Q35_ECAM,

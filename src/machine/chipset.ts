@@ -4,6 +4,7 @@ import type { SystemBus } from '../bus/address-space.ts';
 import type { IsaBus } from '../bus/isa-bus.ts';
 import type { PciBus } from '../bus/pci-bus.ts';
 import type { ResetTree } from '../bus/reset-tree.ts';
+import type { AtaBus } from '../devices/ata/ata-bus.ts';
 import type { AcpiPm } from '../devices/chipset/acpi-pm.ts';
 import type { EcamWindow } from '../devices/chipset/mch.ts';
 import type { PamRegion } from '../devices/chipset/pam.ts';
@@ -33,6 +34,8 @@ export interface Chipset {
   /** What -device calls the bus. */
   readonly pciBusName: string;
   readonly pm: AcpiPm;
+  /** Where drives with interface `ide` go, in order. */
+  readonly ataBuses: readonly AtaBus[];
   /** Where configuration spaces are mapped into memory now; for a chipset that can. */
   readonly ecam?: () => EcamWindow | undefined;
 }

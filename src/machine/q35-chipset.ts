@@ -2,6 +2,7 @@
 // ISA interrupts and, always, to a pin of the I/O APIC behind those of ISA.
 import { fanOut } from '../bus/irq.ts';
 import { PciBus } from '../bus/pci-bus.ts';
+import { ich9Ahci } from '../devices/ata/ich9-ahci.ts';
 import { ACPI } from '../devices/chipset/acpi-pm.ts';
 import { ecamWindow, mch } from '../devices/chipset/mch.ts';
 import { ich9Lpc, ich9Route, ICH9_ROUTES } from '../devices/chipset/ich9-lpc.ts';
@@ -11,6 +12,8 @@ import type { Chipset, ChipsetWires } from './chipset.ts';
 
 /** Pin of the I/O APIC that PIRQA leads to; the others follow. */
 export const FIRST_PIRQ_PIN = 16;
+/** Device 31 is the LPC bridge and what else the ICH9 has. */
+const LPC_SLOT = 31;
 
 export function q35Chipset(wires: ChipsetWires): Chipset {
   const { bus, isa, ioapicPin, devices, timers, memory, sendMessage, reset, sleep, pamChanged } = wires;
@@ -25,6 +28,9 @@ export function q35Chipset(wires: ChipsetWires): Chipset {
   devices.add('pirq-router', router);
   devices.add('reset-control', isaResetControl(bus, reset));
   devices.add('acpi-pm', pm);
+  const ahci = ich9Ahci(pci, { timers, slot: LPC_SLOT, number: 2 });
+  devices.add('ich9-ahci', ahci.function);
+  devices.add('ahci', ahci.chip);
   devices.add('pci', pci);
-  return { pci, pciBusName: 'pcie.0', pm, ecam: () => ecamWindow(host) };
+  return { pci, pciBusName: 'pcie.0', pm, ataBuses: ahci.chip.ports, ecam: () => ecamWindow(host) };
 }

@@ -1,11 +1,13 @@
 // A port of an AHCI controller with its device (AHCI 1.3.1 chapters 3.3 and 5): takes commands from the list in guest memory, moves
 // their data by the region table, and answers with received frames. Headers and tables are copied before they are looked at.
 // No port multiplier, no partial or slumber states.
+import { assert } from '../../base/assert.ts';
 import { attempt } from '../../base/eventual.ts';
 import type { Failure } from '../../base/failure.ts';
 import { ScatterList } from '../../bus/scatter-list.ts';
 import type { DmaMemory } from '../../ports/dma.ts';
 import { bool, u32, u8, type StateOf } from '../../state/fields.ts';
+import type { AtaBus } from './ata-bus.ts';
 import { QUEUED } from './ata-commands.ts';
 import { AtaDisk, type QueuedCommand } from './ata-disk.ts';
 import { ERROR, SECTOR_BYTES, STATUS, type AtaPlan, type AtaUnit } from './ata-unit.ts';
@@ -57,7 +59,6 @@ export type AhciPortState = StateOf<typeof ahciPortFields>;
 export interface AhciPortWires {
   readonly number: number;
   readonly memory: DmaMemory;
-  readonly unit: AtaUnit | undefined;
   /** The state, which a restore replaces. */
   readonly state: () => AhciPortState;
   /** The interrupt status or enable register changed. */
@@ -79,7 +80,10 @@ interface Command {
   readonly fis: Uint8Array;
 }
 
-export class AhciPort {
+export class AhciPort implements AtaBus {
+  readonly serialAta = true;
+  readonly label: string;
+  readonly units: (AtaUnit | undefined)[] = [undefined];
   readonly #wires: AhciPortWires;
   /** Slots whose commands are in the drive. */
   #inFlight = 0;
@@ -97,6 +101,13 @@ export class AhciPort {
 
   constructor(wires: AhciPortWires) {
     this.#wires = wires;
+    this.label = `AHCI/${wires.number}`;
+  }
+
+  attach(place: number, unit: AtaUnit): void {
+    assert(place === 0 && this.unit === undefined, 'a port has one device');
+    this.units[0] = unit;
+    this.connect();
   }
 
   get state(): AhciPortState {
@@ -104,7 +115,7 @@ export class AhciPort {
   }
 
   get unit(): AtaUnit | undefined {
-    return this.#wires.unit;
+    return this.units[0];
   }
 
   get idle(): boolean {

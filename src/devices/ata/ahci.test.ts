@@ -37,7 +37,9 @@ function bench() {
   disc.bytes.fill(0x5a);
   const logicalUnit = new MmcDrive({ drive: disc, vendor: 'SAMPLE', product: 'CD', revision: '1', serial: 'C1' });
   const cd = new AtapiCd({ logicalUnit, identity, serialAta: true });
-  const ahci = ich9Ahci(pci, { timers, slot: 2, units: [new AtaDisk({ drive, identity, serialAta: true }), cd] });
+  const ahci = ich9Ahci(pci, { timers, slot: 2 });
+  ahci.chip.ports[0]!.attach(0, new AtaDisk({ drive, identity, serialAta: true }));
+  ahci.chip.ports[1]!.attach(0, cd);
   ahci.function.writeConfig(0x24, 4, BASE);
   ahci.function.writeConfig(0x04, 2, 6);
   const write = (at: number, value: number): void => bus.mmio.write(BASE + at, 4, value >>> 0);

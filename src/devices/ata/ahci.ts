@@ -1,6 +1,5 @@
 // An AHCI host bus adapter (AHCI 1.3.1): the generic registers, its ports, and the interrupt that they share. Where it is on a bus is
 // the attachment's (ich9-ahci.ts). No command completion coalescing, no enclosure management.
-import { assert } from '../../base/assert.ts';
 import type { Device, ResetPhase } from '../../bus/device.ts';
 import { RegisterFile, type RegisterRow } from '../../bus/register-file.ts';
 import type { DmaMemory } from '../../ports/dma.ts';
@@ -8,7 +7,6 @@ import type { Timer, Timers } from '../../ports/clock.ts';
 import { array, bool, struct, u32 } from '../../state/fields.ts';
 import { defineState } from '../../state/define-state.ts';
 import { AhciPort, ahciPortFields } from './ahci-port.ts';
-import type { AtaUnit } from './ata-unit.ts';
 import { trace } from './trace.ts';
 
 export const AHCI_PORTS = 6;
@@ -30,8 +28,6 @@ export type AhciState = ReturnType<typeof ahciState.initial>;
 export interface AhciWires {
   readonly memory: DmaMemory;
   readonly timers: Timers;
-  /** The devices, by port. */
-  readonly units: readonly (AtaUnit | undefined)[];
   readonly interrupt: (level: boolean) => void;
   /** A bit of the interrupt status was set: an edge for a message. */
   readonly message: () => void;
@@ -46,17 +42,15 @@ export class Ahci implements Device<AhciState> {
   readonly #continuation: Timer;
 
   constructor(wires: AhciWires) {
-    assert(wires.units.length <= AHCI_PORTS, 'a device for each port at most');
     this.#wires = wires;
     this.#continuation = wires.timers.createTimer(() => this.#continue());
     this.ports = Array.from({ length: AHCI_PORTS }, (_, number) => new AhciPort({
-      number, memory: wires.memory, unit: wires.units[number],
+      number, memory: wires.memory,
       state: () => this.state.ports[number]!,
       interruptChanged: () => this.#interruptChanged(),
       later: () => this.#continuation.armAt(wires.timers.now()),
       becameIdle: () => this.#resetWhenIdle(),
     }));
-    for (const port of this.ports) port.connect();
   }
 
   reset(phase: ResetPhase): void {

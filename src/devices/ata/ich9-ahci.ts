@@ -6,7 +6,6 @@ import type { PciBus } from '../../bus/pci-bus.ts';
 import type { PciFunction, PciHeader } from '../../bus/pci-function.ts';
 import type { Timers } from '../../ports/clock.ts';
 import { Ahci, AHCI_BYTES, ahciRegisters } from './ahci.ts';
-import type { AtaUnit } from './ata-unit.ts';
 
 const MSI_AT = 0x80;
 
@@ -25,7 +24,6 @@ const header = {
 
 export interface Ich9AhciOptions {
   readonly timers: Timers;
-  readonly units: readonly (AtaUnit | undefined)[];
   readonly slot: number;
   readonly number?: number;
   readonly multiFunction?: boolean;
@@ -36,11 +34,10 @@ export interface Ich9AhciParts {
   readonly chip: Ahci;
 }
 
-export function ich9Ahci(pci: PciBus, { timers, units, slot, number = 0, multiFunction = false }: Ich9AhciOptions): Ich9AhciParts {
+export function ich9Ahci(pci: PciBus, { timers, slot, number = 0, multiFunction = false }: Ich9AhciOptions): Ich9AhciParts {
   const chip: Ahci = new Ahci({
     memory: busMasterMemory(pci.memory, () => ahci),
     timers,
-    units,
     interrupt: (level) => ahci.setInterrupt(level && !msi.enabled),
     message: () => msi.notify(),
   });

@@ -1,5 +1,6 @@
 // An IDE channel: the task file registers of up to two devices, PIO through the data port, and DMA by whoever masters the bus
 // for it (bus-master-ide.ts). ATA8-APT. The registers belong to the devices; the channel has the transfer and the interrupt.
+import { assert } from '../../base/assert.ts';
 import { attempt } from '../../base/eventual.ts';
 import type { Device, ResetPhase } from '../../bus/device.ts';
 import { RegisterFile } from '../../bus/register-file.ts';
@@ -8,6 +9,7 @@ import type { SystemBus } from '../../bus/address-space.ts';
 import type { IrqLine } from '../../ports/irq-line.ts';
 import { blob, bool, choice, count, u32, u8 } from '../../state/fields.ts';
 import { defineState } from '../../state/define-state.ts';
+import type { AtaBus } from './ata-bus.ts';
 import { DEVICE, STATUS, type AtaPlan, type AtaUnit, type TaskFile } from './ata-unit.ts';
 import { trace } from './trace.ts';
 
@@ -53,6 +55,7 @@ export type IdeChannelState = ReturnType<typeof ideChannelState.initial>;
 const NOTHING = new Uint8Array(0);
 
 export interface IdeChannelWires {
+  readonly label: string;
   readonly irq: IrqLine;
 }
 
@@ -64,7 +67,9 @@ export interface IdeBusMaster {
   interrupted(): void;
 }
 
-export class IdeChannel implements Device<IdeChannelState> {
+export class IdeChannel implements AtaBus, Device<IdeChannelState> {
+  readonly serialAta = false;
+  readonly label: string;
   readonly schema = ideChannelState;
   state = ideChannelState.initial();
   readonly units: (AtaUnit | undefined)[] = [undefined, undefined];
@@ -76,8 +81,14 @@ export class IdeChannel implements Device<IdeChannelState> {
   /** What to do as soon as it has ended. */
   #postponed: (() => void) | undefined;
 
-  constructor({ irq }: IdeChannelWires) {
+  constructor({ label, irq }: IdeChannelWires) {
+    this.label = label;
     this.#irq = irq;
+  }
+
+  attach(place: number, unit: AtaUnit): void {
+    assert(place < this.units.length && this.units[place] === undefined, 'the place on the channel is free');
+    this.units[place] = unit;
   }
 
   reset(phase: ResetPhase): void {

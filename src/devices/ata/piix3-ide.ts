@@ -47,7 +47,7 @@ const busMasterNames: RegisterNames = {
 };
 
 export function piix3Ide(pci: PciBus, { irqs, slot = 1, number = 1 }: Piix3IdeOptions): Piix3IdeParts {
-  const channels = [new IdeChannel({ irq: irqs[0] }), new IdeChannel({ irq: irqs[1] })] as const;
+  const channels = [new IdeChannel({ label: 'ata0', irq: irqs[0] }), new IdeChannel({ label: 'ata1', irq: irqs[1] })] as const;
   const memory = busMasterMemory(pci.memory, () => ide);
   const masters = [new BusMasterIde(channels[0], memory), new BusMasterIde(channels[1], memory)] as const;
   const master = (at: number): BusMasterIde => masters[at < 8 ? 0 : 1];

@@ -6,16 +6,18 @@ import type { DeviceOptions } from '../options.ts';
 import { DeviceSite, type DeviceBuilders, type DeviceHost } from './device-site.ts';
 import { interfaceDevice } from './interface-devices.ts';
 import { ISA_BUILDERS } from './isa-builders.ts';
+import { STORAGE_BUILDERS } from './storage-builders.ts';
 import { VIRTIO_BUILDERS } from './virtio-builders.ts';
 
-const BUILDERS: DeviceBuilders = { ...ISA_BUILDERS, ...VIRTIO_BUILDERS };
+const BUILDERS: DeviceBuilders = { ...ISA_BUILDERS, ...VIRTIO_BUILDERS, ...STORAGE_BUILDERS };
 
 export function addDevices(host: DeviceHost, devices: readonly DeviceOptions[]): void {
   host.buses.add('PCI', host.board.pci, { name: host.board.chipset.pciBusName });
   host.buses.add('ISA', host.board.isa, { name: 'isa.0' });
+  for (const bus of host.board.chipset.ataBuses) host.buses.add('IDE', bus, { isFull: () => !bus.units.includes(undefined) });
   for (const options of devices) addDevice(host, options);
   for (const drive of host.drives.placed) {
-    const options = inOrigin(drive.origin, () => interfaceDevice(drive));
+    const options = inOrigin(drive.origin, () => interfaceDevice(drive, host.board.chipset));
     if (options !== undefined) addDevice(host, options);
   }
 }

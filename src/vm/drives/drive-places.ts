@@ -4,7 +4,8 @@ import { Failure } from '../../base/failure.ts';
 import type { DriveInterface, DriveOptions } from '../options.ts';
 
 /** Units of a bus; 0: there is one bus with any number. */
-const UNITS_MAX: Readonly<Record<DriveInterface, number>> = { none: 0, ide: 2, scsi: 7, floppy: 0, pflash: 0, virtio: 0 };
+type UnitsMax = Readonly<Record<DriveInterface, number>>;
+const UNITS_MAX: UnitsMax = { none: 0, ide: 2, scsi: 7, floppy: 0, pflash: 0, virtio: 0 };
 
 export interface PlacedDrive extends DriveOptions {
   readonly id: string;
@@ -18,6 +19,12 @@ const invalid = (message: string): Failure => new Failure('invalid-argument', me
 
 export class DrivePlaces {
   readonly #placed: PlacedDrive[] = [];
+  readonly #unitsMax: UnitsMax;
+
+  /** A board whose disks are on AHCI has one on each bus. */
+  constructor(ideUnits: 1 | 2 = 2) {
+    this.#unitsMax = { ...UNITS_MAX, ide: ideUnits };
+  }
 
   /** Finds the place of one more drive. */
   add(drive: DriveOptions): PlacedDrive {
@@ -39,7 +46,7 @@ export class DrivePlaces {
   }
 
   #place({ index, bus, unit }: DriveOptions, type: DriveInterface): { readonly bus: number; readonly unit: number } {
-    const unitsMax = UNITS_MAX[type];
+    const unitsMax = this.#unitsMax[type];
     if (index !== undefined) {
       if ((bus ?? 0) !== 0 || unit !== undefined) throw invalid('index cannot be used with bus and unit');
       return unitsMax === 0 ? { bus: 0, unit: index } : { bus: Math.floor(index / unitsMax), unit: index % unitsMax };

@@ -7,6 +7,7 @@ import type { BlockHost } from '../../block/host.ts';
 import type { BlockNode } from '../../block/node.ts';
 import { OptionDict, type NestedOptions } from '../../block/options.ts';
 import { addThrottleGroup, knownThrottleGroup, limitsFromOptions } from '../../block/throttle-group.ts';
+import { boardModel } from '../../machine/board-model.ts';
 import { inContext } from '../../schema/command-line.ts';
 import type { CompleteMachineOptions } from '../options.ts';
 import { DrivePlaces, type PlacedDrive } from './drive-places.ts';
@@ -29,17 +30,18 @@ export class MachineDrives {
   /** Stops the machine; set when there is one. */
   onStop: () => void = () => {};
   readonly #host: DriveHost;
-  readonly #places = new DrivePlaces();
+  readonly #places: DrivePlaces;
   #closed: Promise<void> | undefined;
 
-  private constructor(host: DriveHost) {
+  private constructor(host: DriveHost, ideUnits: 1 | 2) {
     this.#host = host;
+    this.#places = new DrivePlaces(ideUnits);
     this.graph = new BlockGraph(host.block);
   }
 
   /** Opens everything, or closes it again and throws. */
   static async open(host: DriveHost, options: CompleteMachineOptions): Promise<MachineDrives> {
-    const drives = new MachineDrives(host);
+    const drives = new MachineDrives(host, boardModel(options.machine.type)?.ideUnits ?? 2);
     try {
       await drives.#openAll(options);
       return drives;
