@@ -114,7 +114,7 @@ function writableMask(header: PciHeader): Uint8Array {
   for (const { index, space, region, wide } of header.bars ?? []) {
     const last = index + (wide === true ? 1 : 0);
     assert(last < BAR_COUNT && Number.isInteger(Math.log2(region.size)), `${header.name}: base address register ${index}`);
-    view.setUint32(PCI.BAR0 + 4 * index, ~(region.size - 1) & (space === 'io' ? 0xfffc : 0xffff_fff0), true);
+    view.setUint32(PCI.BAR0 + 4 * index, ~(region.size - 1) & (space === 'io' ? 0xffff_fffc : 0xffff_fff0), true);
     if (wide === true) view.setUint32(PCI.BAR0 + 4 * index + 4, 0xffff_ffff, true);
   }
   for (const [at, value] of Object.entries(header.writable ?? {})) mask[Number(at)] = value;
