@@ -8,6 +8,7 @@ import type { WasmModules } from '../src/cpu/vcpu.ts';
 import { DEFAULT_REGION_OPTIONS, type RegionOptions } from '../src/cpu/translator/regions.ts';
 import { cpuFeatures } from '../src/cpu/x86/cpuid.ts';
 import { fuzzDevices } from '../src/devices/conformance.ts';
+import { fuzzRings } from '../src/devices/virtio/rings.fuzz.ts';
 import { fuzzBootImages } from '../src/machine/boot/boot-images.fuzz.ts';
 import { cpuDifferences, hostFeatures } from '../test/oracle/cpu-difference.ts';
 import type { CpuDifference } from '../test/oracle/cpu-difference.ts';
@@ -155,6 +156,12 @@ export const FUZZERS: Readonly<Record<string, Fuzzer>> = {
     cases: 2_000,
     smokeCases: 5,
     run: (budget) => eachSeed(budget, (seed) => fuzzDevices(seed, 1)),
+  },
+  virtqueues: {
+    what: 'virtio rings of a hostile driver, with requests in flight',
+    cases: 20_000,
+    smokeCases: 50,
+    run: (budget) => eachSeedLater(budget, fuzzRings),
   },
   'boot-images': {
     what: 'damaged kernels for every loader',

@@ -11,6 +11,8 @@ import type { ConformanceSubject } from './conformance.ts';
 import { MemoryDrive } from './memory-drive.ts';
 import { nvme } from './nvme/nvme.ts';
 import { MmcDrive } from './scsi/mmc-drive.ts';
+import { VirtioBlk } from './virtio/virtio-blk.ts';
+import { VirtioPci } from './virtio/virtio-pci.ts';
 
 /** RAM with something of everything in it, so that what a guest points at by chance is now and then a descriptor. */
 function smallRam(): DmaMemory {
@@ -152,7 +154,39 @@ const nvmeSubject = (slow: boolean) => (timeNs: number): ConformanceSubject => {
   };
 };
 
+/** A driver that has set up queue 0 of a modern device, with a sample of what it could ask. */
+const virtio = (slow: boolean) => (timeNs: number): ConformanceSubject => {
+  const base = bench(timeNs);
+  const pci = new PciBus({ bus: base.bus, memory: smallRam(), pirqs: base.irqs.slice(0, 4) });
+  const { disk, stimuli } = drivesForStress(slow);
+  const handler = new VirtioBlk({ drive: disk, queues: 2 });
+  const transport = new VirtioPci({ pci, slot: 2, number: 0, handler, classCode: 0x01_0000, legacyId: 1, vectors: 3, packed: true });
+  const [legacy, msix, modern] = [0xc000, 0xe000_0000, 0xe001_0000];
+  const place = (): void => {
+    const { function: pciFunction } = transport;
+    const registers = [[0x10, legacy], [0x14, msix], [0x20, modern], [0x24, 0], [4, 7]] as const;
+    for (const [at, value] of registers) pciFunction.writeConfig(at, 4, value);
+  };
+  const { mmio, ports } = base.bus;
+  const setUp = (): void => {
+    mmio.write(modern + 0x14, 1, 0);
+    const registers = [[0x08, 4, 1], [0x0c, 4, 1], [0x14, 1, 11], [0x16, 2, 0], [0x20, 4, 0x1000], [0x28, 4, 0x3000]] as const;
+    for (const [at, size, value] of registers) mmio.write(modern + at, size, value);
+    mmio.write(modern + 0x30, 4, 0x4000);
+    mmio.write(modern + 0x1c, 2, 1);
+    mmio.write(modern + 0x14, 1, 15);
+  };
+  const legacyQueue = (): void => ports.write(legacy + 8, 4, 1);
+  const msixOn = (): void => transport.function.writeConfig(transport.function.capability(0x11) + 2, 2, 0x8000);
+  const doorbells = [() => mmio.write(modern + 0x3000, 2, 0), () => ports.write(legacy + 16, 2, 0)];
+  return {
+    ...base,
+    stimuli: [...stimuli, ...doorbells, ...doorbells, place, setUp, legacyQueue, msixOn],
+    devices: { pci, ...Object.fromEntries(transport.parts('disk')) },
+  };
+};
+
 type Subjects = Readonly<Record<string, (timeNs: number) => ConformanceSubject>>;
 
-export const diskSubjects: Subjects = { ide: ide(false), ahci: ahci(false), nvme: nvmeSubject(false) };
-export const diskStressSubjects: Subjects = { ide: ide(true), ahci: ahci(true), nvme: nvmeSubject(true) };
+export const diskSubjects: Subjects = { ide: ide(false), ahci: ahci(false), nvme: nvmeSubject(false), virtio: virtio(false) };
+export const diskStressSubjects: Subjects = { ide: ide(true), ahci: ahci(true), nvme: nvmeSubject(true), virtio: virtio(true) };

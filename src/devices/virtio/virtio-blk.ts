@@ -119,6 +119,7 @@ export class VirtioBlk implements VirtioHandler {
     const header = chain.writable.bytes > 0 ? chain.readable.gather(HEADER_BYTES) : undefined;
     if (header === undefined) {
       queue.device.breakDown(queue, 'a request without header or status');
+      queue.push(chain, 0);
       return run;
     }
     const view = new DataView(header.buffer);

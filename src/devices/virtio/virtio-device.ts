@@ -95,9 +95,9 @@ export class VirtQueue {
     try {
       const chain = this.ring.pop();
       if (chain === undefined) return undefined;
-      this.inFlight++;
       // A driver cannot have more requests than the ring has room for; so a hostile one cannot fill our memory either.
-      if (this.inFlight > QUEUE_SIZE_MAX) throw new RingError('more requests than the ring has room for');
+      if (this.inFlight === QUEUE_SIZE_MAX) throw new RingError('more requests than the ring has room for');
+      this.inFlight++;
       return chain;
     } catch (error) {
       if (!(error instanceof RingError)) throw error;

@@ -32,7 +32,7 @@ export function legacyRegion(device: VirtioDevice, { vectors, readIsr, msixEnabl
     registers: { offsets: names },
     read(at, size) {
       const header = headerBytes();
-      return at >= header ? device.readConfig(at - header, size) : readHeader(device, at, size, readIsr);
+      return at >= header ? device.readConfig(at - header, size) : (readHeader(device, at, size, readIsr) & allOnes(size)) >>> 0;
     },
     write(at, size, value) {
       const header = headerBytes();
