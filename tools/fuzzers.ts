@@ -9,6 +9,7 @@ import { DEFAULT_REGION_OPTIONS, type RegionOptions } from '../src/cpu/translato
 import { cpuFeatures } from '../src/cpu/x86/cpuid.ts';
 import { fuzzDevices } from '../src/devices/conformance.ts';
 import { fuzzRings } from '../src/devices/virtio/rings.fuzz.ts';
+import { fuzzBios } from '../src/machine/bios/bios.fuzz.ts';
 import { fuzzBootImages } from '../src/machine/boot/boot-images.fuzz.ts';
 import { cpuDifferences, hostFeatures } from '../test/oracle/cpu-difference.ts';
 import type { CpuDifference } from '../test/oracle/cpu-difference.ts';
@@ -168,6 +169,12 @@ export const FUZZERS: Readonly<Record<string, Fuzzer>> = {
     cases: 5_000,
     smokeCases: 5,
     run: (budget) => eachSeed(budget, (seed) => void fuzzBootImages(seed, 100)),
+  },
+  bios: {
+    what: 'the built-in BIOS called with random registers and memory',
+    cases: 2_000,
+    smokeCases: 20,
+    run: (budget) => eachSeedLater(budget, fuzzBios),
   },
   ...Object.fromEntries(
     Object.entries(BLOCK_FUZZERS).map(([name, { what, cases, smokeCases, prepare }]): [string, Fuzzer] => [
