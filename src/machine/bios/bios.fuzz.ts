@@ -3,7 +3,7 @@
 import { assert } from '../../base/assert.ts';
 import { Prng } from '../../base/prng.ts';
 import { cpuOffset } from '../../cpu/x86/state.ts';
-import { BiosBench, bootDrive, MemoryDrive } from './bios-bench.ts';
+import { BiosBench, bootDrive, MemoryDrive, turn } from './bios-bench.ts';
 import { ANSWER, BIOS_PORT, BIOS_PORTS, BIOS_SEGMENT, SERVICE_VECTORS } from './rom.ts';
 
 const CALLS = 400;
@@ -24,7 +24,8 @@ function scramble(random: Prng, { processor, registers, ram }: BiosBench): void 
   // A disk address packet here and there, and noise in the data area.
   const packet = registers.address('ds', registers.si);
   if (packet + 24 < ram.length) {
-    ram.set([random.pick([16, 24, 0, 255]), 0, random.below(200), random.below(3), random.below(256), random.below(256), 0, random.below(256)], packet);
+    const [low, high, offset, segment] = [random.below(200), random.below(3), random.below(0x10000), random.below(256)];
+    ram.set([random.pick([16, 24, 0, 255]), 0, low, high, offset & 0xff, offset >> 8, 0, segment], packet);
     ram.fill(0, packet + 8, packet + 24);
     ram.set([random.below(256), random.below(64)], packet + 8);
   }
@@ -52,7 +53,7 @@ export async function fuzzBios(seed: number): Promise<void> {
       const answer = bench.step(random.pick(VECTORS));
       assert(answer <= ANSWER.HALT, `an answer of ${answer}`);
     }
-    if (random.oneIn(10)) await new Promise((resolve) => { setImmediate(resolve); });
+    if (random.oneIn(10)) await turn();
     bench.clock.timeNs += random.below(1e8);
   }
 }
