@@ -1,21 +1,35 @@
-// libzstd as the system has it, through koffi: as fast as a program in C. Undefined where either is missing; then zstd-wasm.ts
-// does the work. Calls on koffi's own threads are not used: they do not keep the buffers alive, and cost as much as they save.
+// libzstd as the system has it, through koffi: as fast as a program in C, here and on other threads. Undefined where either is
+// missing; then zstd-wasm.ts does the work.
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { Failure } from '../../base/failure.ts';
 import type { ZstdCodec } from './zstd-wasm.ts';
 
 /** The part of koffi that we use. */
 interface Koffi {
-  load(path: string): { func(prototype: string): (...values: unknown[]) => number };
+  load(path: string): { func(prototype: string): NativeFunction };
 }
+interface NativeFunction {
+  (...values: unknown[]): number;
+  async(...values: unknown[]): void;
+}
+
+export interface NativeZstd extends ZstdCodec {
+  /** On another thread; undefined when those are busy, and it is done soonest here. */
+  compressElsewhere(source: Uint8Array): Promise<Uint8Array> | undefined;
+}
+
+/** Jobs under way for each other processor: one runs, and the next is there when this thread is busy itself. */
+const JOBS_PER_PROCESSOR = 3;
 
 /** The level that libzstd takes when none is asked for. */
 const DEFAULT_LEVEL = 3;
 const LIBRARIES: Readonly<Partial<Record<NodeJS.Platform, string>>> = { linux: 'libzstd.so.1', darwin: 'libzstd.1.dylib' };
 
-let loaded: ZstdCodec | undefined;
+let loaded: NativeZstd | undefined;
 let wasAsked = false;
 
-export function nativeZstd(): ZstdCodec | undefined {
+export function nativeZstd(): NativeZstd | undefined {
   if (!wasAsked) {
     wasAsked = true;
     loaded = load();
@@ -23,7 +37,7 @@ export function nativeZstd(): ZstdCodec | undefined {
   return loaded;
 }
 
-function load(): ZstdCodec | undefined {
+function load(): NativeZstd | undefined {
   const library = LIBRARIES[process.platform];
   if (library === undefined) return undefined;
   try {
@@ -33,14 +47,16 @@ function load(): ZstdCodec | undefined {
   }
 }
 
-function bind(koffi: Koffi, path: string): ZstdCodec {
+function bind(koffi: Koffi, path: string): NativeZstd {
   const library = koffi.load(path);
   const compress = library.func(
     'size_t ZSTD_compressCCtx(void *context, void *target, size_t targetBytes, void *source, size_t sourceBytes, int level)',
   );
   const createContext = library.func('void *ZSTD_createCCtx()') as unknown as () => unknown;
-  // About a megabyte, which the library would otherwise get and give back for every cluster.
-  let context: unknown;
+  // About a megabyte each, which the library would otherwise get and give back for every cluster; one for each job.
+  const contexts: unknown[] = [];
+  let jobs = 0;
+  const jobsMax = JOBS_PER_PROCESSOR * (availableParallelism() - 1);
   const decompress = library.func('size_t ZSTD_decompress(void *target, size_t targetBytes, void *source, size_t sourceBytes)');
   const bound = library.func('size_t ZSTD_compressBound(size_t sourceBytes)');
   const isError = library.func('unsigned int ZSTD_isError(size_t code)');
@@ -52,8 +68,26 @@ function bind(koffi: Koffi, path: string): ZstdCodec {
   return {
     compress(source) {
       const target = new Uint8Array(bound(source.length));
-      context ??= createContext();
-      return result(target, compress(context, target, target.length, source, source.length, DEFAULT_LEVEL));
+      const context = contexts.pop() ?? createContext();
+      const count = compress(context, target, target.length, source, source.length, DEFAULT_LEVEL);
+      contexts.push(context);
+      return result(target, count);
+    },
+    compressElsewhere(source) {
+      if (jobs >= jobsMax) return undefined;
+      jobs++;
+      const target = new Uint8Array(bound(source.length));
+      const context = contexts.pop() ?? createContext();
+      return new Promise((resolve, reject) => {
+        // The other thread has only addresses: what is named in here keeps the memory alive.
+        const done = (error: Error | null, count: number): void => {
+          jobs--;
+          contexts.push(context);
+          if (error !== null || source.length === 0 || isError(count) !== 0) reject(new Failure('io', 'zstd: compression failed', { cause: error }));
+          else resolve(target.subarray(0, count));
+        };
+        compress.async(context, target, target.length, source, source.length, DEFAULT_LEVEL, done);
+      });
     },
     decompress(frame, maxBytes) {
       const target = new Uint8Array(maxBytes);

@@ -58,8 +58,8 @@ export function zstdCompress(source: Uint8Array, maxBytes: number, pooled: boole
 /** Undefined when it had better be done here. */
 function compressElsewhere(source: Uint8Array): Promise<Uint8Array> | undefined {
   if (zstdCompressPooled === undefined) {
-    // Done here it is faster than threads are that compress with WebAssembly, or that must be started first.
-    if (nativeZstd() !== undefined) return undefined;
+    const native = nativeZstd();
+    if (native !== undefined) return native.compressElsewhere(source);
     return compressInWorker(source)?.catch(async () => (await zstd()).compress(source)); // no thread is no reason to fail
   }
   return new Promise((resolve, reject) => {
