@@ -2,8 +2,9 @@
 // to find that out. Only what looks random in every way is refused: all byte values equally often, and no word twice in the same
 // place of a small table. A wrong guess costs space, never data.
 
-/** Bytes that are counted; fewer say too little about 256 values. */
+/** Bytes that are counted; fewer say too little about 256 values. A few of them rule out most that is not random. */
 const SAMPLE_BYTES = 16384;
+const FIRST_SAMPLE_BYTES = 2048;
 /** Bounds of chi squared with 255 degrees of freedom, six standard deviations (22.6) to both sides of its mean. */
 const MIN_CHI_SQUARED = 255 - 6 * 22.6;
 const MAX_CHI_SQUARED = 255 + 6 * 22.6;
@@ -17,12 +18,12 @@ const table = new Int32Array(1 << TABLE_BITS);
 export function looksIncompressible(bytes: Uint8Array): boolean {
   if (bytes.length < SAMPLE_BYTES || bytes.byteOffset % 4 !== 0) return false;
   const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
-  return isUniform(words) && !hasRepetitions(words);
+  return isUniform(words, FIRST_SAMPLE_BYTES) && isUniform(words, SAMPLE_BYTES) && !hasRepetitions(words);
 }
 
-function isUniform(words: Int32Array): boolean {
+function isUniform(words: Int32Array, sampleBytes: number): boolean {
   counts.fill(0);
-  const sampled = SAMPLE_BYTES / 4;
+  const sampled = sampleBytes / 4;
   const step = Math.floor(words.length / sampled);
   for (let index = 0, at = 0; index < sampled; index++, at += step) {
     const word = words[at]!;
@@ -31,7 +32,7 @@ function isUniform(words: Int32Array): boolean {
     counts[(word >>> 16) & 255]!++;
     counts[word >>> 24]!++;
   }
-  const expected = SAMPLE_BYTES / 256;
+  const expected = sampleBytes / 256;
   let sum = 0;
   for (let value = 0; value < 256; value++) sum += (counts[value]! - expected) ** 2;
   const chiSquared = sum / expected;

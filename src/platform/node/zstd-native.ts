@@ -19,6 +19,14 @@ export interface NativeZstd extends ZstdCodec {
   compressElsewhere(source: Uint8Array): Promise<Uint8Array> | undefined;
 }
 
+/** What a job needs beside its source. */
+interface Place {
+  readonly context: unknown;
+  readonly target: Uint8Array;
+}
+
+const NOTHING = new Uint8Array(0);
+
 /** Jobs under way for each other processor: one runs, and the next is there when this thread is busy itself. */
 const JOBS_PER_PROCESSOR = 3;
 
@@ -53,38 +61,43 @@ function bind(koffi: Koffi, path: string): NativeZstd {
     'size_t ZSTD_compressCCtx(void *context, void *target, size_t targetBytes, void *source, size_t sourceBytes, int level)',
   );
   const createContext = library.func('void *ZSTD_createCCtx()') as unknown as () => unknown;
-  // About a megabyte each, which the library would otherwise get and give back for every cluster; one for each job.
-  const contexts: unknown[] = [];
+  // Contexts have about a megabyte, which the library would otherwise get and give back for every cluster; one for each job.
+  const places: Place[] = [];
   let jobs = 0;
   const jobsMax = JOBS_PER_PROCESSOR * (availableParallelism() - 1);
   const decompress = library.func('size_t ZSTD_decompress(void *target, size_t targetBytes, void *source, size_t sourceBytes)');
   const bound = library.func('size_t ZSTD_compressBound(size_t sourceBytes)');
   const isError = library.func('unsigned int ZSTD_isError(size_t code)');
 
+  const takePlace = (sourceBytes: number): Place => {
+    const { context = createContext(), target = NOTHING } = places.pop() ?? {};
+    const targetBytes = bound(sourceBytes);
+    return { context, target: target.length < targetBytes ? new Uint8Array(targetBytes) : target };
+  };
   const result = (target: Uint8Array, count: number): Uint8Array => {
     if (isError(count) !== 0) throw new Error('libzstd reports an error');
     return target.subarray(0, count);
   };
   return {
     compress(source) {
-      const target = new Uint8Array(bound(source.length));
-      const context = contexts.pop() ?? createContext();
+      const place = takePlace(source.length);
+      const { context, target } = place;
       const count = compress(context, target, target.length, source, source.length, DEFAULT_LEVEL);
-      contexts.push(context);
-      return result(target, count);
+      places.push(place);
+      return result(target, count).slice();
     },
     compressElsewhere(source) {
       if (jobs >= jobsMax) return undefined;
       jobs++;
-      const target = new Uint8Array(bound(source.length));
-      const context = contexts.pop() ?? createContext();
+      const place = takePlace(source.length);
+      const { context, target } = place;
       return new Promise((resolve, reject) => {
         // The other thread has only addresses: what is named in here keeps the memory alive.
         const done = (error: Error | null, count: number): void => {
           jobs--;
-          contexts.push(context);
+          places.push(place);
           if (error !== null || source.length === 0 || isError(count) !== 0) reject(new Failure('io', 'zstd: compression failed', { cause: error }));
-          else resolve(target.subarray(0, count));
+          else resolve(target.slice(0, count));
         };
         compress.async(context, target, target.length, source, source.length, DEFAULT_LEVEL, done);
       });
