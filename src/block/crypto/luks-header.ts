@@ -1,10 +1,10 @@
 // The header of LUKS1 volumes (On-Disk Format Specification 1.2.3, section 3): structures, what their texts mean, and the checks
 // that every header from outside passes. Keys and passphrases: luks.ts.
 import { Failure } from '../../base/failure.ts';
-import type { CipherName, HashName } from '../../ports/codec.ts';
+import type { HashName } from '../../ports/codec.ts';
 import { be16, be32, bytes, layout, text, type Decoded } from '../../struct/layout.ts';
-import { aesWithKey, CIPHER_MODES, IV_GENERATORS, essivCipher, SECTOR_BYTES } from './sector-cipher.ts';
-import { cipherKeyBytes, type CipherMode, type CipherSpec, type IvGenerator } from './sector-cipher.ts';
+import { CIPHER_MODES, cipherFamily, cipherKeyBytes, cipherWithKey, essivCipher, IV_GENERATORS, SECTOR_BYTES } from './sector-cipher.ts';
+import type { CipherMode, CipherName, CipherSpec, IvGenerator } from './sector-cipher.ts';
 
 export const LUKS_MAGIC = Uint8Array.of(0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe);
 export const LUKS_VERSION = 1;
@@ -97,7 +97,7 @@ function parseMode(modeText: string): { mode: CipherMode; ivGenerator: IvGenerat
 const modeText = ({ mode, ivGenerator, ivHash }: CipherSpec): string => `${mode}-${ivGenerator}${ivHash === undefined ? '' : `:${ivHash}`}`;
 
 function cipherNamed(name: string, keyBytes: number): CipherName {
-  const cipher = name === 'aes' ? aesWithKey(keyBytes) : undefined;
+  const cipher = cipherWithKey(name, keyBytes);
   if (cipher !== undefined) return cipher;
   throw new Failure('unsupported', `Algorithm '${name}' with key size ${keyBytes} bytes not supported`);
 }
@@ -179,7 +179,7 @@ export function decodeLuksHeader(source: Uint8Array, digestBytes: (hash: HashNam
   slots.forEach((_, index) => checkSlot(raw, slots, index));
   const spec = specOf(raw);
   const hash = hashNamed(latin1(raw.hashSpec));
-  if (spec.ivGenerator === 'essiv') essivCipher(digestBytes(spec.ivHash!));
+  if (spec.ivGenerator === 'essiv') essivCipher(spec.cipher, digestBytes(spec.ivHash!));
   return {
     spec,
     hash,
@@ -204,7 +204,7 @@ export function encodeLuksHeader(header: LuksHeader): Uint8Array {
   HEADER.write(target, {
     magic: LUKS_MAGIC,
     version: LUKS_VERSION,
-    cipherName: nameField('aes'),
+    cipherName: nameField(cipherFamily(header.spec.cipher)),
     cipherMode: nameField(modeText(header.spec)),
     hashSpec: nameField(header.hash),
     payloadOffset: header.payloadOffset / SECTOR_BYTES,

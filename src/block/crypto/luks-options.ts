@@ -1,9 +1,9 @@
 // The options of LUKS volumes, as `create -o` and `amend -o` take them; qcow2 has the same under `encrypt.`.
 import { Failure } from '../../base/failure.ts';
-import type { CipherName, HashName } from '../../ports/codec.ts';
+import type { HashName } from '../../ports/codec.ts';
 import type { CreateOption, CreateValues } from '../driver.ts';
 import { isHashName } from './luks-header.ts';
-import { CIPHER_MODES, IV_GENERATORS, type CipherSpec } from './sector-cipher.ts';
+import { CIPHER_MODES, CIPHER_NAMES, IV_GENERATORS, type CipherName, type CipherSpec } from './sector-cipher.ts';
 
 // prettier-ignore
 const CREATE_ROWS: readonly CreateOption[] = [
@@ -39,11 +39,8 @@ export interface LuksCreate {
 }
 
 const ITER_TIME_MS = 2000;
-// prettier-ignore
-const KNOWN_CIPHERS = [
-  'aes-128', 'aes-192', 'aes-256', '3des', 'cast5-128', 'serpent-128', 'serpent-192', 'serpent-256',
-  'twofish-128', 'twofish-192', 'twofish-256',
-];
+/** Ciphers that are refused by name. */
+const OTHER_CIPHERS = ['des', '3des', 'cast5-128'] as const;
 
 const notAccepted = (name: string, value: string): Failure =>
   new Failure('invalid-argument', `Parameter '${name}' does not accept value '${value}'`);
@@ -64,9 +61,10 @@ function hashOption(values: CreateValues, prefix: string, name: string): HashNam
 }
 
 function cipherOption(values: CreateValues, prefix: string): CipherName {
-  const name = word(values, prefix, 'cipher-alg', KNOWN_CIPHERS, 'aes-256');
-  if (!name.startsWith('aes-')) throw new Failure('unsupported', `Algorithm '${name}' not supported`);
-  return name as CipherName;
+  const name = word(values, prefix, 'cipher-alg', [...CIPHER_NAMES, ...OTHER_CIPHERS], 'aes-256');
+  const cipher = CIPHER_NAMES.find((candidate) => candidate === name);
+  if (cipher === undefined) throw new Failure('unsupported', `Algorithm '${name}' not supported`);
+  return cipher;
 }
 
 /** Failure in the reference's words for what is not a value of its option. */

@@ -125,7 +125,7 @@ export async function createLuks(
   allocate: (headerBytes: number) => Eventual<LuksStorage>,
 ): Promise<LuksVolume> {
   const { spec, hash, iterTimeMs } = create;
-  if (spec.ivGenerator === 'essiv') essivCipher(cryptography.hash(spec.ivHash!, new Uint8Array(0)).length);
+  if (spec.ivGenerator === 'essiv') essivCipher(spec.cipher, cryptography.hash(spec.ivHash!, new Uint8Array(0)).length);
   const masterKey = cryptography.randomBytes(cipherKeyBytes(spec.cipher, spec.mode));
   const mkDigestSalt = cryptography.randomBytes(LUKS_SALT_BYTES);
   // The digest is looked at after each slot that is tried, so it gets an eighth of the time.

@@ -1,10 +1,13 @@
 // Encryption of a disk's sectors: every 512 bytes are a unit of their own with an IV made from the sector's number. XTS is IEEE
 // 1619, the IV generators are those of Linux dm-crypt (plain, plain64, essiv). The host only gives AES on whole blocks (ECB) and
-// CBC; the modes are put together here over many sectors at a time, because a call into the host costs as much as several
-// sectors. Where the key comes from: luks.ts, legacy-aes.ts.
+// CBC, and the other ciphers are our own; the modes are put together here over many sectors at a time, because a call into the
+// host costs as much as several sectors. Where the key comes from: luks.ts, legacy-aes.ts.
 import { assert } from '../../base/assert.ts';
 import { Failure } from '../../base/failure.ts';
-import type { CipherName, Cryptography, HashName } from '../../ports/codec.ts';
+import type { CipherName as HostCipher, Cryptography, HashName } from '../../ports/codec.ts';
+import type { BlockTransform } from './block-transform.ts';
+import { serpent } from './serpent.ts';
+import { twofish } from './twofish.ts';
 
 export const SECTOR_BYTES = 512;
 const BLOCK_BYTES = 16;
@@ -21,6 +24,17 @@ export type CipherMode = (typeof CIPHER_MODES)[number];
 export const IV_GENERATORS = ['plain', 'plain64', 'essiv'] as const;
 export type IvGenerator = (typeof IV_GENERATORS)[number];
 
+/** Those that are our own, by family, with the name that messages give them. */
+const OWN_CIPHERS: Readonly<Partial<Record<CipherFamily, (key: Uint8Array) => BlockTransform>>> = { serpent, twofish };
+const FAMILY_TITLES: Readonly<Record<CipherFamily, string>> = { aes: 'AES', serpent: 'Serpent', twofish: 'Twofish' };
+
+// prettier-ignore
+export const CIPHER_NAMES = [
+  'aes-128', 'aes-192', 'aes-256', 'serpent-128', 'serpent-192', 'serpent-256', 'twofish-128', 'twofish-192', 'twofish-256',
+] as const;
+export type CipherName = (typeof CIPHER_NAMES)[number];
+export type CipherFamily = 'aes' | 'serpent' | 'twofish';
+
 export interface CipherSpec {
   readonly cipher: CipherName;
   readonly mode: CipherMode;
@@ -35,14 +49,16 @@ export interface SectorCipher {
   decrypt(offset: number, source: Uint8Array, target?: Uint8Array): void;
 }
 
-const KEY_BYTES: Readonly<Record<CipherName, number>> = { 'aes-128': 16, 'aes-192': 24, 'aes-256': 32 };
+const keyBytesOf = (cipher: CipherName): number => Number(cipher.slice(cipher.indexOf('-') + 1)) / 8;
 
 /** Bytes of key of a cipher; XTS takes two keys. */
-export const cipherKeyBytes = (cipher: CipherName, mode: CipherMode): number => KEY_BYTES[cipher] * (mode === 'xts' ? 2 : 1);
+export const cipherKeyBytes = (cipher: CipherName, mode: CipherMode): number => keyBytesOf(cipher) * (mode === 'xts' ? 2 : 1);
 
-/** AES with keys of `keyBytes`, or undefined. */
-export const aesWithKey = (keyBytes: number): CipherName | undefined =>
-  (Object.keys(KEY_BYTES) as CipherName[]).find((name) => KEY_BYTES[name] === keyBytes);
+export const cipherFamily = (cipher: CipherName): CipherFamily => cipher.slice(0, cipher.indexOf('-')) as CipherFamily;
+
+/** The cipher of a family with keys of `keyBytes`, or undefined. */
+export const cipherWithKey = (family: string, keyBytes: number): CipherName | undefined =>
+  CIPHER_NAMES.find((name) => cipherFamily(name) === family && keyBytesOf(name) === keyBytes);
 
 /** Fills `ivs` with the IVs of consecutive sectors and returns them, or a new array. */
 type MakeIvs = (firstSector: number, ivs: Uint32Array) => Uint32Array;
@@ -70,20 +86,46 @@ function plainIvs(firstSector: number, ivs: Uint32Array, mask64: boolean): Uint3
   return ivs;
 }
 
-/** ESSIV encrypts the sector's number with AES under a hash of the key; the hash's size chooses the cipher. */
-export function essivCipher(digestBytes: number): CipherName {
-  const cipher = aesWithKey(digestBytes);
-  if (cipher === undefined) throw new Failure('unsupported', `No AES cipher with key size ${digestBytes} available`);
-  return cipher;
+/** ESSIV encrypts the sector's number with the same cipher under a hash of the key; the hash's size chooses its key's. */
+export function essivCipher(cipher: CipherName, digestBytes: number): CipherName {
+  const family = cipherFamily(cipher);
+  const found = cipherWithKey(family, digestBytes);
+  if (found === undefined) throw new Failure('unsupported', `No ${FAMILY_TITLES[family]} cipher with key size ${digestBytes} available`);
+  return found;
 }
 
-/** What the host does with the AES key: whole blocks in, whole blocks out. */
+/** A cipher with its key: whole blocks in, whole blocks out. */
 interface BlockCipher {
   ecb(source: Uint8Array, encrypt: boolean): Uint8Array;
   cbcEncrypt(iv: Uint8Array, source: Uint8Array): Uint8Array;
 }
 
 function blockCipher(cryptography: Cryptography, name: CipherName, key: Uint8Array): BlockCipher {
+  const own = OWN_CIPHERS[cipherFamily(name)];
+  return own === undefined ? hostCipher(cryptography, name as HostCipher, key) : ownCipher(own(key));
+}
+
+function ownCipher(transform: BlockTransform): BlockCipher {
+  return {
+    ecb(source, encrypt) {
+      const words = new Int32Array(source.slice().buffer);
+      for (let at = 0; at < words.length; at += BLOCK_WORDS) transform(words, at, encrypt);
+      return bytesOf(words);
+    },
+    cbcEncrypt(iv, source) {
+      const words = new Int32Array(source.slice().buffer);
+      let previous = new Int32Array(iv.slice().buffer);
+      for (let at = 0; at < words.length; at += BLOCK_WORDS) {
+        for (let word = 0; word < BLOCK_WORDS; word++) words[at + word]! ^= previous[word]!;
+        transform(words, at, true);
+        previous = words.subarray(at, at + BLOCK_WORDS);
+      }
+      return bytesOf(words);
+    },
+  };
+}
+
+function hostCipher(cryptography: Cryptography, name: HostCipher, key: Uint8Array): BlockCipher {
   const encryptBlocks = cryptography.blocks?.(name, key, true);
   const decryptBlocks = cryptography.blocks?.(name, key, false);
   return {
@@ -96,7 +138,7 @@ function ivMaker(cryptography: Cryptography, spec: CipherSpec, key: Uint8Array):
   if (spec.ivGenerator === 'plain') return (first, ivs) => plainIvs(first, ivs, false);
   if (spec.ivGenerator === 'plain64') return (first, ivs) => plainIvs(first, ivs, true);
   const salt = cryptography.hash(spec.ivHash ?? 'sha256', key);
-  const cipher = blockCipher(cryptography, essivCipher(salt.length), salt);
+  const cipher = blockCipher(cryptography, essivCipher(spec.cipher, salt.length), salt);
   return (first, ivs) => new Uint32Array(wordsOf(cipher.ecb(bytesOf(plainIvs(first, ivs, true)), true)));
 }
 
