@@ -42,6 +42,57 @@ transcripts(
       img measure ${SECRETS} -O luks -o key-secret=s r
       img check e
     `,
+    'key slots': `
+      setup img create -q -f luks ${SECRETS} -o key-secret=s,iter-time=10 a 128K
+      img amend ${SECRETS} -o state=active,new-secret=t,iter-time=10 a
+      img amend ${SECRETS} --image-opts -o state=active,new-secret=t,iter-time=10 driver=luks,file.filename=a,key-secret=s
+      img info a
+      img amend ${SECRETS} --image-opts -o state=active,new-secret=t,iter-time=10,keyslot=1 driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=active,new-secret=t,iter-time=10,keyslot=8 driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=active,iter-time=10 driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=active,new-secret=nobody driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=active,new-secret=t,old-secret=s driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o new-secret=t driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=maybe driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=active,keyslot=x,new-secret=t driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=inactive driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=inactive,new-secret=t driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=inactive,iter-time=10,keyslot=0 driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=inactive,keyslot=5 driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=inactive,keyslot=0,old-secret=t driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=inactive,old-secret=t driver=luks,file.filename=a,key-secret=t
+      img info a
+      img amend ${SECRETS} --image-opts -o state=inactive,keyslot=0 driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=inactive,old-secret=s driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts -o state=inactive,old-secret=t driver=luks,file.filename=a,key-secret=t
+      img amend ${SECRETS} --image-opts -o bogus=1 driver=luks,file.filename=a,key-secret=s
+      img amend ${SECRETS} --image-opts --force -o state=inactive,keyslot=0 driver=luks,file.filename=a,key-secret=s
+      img info a
+      img amend ${SECRETS} --image-opts -o state=active,new-secret=t driver=luks,file.filename=a,key-secret=s
+    `,
+    'key slots of qcow2': `
+      setup img create -q -f qcow2 ${SECRETS} -o ${LUKS} a 1M
+      img amend ${SECRETS} --image-opts -o encrypt.state=active,encrypt.new-secret=t,encrypt.iter-time=10 driver=qcow2,file.filename=a,encrypt.key-secret=s
+      img info a
+      img amend ${SECRETS} --image-opts -o encrypt.state=inactive,encrypt.keyslot=0 driver=qcow2,file.filename=a,encrypt.key-secret=t
+      img amend ${SECRETS} --image-opts -o encrypt.state=inactive,encrypt.keyslot=1 driver=qcow2,file.filename=a,encrypt.key-secret=t
+      img amend ${SECRETS} --image-opts -o encrypt.state=inactive,encrypt.old-secret=t,size=2M driver=qcow2,file.filename=a,encrypt.key-secret=t
+      img amend ${SECRETS} --image-opts -o encrypt.bogus=1 driver=qcow2,file.filename=a,encrypt.key-secret=t
+      img amend ${SECRETS} --image-opts -o encrypt.key-secret=s driver=qcow2,file.filename=a,encrypt.key-secret=t
+      img amend ${SECRETS} --image-opts -o encrypt.state=active driver=qcow2,file.filename=a,encrypt.key-secret=t
+      img info a
+      img check a
+    `,
+    'other ciphers': `
+      img create -f luks ${SECRETS} -o key-secret=s,iter-time=10,cipher-alg=serpent-256 a 1M
+      img info a
+      img create -f luks ${SECRETS} -o key-secret=s,iter-time=10,cipher-alg=twofish-128,cipher-mode=cbc,ivgen-alg=essiv b 1M
+      img info b
+      img create -f luks ${SECRETS} -o key-secret=s,iter-time=10,cipher-alg=serpent-128,ivgen-alg=essiv,ivgen-hash-alg=sha512 c 1M
+      img create -f luks ${SECRETS} -o key-secret=s,iter-time=10,cipher-alg=twofish-128,ivgen-alg=essiv,ivgen-hash-alg=sha1 c 1M
+      img create -f luks ${SECRETS} -o key-secret=s,iter-time=10,cipher-alg=des c 1M
+      img create -f luks ${SECRETS} -o key-secret=s,iter-time=10,cipher-alg=3des c 1M
+    `,
   },
   RULES,
 );
