@@ -51,6 +51,8 @@ export interface OpenFlags {
   readonly noBacking: boolean;
   /** The locks of others are no obstacle (-U). */
   readonly forceShare: boolean;
+  /** `aio=native` for files, where their own options say nothing. */
+  readonly nativeAio: boolean;
   /** The format was found by looking at the content. */
   readonly probed: boolean;
 }

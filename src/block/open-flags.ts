@@ -17,6 +17,7 @@ export const DEFAULT_FLAGS: OpenFlags = {
   noIo: false,
   noBacking: false,
   forceShare: false,
+  nativeAio: false,
   probed: false,
 };
 

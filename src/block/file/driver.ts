@@ -89,11 +89,12 @@ type Opener = (flags: OpenFlags) => Promise<HostFile>;
 
 const REFUSALS: ReadonlySet<string> = new Set(['EACCES', 'EROFS', 'EPERM']);
 
-function checkOptions({ name }: Protocol, options: OpenOptions<typeof fileOptions>, { direct }: OpenFlags): void {
+function checkOptions({ name }: Protocol, options: OpenOptions<typeof fileOptions>, { direct, nativeAio }: OpenFlags): void {
   if (options.filename === undefined || options.filename === '') {
     throw new Failure('invalid-argument', `The '${name}' block driver requires a file name`);
   }
-  if (options.aio === 'native' && !direct) {
+  // Beside this the modes mean the same: how requests reach the kernel is the host's business.
+  if ((options.aio ?? (nativeAio ? 'native' : 'threads')) === 'native' && !direct) {
     throw new Failure('invalid-argument', 'aio=native was specified, but it requires cache.direct=on, which was not specified.');
   }
   const reservations = options['pr-manager'];

@@ -33,7 +33,7 @@ interface Settings {
   drain: boolean;
   isWrite: boolean;
   cacheName: string;
-  aio: string;
+  nativeAio: boolean;
   format?: string | undefined;
   imageOptions: boolean;
   forceShare: boolean;
@@ -60,7 +60,7 @@ export async function run(words: readonly string[], session: Session): Promise<n
     drain: true,
     isWrite: false,
     cacheName: 'writeback',
-    aio: 'threads',
+    nativeAio: false,
     imageOptions: false,
     forceShare: false,
   };
@@ -81,8 +81,8 @@ function apply(settings: Settings, session: Session, name: string, argument: str
     case 'c': settings.count = count('request count', argument); break;
     case 'd': settings.depth = count('queue depth', argument); break;
     case 'f': settings.format = argument; break;
-    case 'n': settings.aio = 'native'; break;
-    case 'i': settings.aio = aioMode(argument); break;
+    case 'n': settings.nativeAio = true; break;
+    case 'i': settings.nativeAio ||= isNative(argument); break;
     case 'o': settings.offset = size('offset'); break;
     case 'q': session.isQuiet = true; break;
     case 's': settings.bytes = size('buffer size'); break;
@@ -97,9 +97,8 @@ function apply(settings: Settings, session: Session, name: string, argument: str
   }
 }
 
-// QUIRK: the modes of `bench -i` are accepted and all mean the same.
-function aioMode(text: string): string {
-  if (text === 'threads' || text === 'native' || text === 'io_uring') return text;
+function isNative(text: string): boolean {
+  if (text === 'threads' || text === 'native' || text === 'io_uring') return text === 'native';
   throw wrong(`Invalid aio option: ${text}`);
 }
 
@@ -109,12 +108,9 @@ function checkedCache(text: string): string {
 }
 
 async function runOn(session: Session, filename: string, settings: Settings): Promise<number> {
-  const { format, imageOptions, forceShare, isWrite, depth, bytes, offset, flushInterval } = settings;
+  const { format, imageOptions, forceShare, isWrite, depth, bytes, offset, flushInterval, nativeAio } = settings;
   const cache = parseCacheMode('cache', settings.cacheName);
-  if (settings.aio === 'native' && !cache.direct) {
-    throw wrong(`Could not open '${filename}': aio=native was specified, but it requires cache.direct=on, which was not specified.`);
-  }
-  const backend = await session.open({ filename, format, imageOptions, forceShare, cache, flags: { readOnly: !isWrite } });
+  const backend = await session.open({ filename, format, imageOptions, forceShare, cache, flags: { readOnly: !isWrite, nativeAio } });
   try {
     const step = settings.step === 0 ? bytes : settings.step;
     session.io.out(

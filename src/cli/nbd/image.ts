@@ -17,12 +17,9 @@ import type { NbdSettings, SnapshotChoice } from './options.ts';
 export async function openServedImage(graph: BlockGraph, settings: NbdSettings): Promise<BlockBackend> {
   const { readOnly, cache, unmap = false, detectZeroes, aio } = settings;
   const name = settings.operands[0]!;
-  const flags: Partial<OpenFlags> = { readOnly, unmap, direct: cache?.direct ?? false, noFlush: cache?.noFlush ?? false };
+  const flags: Partial<OpenFlags> = { readOnly, unmap, direct: cache?.direct ?? false, noFlush: cache?.noFlush ?? false, nativeAio: aio === 'native' };
   let node: BlockNode;
   try {
-    if (aio === 'native' && !flags.direct) {
-      throw new Failure('invalid-argument', 'aio=native was specified, but it requires cache.direct=on, which was not specified.');
-    }
     node = await openNode(graph, name, settings, flags);
   } catch (error) {
     throw prefixed(`Failed to blk_new_open '${name}'`, error);

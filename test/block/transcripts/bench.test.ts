@@ -39,6 +39,12 @@ transcripts({
     img bench -w -c 10 -d 4 --flush-interval 4 -f raw r
     img bench -w --no-drain --flush-interval=5 -c 10 -d 5 b
     img bench -i threads -c 10 b
+    img bench -i native -c 10 b
+    img bench -n -i threads -c 10 b
+    img bench -i threads -n -c 10 b
+    img bench -n -t none -c 10 b
+    img bench -i io_uring -w -c 10 b
+    img bench -i native -c 1 null-co://
     img bench -q -U -c 10 b
     img bench -t none -c 10 b
     img bench --image-opts -c 1 driver=qcow2,file.filename=b

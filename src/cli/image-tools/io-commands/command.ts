@@ -50,6 +50,7 @@ export interface ImageOpening {
   readonly temporary: boolean;
   readonly forceShare: boolean;
   readonly unmap: boolean;
+  readonly nativeAio: boolean;
   readonly cache: { readonly direct: boolean; readonly noFlush: boolean; readonly writethrough: boolean };
 }
 

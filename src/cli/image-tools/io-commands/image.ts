@@ -14,9 +14,7 @@ import { CommandFailed, parseWords, UsageWanted, type ImageOpening, type IoComma
 type Options = ImageOpening['options'];
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-export interface OpeningSettings extends Mutable<Omit<ImageOpening, 'filename' | 'options'>> {
-  nativeAio: boolean;
-}
+export type OpeningSettings = Mutable<Omit<ImageOpening, 'filename' | 'options'>>;
 
 export const defaultOpening = (): OpeningSettings => ({
   readOnly: false,
@@ -46,7 +44,7 @@ export function setDiscard(environment: IoEnvironment, settings: OpeningSettings
 
 export function setAio(environment: IoEnvironment, settings: OpeningSettings, name: string): void {
   if (name !== 'threads' && name !== 'native' && name !== 'io_uring') failed(environment, `Invalid aio option: ${name}`);
-  settings.nativeAio = name === 'native';
+  settings.nativeAio ||= name === 'native';
 }
 
 /** `key=value,…`, as --image-opts and -o take it. */
@@ -70,12 +68,8 @@ export async function openImage(
   settings: OpeningSettings,
 ): Promise<void> {
   if (environment.image !== undefined) failed(environment, "file open already, try 'help close'");
-  const { nativeAio, ...opening } = settings;
-  const request: ImageOpening = { ...opening, filename, options };
+  const request: ImageOpening = { ...settings, filename, options };
   try {
-    if (nativeAio && !settings.cache.direct) {
-      throw new Failure('invalid-argument', 'aio=native was specified, but it requires cache.direct=on, which was not specified.');
-    }
     environment.image = { backend: await openBackend(environment, request), request };
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -85,10 +79,10 @@ export async function openImage(
 
 async function openBackend(environment: IoEnvironment, request: ImageOpening): Promise<BlockBackend> {
   const { graph } = environment;
-  const { cache, readOnly, temporary, copyOnRead, unmap, forceShare } = request;
+  const { cache, readOnly, temporary, copyOnRead, unmap, forceShare, nativeAio } = request;
   const options = new OptionDict(request.options);
   if (forceShare) options.set('force-share', true);
-  const flags = { readOnly: readOnly || temporary, unmap, direct: cache.direct, noFlush: cache.noFlush };
+  const flags = { readOnly: readOnly || temporary, unmap, direct: cache.direct, noFlush: cache.noFlush, nativeAio };
   let node = await graph.open({ filename: request.filename, options, flags });
   try {
     if (copyOnRead && readOnly) throw new Failure('invalid-argument', "Can't use copy-on-read on read-only device");
