@@ -162,6 +162,8 @@ export interface BlockInstance {
   /** ErrnoFailure ENOTSUP makes the node write zero buffers, unless NO_FALLBACK. */
   writeZeroes?(offset: number, count: number, flags: number): Eventual<void>;
   discard?(offset: number, count: number): Eventual<void>;
+  /** Copies from the node of a protocol, which reads there what it holds, without the bytes passing here; see copy-range.ts. */
+  copyFrom?(offset: number, source: BlockNode, sourceOffset: number, count: number): Eventual<void>;
   /** A whole cluster, or the last part of the image. */
   writeCompressed?(offset: number, source: Uint8Array): Eventual<void>;
   /** Own caches to the children; the node flushes the children itself afterwards. */

@@ -285,6 +285,26 @@ export class BlockNode {
     await instance.writeCompressed(offset, source);
   }
 
+  /** See copy-range.ts. */
+  async copyFrom(offset: number, source: BlockNode, sourceOffset: number, count: number): Promise<void> {
+    checkRange(offset, count);
+    this.#checkWritable();
+    const { instance } = this;
+    const isAligned = (offset | sourceOffset | count) % Math.max(this.limits.requestAlignment, source.limits.requestAlignment) === 0;
+    if (instance.copyFrom === undefined || !isAligned || count > this.limits.maxTransfer) throw new ErrnoFailure('ENOTSUP');
+    this.statistics.writeOperations++;
+    this.statistics.writeBytes += count;
+    const request = this.requests.begin(offset, count);
+    try {
+      await this.requests.waitForOverlaps(request);
+      await this.#announce(offset, count);
+      await instance.copyFrom(offset, source, sourceOffset, count);
+    } finally {
+      this.#written(offset, count);
+      this.requests.end(request);
+    }
+  }
+
   // Zeroes and discards -------------------------------------------------------------------------------------------------
 
   writeZeroes(offset: number, count: number, flags = 0): Eventual<void> {
@@ -556,6 +576,11 @@ export class Edge {
   write(offset: number, source: Uint8Array, flags = 0): Eventual<void> {
     assert((this.perm & (PERM.WRITE | PERM.WRITE_UNCHANGED)) !== 0, `${this.name}: write without permission`);
     return this.node.write(offset, source, flags);
+  }
+
+  copyFrom(offset: number, source: BlockNode, sourceOffset: number, count: number): Promise<void> {
+    assert((this.perm & (PERM.WRITE | PERM.WRITE_UNCHANGED)) !== 0, `${this.name}: write without permission`);
+    return this.node.copyFrom(offset, source, sourceOffset, count);
   }
 
   writeZeroes(offset: number, count: number, flags = 0): Eventual<void> {

@@ -29,6 +29,8 @@ export interface HostFile {
   write(offset: number, source: Uint8Array): Eventual<void>;
   /** Data and what is needed to find it are on the medium: fdatasync. */
   flush(): Eventual<void>;
+  /** Copies within the kernel from another file of this host: copy_file_range. ErrnoFailure ENOTSUP where that is not to be had. */
+  copyFrom?(offset: number, source: HostFile, sourceOffset: number, count: number): Eventual<void>;
   truncate(size: number): Eventual<void>;
   /** Absent where the host has no such calls; then holes are not seen and zeroes are written. */
   readonly sparse?: HostSparseFile | undefined;

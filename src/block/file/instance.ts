@@ -67,6 +67,14 @@ export class FileInstance implements BlockInstance {
     this.#grow(end);
   }
 
+  async copyFrom(offset: number, source: BlockNode, sourceOffset: number, count: number): Promise<void> {
+    const { instance } = source;
+    if (!(instance instanceof FileInstance) || this.#file.copyFrom === undefined) throw new ErrnoFailure('ENOTSUP');
+    this.#extents.forget();
+    await this.#file.copyFrom(offset, instance.#file, sourceOffset, count);
+    this.#grow(offset + count);
+  }
+
   #grow(end: number): void {
     if (end > this.size) this.size = inSectors(end);
   }

@@ -11,6 +11,7 @@ import { WRITE } from '../driver.ts';
 import { SECTOR, type BlockNode } from '../node.ts';
 import { STATUS } from '../status.ts';
 import { backingOf } from './backing-chain.ts';
+import { copyRange } from './copy-range.ts';
 import { Pace, type Operation } from './pace.ts';
 import { forEachRun, type SparseRule } from './sparse-runs.ts';
 
@@ -32,8 +33,11 @@ export interface ConvertRequest extends Operation {
   /** What is not written reads as zeroes. */
   readonly targetIsZero?: boolean;
   readonly workers?: number;
-  /** What the source has as data is written as it is, without looking for zeroes in it. */
-  readonly wholePieces?: boolean;
+  /**
+   * What the source has as data is copied as it is, without looking for zeroes in it, and by the host where it can
+   * (copy-range.ts).
+   */
+  readonly copyOffload?: boolean;
   /** Writes may overtake each other. */
   readonly outOfOrder?: boolean;
   /** Unreadable sectors become zeroes, and this is told of them. */
@@ -72,6 +76,8 @@ class Conversion {
   readonly #rule: SparseRule;
   readonly #hasZeroInit: boolean;
   readonly #anyOrder: boolean;
+  /** The host still copies by itself. */
+  #offloads: boolean;
   #allocatedBytes = 0;
   #allocatedDone = 0;
   /** Where the next piece begins. */
@@ -94,6 +100,7 @@ class Conversion {
     // A compressed cluster has its place only after it was compressed; waiting in line would leave one processor at work.
     this.#anyOrder = (request.outOfOrder ?? false) || ((request.compressed ?? false) && request.target.node.driver.name === 'qcow2');
     this.#pace = new Pace(request.target.graph.host, request);
+    this.#offloads = request.copyOffload ?? false;
     let start = 0;
     this.#sources = request.sources.map((backend) => {
       const end = start + roundUp(backend.size, SECTOR);
@@ -182,6 +189,7 @@ class Conversion {
     const { offset, count } = piece;
     const isWork = this.#isWork(piece);
     const target = buffer.subarray(0, isWork ? count : 0);
+    if (piece.kind === 'data' && this.#offloads && (await this.#offload(offset, count))) return this.#finishPiece(count);
     if (piece.kind === 'data') await this.#read(offset, target);
     else if (isWork) target.fill(0);
     if (!this.#anyOrder) await before;
@@ -192,12 +200,31 @@ class Conversion {
     } catch (error) {
       throw this.#failed(`error while writing at byte ${offset}`, error);
     }
-    if (isWork) {
-      this.#allocatedDone += count;
+    await this.#finishPiece(isWork ? count : 0);
+  }
+
+  async #finishPiece(workBytes: number): Promise<void> {
+    if (workBytes > 0) {
+      this.#allocatedDone += workBytes;
       this.#request.progress?.(this.#allocatedDone, this.#allocatedBytes);
     }
-    const pause = this.#pace.step(isWork ? count : 0);
+    const pause = this.#pace.step(workBytes);
     if (pause !== undefined) await pause;
+  }
+
+  /** False when it cannot be had; then it is not tried again. */
+  async #offload(offset: number, count: number): Promise<boolean> {
+    const { backend, start, end } = this.#sourceAt(offset);
+    const isInside = offset + count <= Math.min(end, start + backend.size, this.#target.size);
+    if (!isInside) return false;
+    try {
+      await copyRange(this.#target, offset, backend, offset - start, count);
+      return true;
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.#offloads = false;
+      return false;
+    }
   }
 
   #failed(context: string, error: unknown): Failure {
@@ -304,7 +331,7 @@ class Conversion {
   }
 
   async #writeData(offset: number, source: Uint8Array): Promise<void> {
-    if (this.#request.sparseBytes === 0 || this.#request.wholePieces) return this.#write(offset, source);
+    if (this.#request.sparseBytes === 0 || this.#request.copyOffload) return this.#write(offset, source);
     if (this.#request.compressed) {
       return isZero(source) ? this.#writeZeroes(offset, source.length) : this.#write(offset, source);
     }

@@ -15,7 +15,7 @@ import {
 } from '../driver.ts';
 import { PROBE_BYTES, probeFormat } from '../drivers.ts';
 import { exactFilename } from '../filename.ts';
-import { SECTOR, type Edge } from '../node.ts';
+import { SECTOR, type BlockNode, type Edge } from '../node.ts';
 import { ROLE } from '../permissions.ts';
 import { STATUS, type BlockStatus } from '../status.ts';
 
@@ -62,6 +62,11 @@ class RawImage implements BlockInstance {
     if (probeFormat(head, '') !== 'raw') throw new ErrnoFailure('EPERM');
     await debugEvent(this.#file, 'write_aio');
     await this.#file.write(this.#offset + offset, source, flags);
+  }
+
+  copyFrom(offset: number, source: BlockNode, sourceOffset: number, count: number): Eventual<void> {
+    if (this.#probed && offset < PROBE_BYTES) throw new ErrnoFailure('ENOTSUP'); // what is written there is looked at
+    return this.#file.copyFrom(this.#offset + offset, source, sourceOffset, count);
   }
 
   writeZeroes(offset: number, count: number, flags: number): Eventual<void> {

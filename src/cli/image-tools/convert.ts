@@ -320,7 +320,7 @@ async function fill(
         targetIsZero: settings.targetIsZero || (!settings.skipCreate && readsAsZero(target.node)),
         workers: settings.workers,
         outOfOrder: settings.outOfOrder,
-        wholePieces: settings.copyOffload,
+        copyOffload: settings.copyOffload,
         bytesPerSecond: settings.bytesPerSecond,
         signal,
         progress: (done, total) => progress.set((100 * done) / total),

@@ -12,6 +12,7 @@ import { cachedTransfer } from './cached-reads.ts';
 import { directTransfer, probeAlignment } from './direct-io.ts';
 import { hostDirectories } from './host-directories.ts';
 import { hostFailure } from './host-failure.ts';
+import { copyFileRange } from './host-copy.ts';
 import { fileLocks } from './host-locks.ts';
 import { sparseFile } from './host-sparse.ts';
 import { pooledTransfer, syncTransfer, type Transfer } from './transfer.ts';
@@ -149,6 +150,13 @@ class OpenHostFile implements HostFile {
   flush(): Eventual<void> {
     this.#checkOpen();
     return this.#transfer.flush(this.#fd);
+  }
+
+  copyFrom(offset: number, source: HostFile, sourceOffset: number, count: number): Eventual<void> {
+    this.#checkOpen();
+    if (!(source instanceof OpenHostFile) || source.kind !== 'regular' || this.kind !== 'regular') throw new ErrnoFailure('ENOTSUP');
+    source.#checkOpen();
+    return copyFileRange({ from: source.#fd, sourceOffset, to: this.#fd, offset, count, pooled: this.#transfer.pooled });
   }
 
   truncate(size: number): Eventual<void> {

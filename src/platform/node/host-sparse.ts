@@ -27,7 +27,7 @@ const EOPNOTSUPP = 95;
 /** All that mean "not here": no such call, no such call for this file, no such ioctl. */
 const UNSUPPORTED: ReadonlySet<number> = new Set([ENODEV, ENOTTY, ENOSYS, EOPNOTSUPP]);
 
-function failure(negativeErrno: number): ErrnoFailure {
+export function failure(negativeErrno: number): ErrnoFailure {
   const name: Errno = UNSUPPORTED.has(-negativeErrno) ? 'ENOTSUP' : errnoFromNumber(-negativeErrno);
   return new ErrnoFailure(name);
 }

@@ -11,6 +11,8 @@ export interface SystemCalls {
   fcntl(fd: number, command: number, argument: Uint8Array): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   preadv2(fd: number, vector: Uint8Array, vectorCount: number, offset: number, flags: number): number;
+  /** `from` and `to` point to 64-bit offsets, which the call advances. */
+  copyFileRange(fdFrom: number, from: Uint8Array, fdTo: number, to: Uint8Array, count: number, flags: number): number;
   /** Where bytes lie in memory. */
   address(bytes: Uint8Array): number;
   /** The same calls on another thread. */
@@ -18,6 +20,7 @@ export interface SystemCalls {
     fallocate(fd: number, mode: number, offset: number, count: number): Promise<number>;
     posixFallocate(fd: number, offset: number, count: number): Promise<number>;
     ioctl(fd: number, request: number, argument: Uint8Array): Promise<number>;
+    copyFileRange(fdFrom: number, from: Uint8Array, fdTo: number, to: Uint8Array, count: number, flags: number): Promise<number>;
   };
 }
 
@@ -63,6 +66,7 @@ function bind(koffi: Koffi): SystemCalls {
   const ioctl = libc.func('int ioctl(int fd, unsigned long request, void *argument)');
 
   const preadv2 = libc.func('int64_t preadv2(int fd, void *vector, int vectorCount, int64_t offset, int flags)');
+  const copyFileRange = libc.func('int64_t copy_file_range(int from, void *fromAt, int to, void *toAt, size_t count, unsigned int flags)');
 
   const checked =
     (call: NativeFunction) =>
@@ -97,6 +101,7 @@ function bind(koffi: Koffi): SystemCalls {
     fcntl: checked(fcntl),
     ioctl: checked(ioctl),
     preadv2: checked(preadv2),
+    copyFileRange: checked(copyFileRange),
     address: (bytes) => Number(koffi.address(bytes)), // user space has 47 bits
     pooled: {
       fallocate: pooled(fallocate, checked(fallocate)),
@@ -105,6 +110,7 @@ function bind(koffi: Koffi): SystemCalls {
         return -result;
       },
       ioctl: pooled(ioctl, checked(ioctl)),
+      copyFileRange: pooled(copyFileRange, checked(copyFileRange)),
     },
   };
 }

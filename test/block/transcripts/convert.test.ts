@@ -111,6 +111,38 @@ transcripts(
     img convert -O qcow2 empty o
     image o qcow2
   `,
+    'copying left to the host': `${IMAGES}
+    img convert -C r o
+    same o
+    img map --output=json o
+    img convert -C -f qcow2 -O raw b o
+    same o
+    img map --output=json o
+    img convert -C -n r o
+    same o
+    img convert -C -O qcow2 r o
+    image o qcow2
+    img convert -C -W -m 4 -O raw b o
+    same o
+    setup img create -q odd 1500
+    setup io -f raw -c 'write -P 1 1000 536' odd
+    img convert -C odd o
+    same o
+    setup img convert -c -O qcow2 r c
+    img convert -C c o
+    same o
+    img convert -C r b o
+    same o
+    img convert -C --image-opts driver=raw,offset=64k,file.filename=r o
+    same o
+    img convert -C --image-opts driver=raw,file.driver=blkdebug,file.image.filename=r o
+    same o
+    img convert -C -t none r o
+    same o
+    setup img create -q big 8M
+    img convert -C -n --target-image-opts r driver=raw,offset=128k,file.filename=big
+    same big
+  `,
     'existing targets': `${IMAGES}
     img convert -n r o2
     setup img create -q o 512k
