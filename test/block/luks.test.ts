@@ -1,6 +1,5 @@
 // LUKS volumes: the modes of encryption against the host's own, and whole volumes against the reference, both ways.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { createCipheriv } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, truncateSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,12 +11,13 @@ import { createLegacyAesCipher } from '../../src/block/crypto/legacy-aes.ts';
 import { payloadOffsetFor } from '../../src/block/crypto/luks-header.ts';
 import { luksAmendFrom, luksCreateFrom } from '../../src/block/crypto/luks-options.ts';
 import { amendLuks, createLuks, luksInfo, openLuks, type LuksStorage } from '../../src/block/crypto/luks.ts';
+import { mustRun, noReference, type Tool } from './reference.ts';
 import { createSectorCipher, cipherKeyBytes, type CipherSpec } from '../../src/block/crypto/sector-cipher.ts';
 
 const cryptography = nodeCryptography();
 const folder = mkdtempSync(join(tmpdir(), 'luks-'));
 after(() => rmSync(folder, { recursive: true }));
-const hasReference = spawnSync('qemu-img', ['--version']).status === 0;
+const hasReference = noReference === false;
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const SECRETS = ['secret,id=s,data=hello', 'secret,id=t,data=world'].flatMap((secret) => ['--object', secret]);
 
@@ -32,11 +32,7 @@ function storageOf(path: string): LuksStorage & { close(): void } {
   };
 }
 
-function reference(program: string, ...args: string[]): string {
-  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' });
-  assert.equal(status, 0, stderr);
-  return stdout;
-}
+const reference = (program: string, ...args: string[]): string => mustRun(program.slice('qemu-'.length) as Tool, args, folder);
 
 const pattern = (length: number): Uint8Array => Uint8Array.from({ length }, (_, at) => (at * 7 + (at >> 9)) & 0xff);
 

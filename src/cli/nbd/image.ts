@@ -17,7 +17,9 @@ import type { NbdSettings, SnapshotChoice } from './options.ts';
 export async function openServedImage(graph: BlockGraph, settings: NbdSettings): Promise<BlockBackend> {
   const { readOnly, cache, unmap = false, detectZeroes, aio } = settings;
   const name = settings.operands[0]!;
-  const flags: Partial<OpenFlags> = { readOnly, unmap, direct: cache?.direct ?? false, noFlush: cache?.noFlush ?? false, nativeAio: aio === 'native' };
+  const flags: Partial<OpenFlags> = {
+    readOnly, unmap, direct: cache?.direct ?? false, noFlush: cache?.noFlush ?? false, nativeAio: aio === 'native',
+  }; // prettier-ignore
   let node: BlockNode;
   try {
     node = await openNode(graph, name, settings, flags);

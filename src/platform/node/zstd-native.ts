@@ -96,8 +96,9 @@ function bind(koffi: Koffi, path: string): NativeZstd {
         const done = (error: Error | null, count: number): void => {
           jobs--;
           places.push(place);
-          if (error !== null || source.length === 0 || isError(count) !== 0) reject(new Failure('io', 'zstd: compression failed', { cause: error }));
-          else resolve(target.slice(0, count));
+          const isGood = error === null && source.length > 0 && isError(count) === 0;
+          if (isGood) resolve(target.slice(0, count));
+          else reject(new Failure('io', 'zstd: compression failed', { cause: error }));
         };
         compress.async(context, target, target.length, source, source.length, DEFAULT_LEVEL, done);
       });

@@ -2,6 +2,8 @@
 import { DISK_SIZE, present, transcripts, type TranscriptRules } from './transcript.ts';
 
 const SECRETS = '--object secret,id=s,data=abc --object secret,id=t,data=other';
+const ACTIVE = 'encrypt.state=active,encrypt.new-secret=t,encrypt.iter-time=10';
+const [OLD_KEY, NEW_KEY] = ['s', 't'].map((key) => `driver=qcow2,file.filename=a,encrypt.key-secret=${key}`);
 const LUKS = 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10';
 
 /** Salts and iteration counts are chosen anew each time. */
@@ -72,14 +74,14 @@ transcripts(
     `,
     'key slots of qcow2': `
       setup img create -q -f qcow2 ${SECRETS} -o ${LUKS} a 1M
-      img amend ${SECRETS} --image-opts -o encrypt.state=active,encrypt.new-secret=t,encrypt.iter-time=10 driver=qcow2,file.filename=a,encrypt.key-secret=s
+      img amend ${SECRETS} --image-opts -o ${ACTIVE} ${OLD_KEY}
       img info a
-      img amend ${SECRETS} --image-opts -o encrypt.state=inactive,encrypt.keyslot=0 driver=qcow2,file.filename=a,encrypt.key-secret=t
-      img amend ${SECRETS} --image-opts -o encrypt.state=inactive,encrypt.keyslot=1 driver=qcow2,file.filename=a,encrypt.key-secret=t
-      img amend ${SECRETS} --image-opts -o encrypt.state=inactive,encrypt.old-secret=t,size=2M driver=qcow2,file.filename=a,encrypt.key-secret=t
-      img amend ${SECRETS} --image-opts -o encrypt.bogus=1 driver=qcow2,file.filename=a,encrypt.key-secret=t
-      img amend ${SECRETS} --image-opts -o encrypt.key-secret=s driver=qcow2,file.filename=a,encrypt.key-secret=t
-      img amend ${SECRETS} --image-opts -o encrypt.state=active driver=qcow2,file.filename=a,encrypt.key-secret=t
+      img amend ${SECRETS} --image-opts -o encrypt.state=inactive,encrypt.keyslot=0 ${NEW_KEY}
+      img amend ${SECRETS} --image-opts -o encrypt.state=inactive,encrypt.keyslot=1 ${NEW_KEY}
+      img amend ${SECRETS} --image-opts -o encrypt.state=inactive,encrypt.old-secret=t,size=2M ${NEW_KEY}
+      img amend ${SECRETS} --image-opts -o encrypt.bogus=1 ${NEW_KEY}
+      img amend ${SECRETS} --image-opts -o encrypt.key-secret=s ${NEW_KEY}
+      img amend ${SECRETS} --image-opts -o encrypt.state=active ${NEW_KEY}
       img info a
       img check a
     `,
