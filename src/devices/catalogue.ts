@@ -3,6 +3,7 @@
 import type { DeviceDeclaration } from '../schema/device.ts';
 import { chardevId, uint } from '../schema/property.ts';
 import { ataDevices } from './ata/declarations.ts';
+import { floppyDevice } from './floppy/declaration.ts';
 import { nvmeDevice } from './nvme/declaration.ts';
 import { virtioDevices } from './virtio/declarations.ts';
 
@@ -69,5 +70,5 @@ export const pcTestdevDevice = {
 } as const satisfies DeviceDeclaration;
 
 export const deviceCatalogue: readonly DeviceDeclaration[] = [
-  isaSerialDevice, isaDebugconDevice, isaDebugExitDevice, pcTestdevDevice, ...virtioDevices, ...ataDevices, nvmeDevice,
+  isaSerialDevice, isaDebugconDevice, isaDebugExitDevice, pcTestdevDevice, ...virtioDevices, ...ataDevices, nvmeDevice, floppyDevice,
 ];

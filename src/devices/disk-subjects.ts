@@ -8,6 +8,8 @@ import { ich9Ahci } from './ata/ich9-ahci.ts';
 import { piix3Ide } from './ata/piix3-ide.ts';
 import { bench } from './conformance-bench.ts';
 import type { ConformanceSubject } from './conformance.ts';
+import { isaDma } from './dma/i8237.ts';
+import { isaFdc } from './floppy/isa-fdc.ts';
 import { MemoryDrive } from './memory-drive.ts';
 import { nvme } from './nvme/nvme.ts';
 import { MmcDrive } from './scsi/mmc-drive.ts';
@@ -186,7 +188,32 @@ const virtio = (slow: boolean) => (timeNs: number): ConformanceSubject => {
   };
 };
 
+const floppy = (slow: boolean) => (timeNs: number): ConformanceSubject => {
+  const base = bench(timeNs);
+  const [dma, wordDma] = isaDma(base.bus, smallRam());
+  const fdc = isaFdc(base.bus, { irq: base.isa.irq(6), dma });
+  const drive = new MemoryDrive({ size: 2880 * 512, slow });
+  fdc.attach(0, drive);
+  const { ports } = base.bus;
+  const random = new Prng(4);
+  const send = (...values: readonly number[]) => () => values.forEach((value) => ports.write(0x3f5, 1, value));
+  const track = (): number => fdc.state.drives[0]!.track;
+  const commands = [
+    send(0x0f, 0, 0), send(0x0f, 4, 79), send(0x07, 0), send(0x08), send(0x4a, 0), send(0x0e), send(0x13, 0, 0x57, 0), send(0x94),
+    () => send(0xe6, 0, track(), 0, 1 + random.below(18), 2, 18, 27, 255)(), () => send(0xc5, 0, track(), 0, 1, 2, 18, 27, 255)(),
+    () => send(0x4d, 0, 2, 18, 84, 0xf6)(),
+  ];
+  const open = (mode: number) => () => {
+    for (const [port, value] of [[0x0c, 0], [0x0b, mode], [0x05, 0xff], [0x05, 0x07], [0x0a, 2]] as const) ports.write(port, 1, value);
+  };
+  const stimuli = [...commands, ...commands, open(0x46), open(0x4a), () => ports.write(0x3f2, 1, 0x1c), () => ports.write(0x3f2, 1, 0)];
+  return { ...base, stimuli: [...stimuli, ...(slow ? [() => drive.finishOne()] : [])], devices: { fdc, dma, wordDma } };
+};
+
 type Subjects = Readonly<Record<string, (timeNs: number) => ConformanceSubject>>;
 
-export const diskSubjects: Subjects = { ide: ide(false), ahci: ahci(false), nvme: nvmeSubject(false), virtio: virtio(false) };
-export const diskStressSubjects: Subjects = { ide: ide(true), ahci: ahci(true), nvme: nvmeSubject(true), virtio: virtio(true) };
+const withDrives = (slow: boolean): Subjects => ({
+  ide: ide(slow), ahci: ahci(slow), nvme: nvmeSubject(slow), virtio: virtio(slow), floppy: floppy(slow),
+});
+export const diskSubjects = withDrives(false);
+export const diskStressSubjects = withDrives(true);

@@ -8,6 +8,9 @@ import type { PciBus } from '../bus/pci-bus.ts';
 import { ResetTree } from '../bus/reset-tree.ts';
 import type { AcpiPm } from '../devices/chipset/acpi-pm.ts';
 import { ISA_SERIAL_DEFAULTS, isaSerial } from '../devices/char/isa-serial.ts';
+import { isaDma } from '../devices/dma/i8237.ts';
+import type { I82077 } from '../devices/floppy/i82077.ts';
+import { FDC_IRQ, isaFdc } from '../devices/floppy/isa-fdc.ts';
 import { ApicBus } from '../devices/intc/apic-bus.ts';
 import { pcIoapic } from '../devices/intc/ioapic.ts';
 import { IsaPic } from '../devices/intc/isa-pic.ts';
@@ -60,6 +63,7 @@ export class PcBoard {
   readonly ps2: Ps2Parts;
   readonly fwCfg: FwCfg;
   readonly rtc: Mc146818;
+  readonly fdc: I82077;
   /** Serial ports so far: the next one takes the next address. */
   serialCount = 0;
   /** The drives of all controllers in the order they were added: what firmware can boot from. */
@@ -113,6 +117,11 @@ export class PcBoard {
     devices.add('ps2-mouse', this.ps2.mouse);
     devices.add('port92', isaPort92(bus, { a20: a20.input(), reset: options.reset }));
     pcLegacyPorts(bus);
+    const [dma, wordDma] = isaDma(bus, memory);
+    devices.add('dma', dma);
+    devices.add('dma-word', wordDma);
+    this.fdc = isaFdc(bus, { irq: this.isa.irq(FDC_IRQ), dma });
+    devices.add('fdc', this.fdc);
     this.fwCfg = isaFwCfg(bus, { memory });
     devices.add('fw-cfg', this.fwCfg);
     for (const [n, backend] of options.serials.slice(0, ISA_SERIAL_DEFAULTS.length).entries()) {

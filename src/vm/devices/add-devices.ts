@@ -15,6 +15,8 @@ export function addDevices(host: DeviceHost, devices: readonly DeviceOptions[]):
   host.buses.add('PCI', host.board.pci, { name: host.board.chipset.pciBusName });
   host.buses.add('ISA', host.board.isa, { name: 'isa.0' });
   for (const bus of host.board.chipset.ataBuses) host.buses.add('IDE', bus, { isFull: () => !bus.units.includes(undefined) });
+  const { fdc } = host.board;
+  host.buses.add('floppy-bus', fdc, { isFull: () => !fdc.drives.includes(undefined) });
   for (const options of devices) addDevice(host, options);
   for (const drive of host.drives.placed) {
     const options = inOrigin(drive.origin, () => interfaceDevice(drive, host.board.chipset));

@@ -3,12 +3,14 @@ import { Failure } from '../../base/failure.ts';
 import type { IsaBus } from '../../bus/isa-bus.ts';
 import type { PciBus } from '../../bus/pci-bus.ts';
 import type { AtaBus } from '../../devices/ata/ata-bus.ts';
+import type { I82077 } from '../../devices/floppy/i82077.ts';
 
 /** What a bus of each kind is to the devices on it. Whoever brings a controller with a bus of its own adds its kind here. */
 export interface BusKinds {
   readonly ISA: IsaBus;
   readonly PCI: PciBus;
   readonly IDE: AtaBus;
+  readonly 'floppy-bus': I82077;
 }
 export type BusKind = keyof BusKinds;
 

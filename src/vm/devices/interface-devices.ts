@@ -23,7 +23,7 @@ const DEVICES: Readonly<Record<DriveInterface, DeviceOf>> = {
   virtio: ({ id }) => ({ driver: 'virtio-blk-pci', properties: { drive: id } }),
   ide: ideDevice,
   scsi: notHere,
-  floppy: notHere,
+  floppy: ({ id, unit }) => ({ driver: 'floppy', properties: { drive: id, unit } }),
   pflash: (drive, chipset) => (drive.unit < FLASH_BANKS_MAX ? undefined : notHere(drive, chipset)),
 };
 

@@ -5,6 +5,7 @@ import { AtaDisk } from '../../devices/ata/ata-disk.ts';
 import { AtapiCd } from '../../devices/ata/atapi-cd.ts';
 import { ich9Ahci } from '../../devices/ata/ich9-ahci.ts';
 import type { AtaIdentity } from '../../devices/ata/identify.ts';
+import { floppyCmos } from '../../devices/floppy/isa-fdc.ts';
 import { nvme } from '../../devices/nvme/nvme.ts';
 import { MmcDrive } from '../../devices/scsi/mmc-drive.ts';
 import type { DeviceBuilders, DeviceSite } from './device-site.ts';
@@ -74,6 +75,20 @@ export const STORAGE_BUILDERS: DeviceBuilders = {
     site.board.devices.add(site.name, cd);
     site.board.devices.add(`${site.name}.unit`, logicalUnit);
     if (drive !== undefined) site.addBootDrive(drive, 'cdrom', menuLine(bus, place));
+  },
+  floppy: (site) => {
+    const fdc = site.bus('floppy-bus');
+    const unit = site.number('unit') ?? fdc.drives.indexOf(undefined);
+    if (unit >= fdc.drives.length) {
+      const message = `Can't create floppy unit ${unit}, bus supports only ${fdc.drives.length} units`;
+      throw new Failure('invalid-argument', message);
+    }
+    if (fdc.drives[unit] !== undefined) throw new Failure('invalid-argument', `Floppy unit ${unit} is in use`);
+    const drive = site.removableDrive();
+    if (drive === undefined) throw new Failure('invalid-argument', 'drive property not set');
+    fdc.attach(unit, drive);
+    site.board.rtc.setCmos(floppyCmos(fdc, site.board.rtc.state.cmos));
+    site.addBootDrive(drive, 'floppy', 'Floppy');
   },
   nvme: (site) => {
     const place = site.pciPlace();
