@@ -32,12 +32,12 @@ export const PHYS = {
 
 /** Per-vCPU area: architectural and derived state (cpu/x86/state.ts), then its TLBs and its jump cache. */
 export const VCPU_AREA = 20 * MIB;
-export const VCPU_AREA_BYTES = 1 * MIB;
-export const VCPU_COUNT_MAX = 40;
+export const VCPU_AREA_BYTES = 2 * MIB;
+export const VCPU_COUNT_MAX = 16;
 
 /** Offsets inside a vCPU area. */
 export const TLB_OFFSET = 64 * KIB;
-export const JUMP_CACHE_OFFSET = 512 * KIB;
+export const JUMP_CACHE_OFFSET = 1024 * KIB;
 
 /** Software TLB. An entry is {tag u64, addend u32, physical page address u32}; host address = addend + u32(linear). */
 export const TLB_ENTRIES = 1024;
@@ -51,25 +51,45 @@ export const TLB_KIND = { READ: 0, WRITE: 1, EXECUTE: 2 } as const;
 export const TLB_KIND_COUNT = 3;
 
 /** A TLB without entries: every access under alignment checks takes the slow path, which makes them. */
-export const EMPTY_TLB_OFFSET = 640 * KIB;
+export const EMPTY_TLB_OFFSET = 1280 * KIB;
 
 /** Jump cache: {rip u64, block u32, modeKey u32}, indexed by a hash of RIP. */
 export const JUMP_CACHE_ENTRIES = 4096;
 export const JUMP_CACHE_ENTRY_BYTES = 16;
 
-/** Regions (cpu/translator/): REGION_BYTES each, by slot. */
+/** The places where regions are left: REGION_EXIT.BYTES each, a region's in a row. */
+export const REGION_EXITS = 52 * MIB;
+export const REGION_EXIT_COUNT = 512 * KIB;
+/** Byte offsets in an exit. */
+export const REGION_EXIT = {
+  RECORD: 0, // u32: the record to go on with, with EXIT_FAULT or EXIT_JUMP
+  DELTA: 4, // i32: distance of its block from the region's base
+  TARGET: 8, // u32: of a jump, the record in REGION_TABLE of the region that it leads to, with the entry in the low bits; 0 unknown
+  TARGET_DELTA: 12, // i32: from this region's base to that one's
+  BYTES: 16,
+} as const;
+/** The record has raised a fault; the record is a jump that the region has not counted. */
+export const EXIT_FAULT = 1;
+export const EXIT_JUMP = 2;
+
+/** Regions (cpu/translator/): a record each, by slot. */
 export const REGION_TABLE = 60 * MIB;
 export const REGION_SLOTS = 8192;
-export const REGION_PAGES_MAX = 14;
-/** Byte offsets in a region's record. */
+export const REGION_PAGES_MAX = 27;
+/** Byte offsets in a region's record. Its size is also how many entries a region can have. */
 export const REGION_RECORD = {
   VALID: 0, // u32: 1 until code that it was made of changes
   KEY: 4, // u32: modeKey under which its mapping was last found right
   BASE: 8, // u64: the RIP of its base then
   PAGES: 16, // u32: number of pages
-  PAGE: 20, // {u32 linear distance from the base's page, u32 guest-physical page} each
-  BYTES: 136,
+  EXITS: 20, // u32: address of its exit 0
+  ENTERED: 24, // u32: how often it was entered, modulo 2^32
+  PAGE: 32, // {u32 linear distance from the base's page, u32 guest-physical page} each
+  BYTES: 256,
 } as const;
+/** The regions entered last, as TARGET of an exit names them: a ring that ENTRY_LOG_AT of the vCPU's state points into. */
+export const ENTRY_LOG_OFFSET = 1408 * KIB;
+export const ENTRY_LOG_COUNT = 4096;
 
 /** Decoded blocks: headers and IR records. When it is full everything is dropped and it starts again. */
 export const IR_ARENA = 64 * MIB;

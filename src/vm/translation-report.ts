@@ -45,7 +45,7 @@ function madeRows({ regions, translator, decodedBlocks, decodeMs, instructions }
 }
 
 function entryRows({ instructions, regions }: Vcpu, count: (field: string) => number): Row[] {
-  const entries = count('countRegionEntry');
+  const entries = regions.entered;
   const resumed = count('countRegionResume');
   return [
     ['region entries', entries],

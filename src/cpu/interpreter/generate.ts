@@ -10,36 +10,14 @@ import '../ir/ops-vector.ts'; // the last link of the chain that declares every 
 import { cpuOffset } from '../x86/state.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
-import {
-  JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, REGION_RECORD, REGION_TABLE,
-} from '../../memory/memory-map.ts';
 import { EXIT } from '../x86/state.ts';
-
-const CPU = 0;
-const IP = 1;
-const I32_SCRATCH = [2, 3, 4, 5];
-const ENTRY = 6; // address of a TLB or jump-cache entry
-const HOST = 7; // host address of an access
-const I64_SCRATCH = [8, 9, 10, 11];
-const LINEAR = 12;
-const V128_SCRATCH = [13, 14];
-const OPERATION = 15; // number of the operation to execute
-const LOCALS: readonly ValueType[] = [
-  ...Array<ValueType>(8).fill('i32'), ...Array<ValueType>(5).fill('i64'), ...Array<ValueType>(2).fill('v128'), 'i32',
-];
+import {
+  CPU, ENTRY, HOST, I32_SCRATCH, I64_SCRATCH, IP, LINEAR, LOCALS, OPERATION, V128_SCRATCH,
+} from './interpreter-locals.ts';
+import { probeJumpCache, RegionLoop, type Labels } from './region-loop.ts';
 
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
 
-interface Labels {
-  dispatch: Label;
-  fault: Label;
-  enter: Label;
-  next: Label;
-  again: Label;
-  jump: Label;
-}
-/** Fields of the header of the block at IP, as offsets from the first record plus this. */
-const HEADER_BEFORE = BLOCK.BYTES;
 
 /** Implements the lowering with operands in memory, addressed by the fields of the record at IP. */
 class InterpreterLowering implements Lowering {
@@ -295,107 +273,24 @@ class InterpreterLowering implements Lowering {
     this.code.call(index);
   }
 
+  branch(then: () => void, otherwise?: () => void): void {
+    this.code.if();
+    then();
+    if (otherwise !== undefined) {
+      this.code.else();
+      otherwise();
+    }
+    this.code.end();
+  }
+
   condition(code: number | 'immediate'): void {
     if (code === 'immediate') this.immediate(2);
     else this.code.i32(code);
     this.call('condition');
   }
 
-  /** Reads a field of the header of the block at IP. */
-  #header(load: number, field: number): void {
-    this.code.get(IP);
-    this.code.i32(HEADER_BEFORE - field);
-    this.code.op(OP.i32_sub);
-    this.code.memory(load);
-  }
-
   enterRegion(): void {
-    const { code } = this;
-    const [slotAndEntry] = I32_SCRATCH;
-    const [base] = I64_SCRATCH;
-    this.#header(OP.i32_load, BLOCK.REGION);
-    code.tee(slotAndEntry!);
-    code.i32(16);
-    code.op(OP.i32_shr_u);
-    code.i32(REGION_RECORD.BYTES);
-    code.op(OP.i32_mul);
-    code.i32(REGION_TABLE);
-    code.op(OP.i32_add);
-    code.set(ENTRY);
-    this.rip();
-    this.#header(OP.i64_load32_s, BLOCK.DELTA);
-    code.op(OP.i64_sub);
-    code.set(base!);
-    const refused = code.block();
-    const mapped = code.block();
-    code.get(ENTRY);
-    code.memory(OP.i64_load, REGION_RECORD.BASE);
-    code.get(base!);
-    code.op(OP.i64_eq);
-    code.get(ENTRY);
-    code.memory(OP.i32_load, REGION_RECORD.KEY);
-    this.state('modeKey', 2);
-    code.op(OP.i32_eq);
-    code.op(OP.i32_and);
-    code.brIf(mapped);
-    code.get(ENTRY);
-    code.get(base!);
-    this.call('regionMapped');
-    code.op(OP.i32_eqz);
-    code.brIf(refused);
-    code.end();
-    this.#countEvent('countRegionEntry');
-    code.get(slotAndEntry!);
-    code.i32(0xffff);
-    code.op(OP.i32_and);
-    code.get(base!);
-    code.get(slotAndEntry!);
-    code.i32(16);
-    code.op(OP.i32_shr_u);
-    code.callIndirect(code.typeIndex(REGION_TYPE));
-    this.#afterRegion();
-    code.end();
-    this.#runFirstOperation();
-  }
-
-  #countEvent(field: string): void {
-    this.code.get(CPU);
-    this.state(field, 3);
-    this.code.i64(1);
-    this.code.op(OP.i64_add);
-    this.code.memory(OP.i64_store, cpuOffset(field));
-  }
-
-  /** What a region returns: 0 to look up RIP, a record to go on with, or a record | 1 whose instruction has raised a fault. */
-  #afterRegion(): void {
-    const { code } = this;
-    code.tee(IP);
-    code.op(OP.i32_eqz);
-    code.brIf(this.#labels.dispatch);
-    this.#countEvent('countRegionResume');
-    code.get(IP);
-    code.i32(1);
-    code.op(OP.i32_and);
-    code.if();
-    code.get(IP);
-    code.i32(1);
-    code.op(OP.i32_xor);
-    code.set(IP);
-    code.br(this.#labels.fault);
-    code.end();
-    code.get(IP);
-    code.memory(OP.i32_load16_u, RECORD.OP);
-    code.tee(OPERATION);
-    code.i32(REGION);
-    code.op(OP.i32_ne);
-    code.brIf(this.#labels.again);
-    this.#runFirstOperation();
-  }
-
-  #runFirstOperation(): void {
-    this.#header(OP.i32_load16_u, BLOCK.FIRST_OP);
-    this.code.set(OPERATION);
-    this.code.br(this.#labels.again);
+    new RegionLoop(this, this.#labels).emit();
   }
 
   fault(): void {
@@ -473,34 +368,9 @@ function leaveWithoutBudget(code: CodeWriter): void {
 function findBlock(code: CodeWriter, lookup: number): void {
   code.get(CPU);
   code.memory(OP.i64_load, cpuOffset('rip'));
-  code.tee(LINEAR);
-  code.op(OP.i32_wrap_i64);
-  code.get(LINEAR);
-  code.i64(12);
-  code.op(OP.i64_shr_u);
-  code.op(OP.i32_wrap_i64);
-  code.op(OP.i32_xor);
-  code.i32(JUMP_CACHE_ENTRIES - 1);
-  code.op(OP.i32_and);
-  code.i32(4);
-  code.op(OP.i32_shl);
-  code.get(CPU);
-  code.op(OP.i32_add);
-  code.set(ENTRY);
+  code.set(LINEAR);
   const found = code.block();
-  code.get(ENTRY);
-  code.memory(OP.i32_load, JUMP_CACHE_OFFSET + 8);
-  code.set(IP);
-  code.get(ENTRY);
-  code.memory(OP.i64_load, JUMP_CACHE_OFFSET);
-  code.get(LINEAR);
-  code.op(OP.i64_eq);
-  code.get(ENTRY);
-  code.memory(OP.i32_load, JUMP_CACHE_OFFSET + 12);
-  code.get(CPU);
-  code.memory(OP.i32_load, cpuOffset('modeKey'));
-  code.op(OP.i32_eq);
-  code.op(OP.i32_and);
+  probeJumpCache(code);
   code.brIf(found);
   code.call(lookup);
   code.tee(IP);
@@ -555,7 +425,7 @@ function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: n
 /** Counts an execution of the block at IP; leaves `run` when it is time to make a region of it. */
 function countExecution(code: CodeWriter): void {
   code.get(IP);
-  code.i32(HEADER_BEFORE - BLOCK.COUNT);
+  code.i32(BLOCK.BYTES - BLOCK.COUNT);
   code.op(OP.i32_sub);
   code.tee(ENTRY);
   code.get(ENTRY);

@@ -57,6 +57,11 @@ export interface Lowering {
   /** Calls an imported function that follows `name(d, a, b, imm)` and leaves the instruction if it raised a fault. */
   callHelper(name: string, mayFault: boolean): void;
   call(name: string): void;
+  /**
+   * A condition (i32) is on the stack: what is emitted in `then` runs when it holds, `otherwise` when it does not. Without `otherwise`
+   * the first part leads away (jump, dispatch, fault).
+   */
+  branch(then: () => void, otherwise?: () => void): void;
   /** Raises the fault that has been recorded. */
   fault(): void;
   /** Ends the block: goes to the jump record `index` records further on. */

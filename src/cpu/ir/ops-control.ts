@@ -65,16 +65,16 @@ export const REGION = op('region', (m) => m.enterRegion());
 /** A string instruction that has not come to its end is executed again. */
 export const REPEAT = op('repeat', (m) => {
   m.state('repeat', 2);
-  m.code.if();
-  m.openState();
-  m.code.i32(0);
-  m.closeState('repeat', 2);
-  advance(m, () => {
-    m.pc();
-    m.code.op(OP.i64_extend_i32_u);
+  m.branch(() => {
+    m.openState();
+    m.code.i32(0);
+    m.closeState('repeat', 2);
+    advance(m, () => {
+      m.pc();
+      m.code.op(OP.i64_extend_i32_u);
+    });
+    m.dispatch();
   });
-  m.dispatch();
-  m.code.end();
 });
 /** nextRip = block RIP + imm. */
 export const NEXT_RIP = op('next_rip', (m) => {

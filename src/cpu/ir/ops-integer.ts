@@ -251,15 +251,12 @@ function shift(kind: number, pair: Pair, count: Source, signed: boolean): (m: Lo
     if (wide(w)) m.code.op(OP.i64_extend_i32_u);
     m.code.tee(n!);
     if (wide(w)) m.code.op(OP.i32_wrap_i64);
-    m.code.if();
-    shiftWithFlags(m, w, kind, pair, signed, () => {
+    const less = (): void => {
       m.code.get(n!);
       constant(m, w, 1);
       m.code.op(pick(SUB_, w));
-    });
-    m.code.else();
-    keepUnshifted(m, w);
-    m.code.end();
+    };
+    m.branch(() => shiftWithFlags(m, w, kind, pair, signed, less), () => keepUnshifted(m, w));
   };
 }
 /** The same with a count that is known while code is made. */
@@ -438,9 +435,7 @@ export const SUB_CONDITIONS: readonly number[] = [2, 3, 4, 5, 6, 7, 12, 13, 14, 
 export const RESULT_CONDITIONS: readonly number[] = [4, 5, 8, 9];
 
 function chooseJump(m: Lowering): void {
-  m.code.if();
-  m.jump(1);
-  m.code.end();
+  m.branch(() => m.jump(1));
   m.jump(2);
 }
 

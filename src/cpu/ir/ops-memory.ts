@@ -89,10 +89,10 @@ export const ALIGN16 = byForm('align16', (m, form) => {
   m.code.op(OP.i32_wrap_i64);
   m.code.i32(15);
   m.code.op(OP.i32_and);
-  m.code.if();
-  m.callHelper('generalProtection', false);
-  m.fault();
-  m.code.end();
+  m.branch(() => {
+    m.callHelper('generalProtection', false);
+    m.fault();
+  });
 });
 
 /** Stack of 32 or 64 bits with a flat stack segment. RSP changes only when the access has succeeded. */
@@ -161,14 +161,14 @@ export function checkTarget(m: Lowering, w: 2 | 3, target: number, pushTop?: () 
     m.code.op(OP.i64_extend_i32_u);
     m.code.op(OP.i64_gt_u);
   }
-  m.code.if();
-  if (pushTop !== undefined) {
-    pushTop();
-    m.prepareWrite(BYTES[w]);
-  }
-  m.callHelper('generalProtection', false);
-  m.fault();
-  m.code.end();
+  m.branch(() => {
+    if (pushTop !== undefined) {
+      pushTop();
+      m.prepareWrite(BYTES[w]);
+    }
+    m.callHelper('generalProtection', false);
+    m.fault();
+  });
 }
 function pushReturnAddress(m: Lowering, w: 2 | 3): void {
   pushValue(m, w, () => {

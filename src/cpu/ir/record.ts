@@ -33,12 +33,15 @@ export const BLOCK = {
   RECORDS: 24, // u32: number of records
   COUNT: 28, // u32: executions, for promotion
   SECOND_NEXT: 32, // u32: next block that continues in a second page
-  REGION: 36, // u32: slot << 16 | entry number of the region that this block is an entry of
+  REGION: 36, // u32: address of the record of the region that this block is an entry of | number of the entry
   FIRST_OP: 40, // u16: operation of the first record, where REGION stands instead
   MEMBER: 42, // u16: 1 when some region was made of this block
   DELTA: 44, // i32: from the region's base to this block, in linear bytes
   BYTES: 48,
 } as const;
 
-/** A region (translator/): number of the entry and RIP of its base to 0, the record to go on with, or that | 1 for a fault there. */
-export const REGION_TYPE: FunctionType = { params: ['i32', 'i64'], results: ['i32'] };
+/**
+ * A region (translator/): number of the entry, RIP of its base and the instructions left in the slice to the number of the exit (0: go
+ * on at RIP) and the instructions left.
+ */
+export const REGION_TYPE: FunctionType = { params: ['i32', 'i64', 'i32'], results: ['i32', 'i32'] };

@@ -2,7 +2,7 @@
 // entries, returns and edges that structure cannot express, registers in locals from the prologue to the one place where the
 // region is left. The meaning of each operation is the catalogue's (ir/op.ts), through RegionLowering.
 import { assert } from '../../base/assert.ts';
-import { REGION_RECORD, REGION_TABLE } from '../../memory/memory-map.ts';
+import { EXIT_FAULT, EXIT_JUMP, REGION_RECORD, REGION_TABLE } from '../../memory/memory-map.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
 import { CONTINUE, REGION } from '../ir/ops-control.ts';
@@ -13,10 +13,7 @@ import { ControlFlow } from './control-flow.ts';
 import { RegionLowering, type RegionFlow } from './region-lowering.ts';
 import { exitNumber, type ExitCause } from './exit-counts.ts';
 import type { CodeMemory, RegionBlock, RegionCode } from './region-blocks.ts';
-import {
-  BASE, BUDGET, CAUSE, CC_A, CC_B, CC_OP, DELTA, DISTANCE, ENTERED, ENTRY, GENERAL,
-  LOCAL_TYPES, RESUME, ROTATION, TARGET, TLB_READ, TLB_WRITE,
-} from './region-locals.ts';
+import { BASE, BUDGET, DISTANCE, ENTERED, ENTRY, GENERAL, LOCAL_TYPES, TARGET, TLB_READ, TLB_WRITE } from './region-locals.ts';
 
 const helperType: FunctionType = { params: ['i32', 'i32', 'i32', 'i32'], results: [] };
 const OWN_TYPES: Readonly<Record<string, FunctionType>> = {
@@ -50,6 +47,13 @@ type ImportFunction = (name: string) => number;
 /** Node 0 is the dispatch; block n is node n + 1. */
 const nodeOf = (block: number): number => block + 1;
 
+/** A place where a region is left for a record: REGION_EXIT without what is found out later. */
+export interface RegionExit {
+  /** With EXIT_FAULT or EXIT_JUMP. */
+  readonly record: number;
+  readonly delta: number;
+}
+
 class RegionEmitter implements RegionFlow {
   readonly #region: RegionCode;
   readonly #slot: number;
@@ -57,17 +61,20 @@ class RegionEmitter implements RegionFlow {
   readonly #code: CodeWriter;
   readonly #lowering: RegionLowering;
   readonly #flow: ControlFlow;
+  readonly #importFunction: ImportFunction;
   /** Labels of the enclosing loops and merge points, by node. */
   readonly #labels = new Map<number, Label>();
-  #leave: Label = 0;
-  resume: Label = 0;
   #dispatch: Label = 0;
   #block: RegionBlock | undefined;
+  #number = 0;
   #record = 0;
-  #entryNumbers: readonly number[];
+  /** First record of the running instruction. */
+  #instruction = 0;
+  readonly #entryNumbers: readonly number[];
   readonly #counting: boolean;
   readonly marks: InstructionMark[] = [];
   readonly #marking: boolean;
+  readonly exits: RegionExit[] = [];
 
   constructor(region: RegionCode, slot: number, memory: CodeMemory, code: CodeWriter, importFunction: ImportFunction,
     { counting, marking }: EmitOptions) {
@@ -77,6 +84,7 @@ class RegionEmitter implements RegionFlow {
     this.#slot = slot;
     this.#memory = memory;
     this.#code = code;
+    this.#importFunction = importFunction;
     this.#lowering = new RegionLowering(code, memory, importFunction);
     this.#lowering.flow = this;
     const successors = [region.entries.map(nodeOf), ...region.blocks.map((block) => [...new Set(block.targets.values())].map(nodeOf))];
@@ -84,31 +92,16 @@ class RegionEmitter implements RegionFlow {
     this.#entryNumbers = region.entries;
   }
 
-  get used(): ReadonlySet<number> {
+  get used(): number {
     return this.#lowering.used;
-  }
-  get written(): ReadonlySet<number> {
-    return this.#lowering.written;
   }
 
   body(): void {
     const code = this.#code;
-    this.#leave = code.block();
-    this.resume = code.block();
     this.#dispatch = code.loop();
     this.#node(0);
     code.end();
     code.op(OP.unreachable);
-    code.end(); // resume: RIP is that of the running block
-    if (this.#lowering.rotates) {
-      code.get(ROTATION);
-      code.if();
-      this.#lowering.pushRotationFlags();
-      code.end();
-    }
-    this.#lowering.rip();
-    code.set(TARGET);
-    code.end(); // leave
   }
 
   #node(node: number): void {
@@ -130,7 +123,7 @@ class RegionEmitter implements RegionFlow {
     this.#within(node, inner);
     this.#code.end();
     this.#labels.delete(outer);
-    this.#lowering.knownFlags = undefined;
+    this.#lowering.join();
     this.#node(outer);
   }
 
@@ -140,41 +133,46 @@ class RegionEmitter implements RegionFlow {
       this.#code.get(ENTRY);
       return this.#code.brTable(labels, labels[0]!);
     }
-    if (this.#flow.isLoopHead[node]) this.#lowering.knownFlags = undefined;
-    const saved = { block: this.#block, record: this.#record, at: this.#lowering.record, flags: this.#lowering.knownFlags };
-    this.#emitBlock(this.#region.blocks[node - 1]!);
+    if (this.#flow.isLoopHead[node]) this.#lowering.join();
+    const lowering = this.#lowering;
+    const { at, record, delta } = lowering;
+    const saved = { block: this.#block, number: this.#number, record: this.#record, instruction: this.#instruction };
+    lowering.at = { ...at };
+    this.#emitBlock(node - 1);
     this.#block = saved.block;
+    this.#number = saved.number;
     this.#record = saved.record;
-    this.#lowering.record = saved.at;
-    this.#lowering.knownFlags = saved.flags;
+    this.#instruction = saved.instruction;
+    lowering.at = at;
+    lowering.record = record;
+    lowering.delta = delta;
   }
 
-  #emitBlock(block: RegionBlock): void {
-    const code = this.#code;
+  #emitBlock(number: number): void {
     const lowering = this.#lowering;
+    const block = this.#region.blocks[number]!;
     this.#block = block;
-    code.i32(block.delta);
-    code.set(DELTA);
+    this.#number = number;
+    lowering.delta = block.delta;
     let pc = -1;
     for (let n = 0; n < block.end; n++) {
       const record = block.address + n * RECORD.BYTES;
       const operation = OPS[this.#operation(record, n)]!;
       const at = this.#memory.u16[(record + RECORD.PC) >> 1]! & (PC_STACK - 1);
-      if (at !== pc && this.#marking) this.marks.push({ at: code.length, delta: block.delta + at });
+      if (at !== pc && this.#marking) this.marks.push({ at: this.#code.length, delta: block.delta + at });
       if (at !== pc) this.#beginInstruction(record);
       pc = at;
       this.#record = n;
       lowering.record = record;
-      lowering.rotationCount = n > 0 && isRotation(operation.name) ? lowering.constantCount(record) : undefined;
-      if (!passesRotation(operation.name) && lowering.rotationCount === undefined) lowering.settleRotation();
+      lowering.rotationCount = n > 0 && isRotation[operation.number] ? lowering.constantCount(record) : undefined;
+      if (!passesRotation[operation.number] && lowering.rotationCount === undefined) lowering.settleRotation();
       if (operation.number === CONTINUE) return this.#continue(block, record);
       operation.lower(lowering);
-      if (ENDS_BLOCK.has(operation.name)) return;
+      if (endsBlock[operation.number]) return;
     }
     assert(block.end < block.records, 'a block ends with what leads out of it');
-    this.because('interpreted');
     this.#beginInstruction(block.address + block.end * RECORD.BYTES);
-    code.br(this.resume);
+    this.leave('interpreted');
   }
 
   #operation(record: number, n: number): number {
@@ -185,15 +183,15 @@ class RegionEmitter implements RegionFlow {
   /** From here on, leaving the region means to go on with this record. */
   #beginInstruction(record: number): void {
     const code = this.#code;
-    code.i32(record);
-    code.set(RESUME);
+    this.#instruction = record;
     if (!this.#lowering.codeMayHaveChanged) return;
     this.#lowering.codeMayHaveChanged = false;
-    this.because('code');
     code.i32(0);
     code.memory(OP.i32_load, REGION_TABLE + this.#slot * REGION_RECORD.BYTES + REGION_RECORD.VALID);
     code.op(OP.i32_eqz);
-    code.brIf(this.resume);
+    code.if();
+    this.leave('code');
+    code.end();
   }
 
   /** After a helper that may have changed the mode: on in the region when it has not. */
@@ -201,24 +199,38 @@ class RegionEmitter implements RegionFlow {
     const code = this.#code;
     this.#beginInstruction(record);
     const target = block.targets.get((record - block.address) / RECORD.BYTES);
-    this.because(target === undefined ? 'jump' : 'mode');
-    if (target === undefined) return code.br(this.resume);
+    if (target === undefined) return this.leave('jump');
     this.#lowering.state('modeKey', 2);
     code.i32((1 << MODE_BITS) - 1);
     code.op(OP.i32_and);
     code.i32(this.#region.key);
     code.op(OP.i32_ne);
-    code.brIf(this.resume);
-    this.#edge(nodeOf(this.#region.blocks.indexOf(block)), nodeOf(target), this.#memory.u16[(record + RECORD.D) >> 1]!);
-  }
-
-  because(cause: ExitCause): void {
-    if (!this.#counting) return;
-    this.#code.i32(exitNumber(cause));
-    this.#code.set(CAUSE);
+    code.if();
+    this.leave('mode');
+    code.end();
+    this.#edge(nodeOf(target), this.#memory.u16[(record + RECORD.D) >> 1]!);
   }
 
   // RegionFlow -----------------------------------------------------------------------------------------------------------
+
+  leave(cause: ExitCause): void {
+    this.#exitTo(this.#instruction, cause);
+  }
+
+  leaveWithFault(): void {
+    this.#exitTo(this.#lowering.record | EXIT_FAULT, 'fault');
+  }
+
+  /** Leaves for a record of the running block. */
+  #exitTo(record: number, cause: ExitCause): void {
+    const code = this.#code;
+    this.#lowering.storeDirty();
+    this.exits.push({ record, delta: this.#block!.delta });
+    if (this.#counting) this.#countExit(cause, record & ~EXIT_JUMP);
+    code.i32(this.exits.length); // 0 is to look up RIP
+    code.get(BUDGET);
+    code.op(OP.return);
+  }
 
   jump(index: number): void {
     const block = this.#block!;
@@ -226,27 +238,9 @@ class RegionEmitter implements RegionFlow {
     const record = block.address + number * RECORD.BYTES;
     this.#beginInstruction(record);
     const target = block.targets.get(number);
-    if (target === undefined) return this.#leaveBy(block, record);
-    this.#edge(nodeOf(this.#region.blocks.indexOf(block)), nodeOf(target), this.#memory.u16[(record + RECORD.D) >> 1]!);
-  }
-
-  /** Out of the region: inside a page the interpreter's jump is linked for good, otherwise RIP is looked up anyway. */
-  #leaveBy(block: RegionBlock, record: number): void {
-    const code = this.#code;
-    const distance = this.#memory.i32[(record + RECORD.IMM) >> 2]!;
-    const offset = this.#region.baseOffset + block.delta;
-    const wraps = this.#memory.u16[(record + RECORD.A) >> 1]! !== 0;
-    const isNear = wraps || (offset & ~0xfff) === ((offset + distance) & ~0xfff);
-    this.because(isNear ? 'jump' : 'jumpOtherPage');
-    if (isNear) return code.br(this.resume);
-    this.#count(this.#memory.u16[(record + RECORD.D) >> 1]!);
-    this.#lowering.rip();
-    code.i64(distance);
-    code.op(OP.i64_add);
-    code.set(TARGET);
-    code.i32(0);
-    code.set(RESUME);
-    return code.br(this.#leave);
+    // The exit remembers what other region the jump leads to.
+    if (target === undefined) return this.#exitTo(record | EXIT_JUMP, 'jump');
+    this.#edge(nodeOf(target), this.#memory.u16[(record + RECORD.D) >> 1]!);
   }
 
   #count(instructions: number): void {
@@ -258,26 +252,29 @@ class RegionEmitter implements RegionFlow {
     code.set(BUDGET);
   }
 
-  /** Goes to another block; RESUME is at the record that says so, for when the slice is used up. */
-  #edge(from: number, to: number, instructions: number): void {
+  /** Goes to another block; the running instruction is the record that says so, for when the slice is used up. */
+  #edge(to: number, instructions: number): void {
     const code = this.#code;
     const flow = this.#flow;
+    const from = nodeOf(this.#number);
     if (flow.isBackward(from, to)) {
-      this.because('budget');
+      this.#lowering.flush();
       code.get(BUDGET);
       code.i32(instructions);
       code.op(OP.i32_lt_s);
-      code.brIf(this.resume);
+      code.if();
+      this.leave('budget');
+      code.end();
       this.#count(instructions);
       const label = flow.dominates(to, from) ? this.#labels.get(to) : undefined;
       return label === undefined ? this.#toEntry(to) : code.br(label);
     }
     this.#count(instructions);
-    if (flow.isMerge[to]) {
-      const label = this.#labels.get(to);
-      return label === undefined ? this.#toEntry(to) : code.br(label);
-    }
-    this.#node(to);
+    if (!flow.isMerge[to] && !flow.isLoopHead[to]) return this.#node(to);
+    this.#lowering.flush();
+    if (!flow.isMerge[to]) return this.#node(to);
+    const label = this.#labels.get(to);
+    return label === undefined ? this.#toEntry(to) : code.br(label);
   }
 
   /** Through the dispatch; for edges that structure cannot express. */
@@ -292,12 +289,11 @@ class RegionEmitter implements RegionFlow {
   dispatch(instructions: number): void {
     const code = this.#code;
     this.#count(instructions);
-    this.because('budget');
+    this.#lowering.flush();
     code.get(BUDGET);
     code.i32(0);
     code.op(OP.i32_ge_s);
     code.if();
-    this.because('indirect');
     code.get(TARGET);
     code.get(BASE);
     code.op(OP.i64_sub);
@@ -305,8 +301,12 @@ class RegionEmitter implements RegionFlow {
     this.#findEntry([...this.#entries].sort((a, b) => a.delta - b.delta));
     code.end();
     code.i32(0);
-    code.set(RESUME);
-    code.br(this.#leave);
+    code.get(TARGET);
+    code.memory(OP.i64_store, this.#memory.area + cpuOffset('rip'));
+    if (this.#counting) this.#countExit('indirect', 0);
+    code.i32(0);
+    code.get(BUDGET);
+    code.op(OP.return);
   }
 
   /** Returns and indirect jumps to an entry of the region stay in it: a binary search for the target's distance from the base. */
@@ -335,6 +335,16 @@ class RegionEmitter implements RegionFlow {
     code.end();
   }
 
+  #countExit(cause: ExitCause, record: number): void {
+    const code = this.#code;
+    code.i32(exitNumber(cause));
+    code.i32(record);
+    code.get(ENTERED);
+    pushBudget(code, this.#memory.area);
+    code.op(OP.i32_sub);
+    code.call(this.#importFunction('regionLeft'));
+  }
+
   get #entries(): { readonly delta: number; readonly number: number }[] {
     return this.#entryNumbers.map((block, number) => ({ delta: this.#region.blocks[block]!.delta, number }));
   }
@@ -344,12 +354,11 @@ class RegionEmitter implements RegionFlow {
 const PASSES_ROTATION =
   /^(mov|movi|movi64|movzx|movsx|rip_plus|ea|ea_segment|sign|sum|not|bswap|xchg|load|load_modify|load_zx|load_sx|store|storei)(\.|$)/;
 const SETS_ALL_FLAGS = /^((add|sub|and|or|xor|cmp|test)i?|neg|imul|(cmpi?|testi?)_jump)\./;
-const passing = new Set(OPS.map(({ name }) => name).filter((name) => PASSES_ROTATION.test(name) || SETS_ALL_FLAGS.test(name)));
-const isRotation = (name: string): boolean => name === 'rol' || name === 'ror';
-const passesRotation = (name: string): boolean => passing.has(name);
+const passesRotation = OPS.map(({ name }) => PASSES_ROTATION.test(name) || SETS_ALL_FLAGS.test(name));
+const isRotation = OPS.map(({ name }) => name === 'rol' || name === 'ror');
 
 const LAST_OF_BLOCK = /^(jump|dispatch|(cmpi?|testi?|sub|result|condition|zero)_jump|call|call_indirect|ret|jump_indirect|raise)(\.|$)/;
-const ENDS_BLOCK = new Set(OPS.map(({ name }) => name).filter((name) => LAST_OF_BLOCK.test(name)));
+const endsBlock = OPS.map(({ name }) => LAST_OF_BLOCK.test(name));
 
 /** An edge needs an entry that the region has not: it is made again with one. */
 export class IrreducibleEdge extends Error {
@@ -361,14 +370,20 @@ export class IrreducibleEdge extends Error {
   }
 }
 
+export interface EmittedRegion {
+  /** Block numbers of its entries. */
+  readonly entries: readonly number[];
+  /** What the numbers from 1 on that it returns mean. */
+  readonly exits: readonly RegionExit[];
+  /** With `marking`. */
+  readonly marks: readonly InstructionMark[];
+}
+
 export interface EmittedRegions {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Functions of the support module that it imports. */
   readonly imports: readonly string[];
-  /** Block numbers of each region's entries. */
-  readonly entries: readonly (readonly number[])[];
-  /** Of each region, with `marking`. */
-  readonly marks: readonly (readonly InstructionMark[])[];
+  readonly regions: readonly EmittedRegion[];
 }
 
 /** Makes one module of several regions: the functions `region0`, `region1`, …. */
@@ -382,13 +397,11 @@ export function emitRegions(regions: readonly RegionCode[], firstSlot: number, m
   const module = new ModuleWriter(options.pages, 'regions');
   for (const name of imports) module.importFunction('support', name, OWN_TYPES[name] ?? helperType);
   functions.forEach(({ code }, number) => module.addFunction(`region${number}`, REGION_TYPE, LOCAL_TYPES, code));
-  return { bytes: module.encode(), imports, entries: functions.map(({ entries }) => entries), marks: functions.map(({ marks }) => marks) };
+  return { bytes: module.encode(), imports, regions: functions };
 }
 
-interface EmittedFunction {
+interface EmittedFunction extends EmittedRegion {
   readonly code: CodeWriter;
-  readonly entries: readonly number[];
-  readonly marks: readonly InstructionMark[];
 }
 
 function emitReducible(
@@ -396,7 +409,7 @@ function emitReducible(
 ): EmittedFunction {
   for (let current = region; ; ) {
     try {
-      return { ...emitFunction(current, slot, memory, importFunction, options), entries: current.entries };
+      return emitFunction(current, slot, memory, importFunction, options);
     } catch (error) {
       if (!(error instanceof IrreducibleEdge)) throw error;
       current = { ...current, entries: [...current.entries, error.block] };
@@ -406,18 +419,16 @@ function emitReducible(
 
 function emitFunction(
   region: RegionCode, slot: number, memory: CodeMemory, importFunction: ImportFunction, options: EmitOptions,
-): Omit<EmittedFunction, 'entries'> {
+): EmittedFunction {
   const body = new CodeWriter(256 + 64 * region.instructions);
   const emitter = new RegionEmitter(region, slot, memory, body, importFunction, options);
   emitter.body();
-  const whole = new CodeWriter(body.length + 2048);
-  prologue(whole, memory.area, emitter.used);
-  if (options.counting) noteEntry(whole, memory.area);
-  for (const mark of emitter.marks) mark.at += whole.length;
-  whole.append(body);
-  if (options.counting) countExit(whole, memory.area, importFunction);
-  epilogue(whole, memory.area, emitter.written);
-  return { code: whole, marks: emitter.marks };
+  const code = new CodeWriter(body.length + 1024);
+  prologue(code, memory.area, emitter.used);
+  if (options.counting) noteEntry(code, memory.area);
+  for (const mark of emitter.marks) mark.at += code.length;
+  code.append(body);
+  return { code, entries: region.entries, exits: emitter.exits, marks: emitter.marks };
 }
 
 /** The budget with what a request cut off from it: what is missing from this at the exit was executed. */
@@ -433,41 +444,16 @@ function noteEntry(code: CodeWriter, area: number): void {
   code.set(ENTERED);
 }
 
-function countExit(code: CodeWriter, area: number, importFunction: ImportFunction): void {
-  code.get(CAUSE);
-  code.get(RESUME);
-  code.get(ENTERED);
-  pushBudget(code, area);
-  code.op(OP.i32_sub);
-  code.call(importFunction('regionLeft'));
-}
-
-type StateLocal = readonly [local: number, field: string, type: ValueType];
-const ALWAYS: readonly StateLocal[] = [
-  [CC_A, 'ccA', 'i64'], [CC_B, 'ccB', 'i64'], [CC_OP, 'ccOp', 'i32'], [BUDGET, 'executorBudget', 'i32'],
-];
-const READ_ONLY: readonly StateLocal[] = [[TLB_READ, 'tlbRead', 'i32'], [TLB_WRITE, 'tlbWrite', 'i32']];
-
-function prologue(code: CodeWriter, area: number, used: ReadonlySet<number>): void {
-  for (const register of used) loadInto(code, GENERAL[register]!, area + register * 8, 'i64');
-  for (const [local, field, type] of [...ALWAYS, ...READ_ONLY]) loadInto(code, local, area + cpuOffset(field), type);
+function prologue(code: CodeWriter, area: number, used: number): void {
+  for (let register = 0; register < GENERAL.length; register++) {
+    if ((used >> register) & 1) loadInto(code, GENERAL[register]!, area + register * 8, 'i64');
+  }
+  loadInto(code, TLB_READ, area + cpuOffset('tlbRead'), 'i32');
+  loadInto(code, TLB_WRITE, area + cpuOffset('tlbWrite'), 'i32');
 }
 
 function loadInto(code: CodeWriter, local: number, address: number, type: ValueType): void {
   code.i32(0);
   code.memory(type === 'i64' ? OP.i64_load : OP.i32_load, address);
   code.set(local);
-}
-
-function epilogue(code: CodeWriter, area: number, written: ReadonlySet<number>): void {
-  for (const register of written) storeFrom(code, GENERAL[register]!, area + register * 8, 'i64');
-  for (const [local, field, type] of ALWAYS) storeFrom(code, local, area + cpuOffset(field), type);
-  storeFrom(code, TARGET, area + cpuOffset('rip'), 'i64');
-  code.get(RESUME);
-}
-
-function storeFrom(code: CodeWriter, local: number, address: number, type: ValueType): void {
-  code.i32(0);
-  code.get(local);
-  code.memory(type === 'i64' ? OP.i64_store : OP.i32_store, address);
 }

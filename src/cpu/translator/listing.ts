@@ -67,18 +67,18 @@ function regionLine(code: RegionCode, number: number, madeEntries: readonly numb
 
 /** `area` is the address of the vCPU's. */
 export function moduleListing(
-  codes: readonly RegionCode[], { bytes, entries, marks }: EmittedRegions, source: InstructionSource, area: number,
+  codes: readonly RegionCode[], { bytes, regions }: EmittedRegions, source: InstructionSource, area: number,
 ): string {
   const comments = (functionName: string): ReadonlyMap<number, string> => {
     const number = Number(functionName.replace('region', ''));
     const code = codes[number]!;
-    return new Map(marks[number]!.map(({ at, delta }) => {
+    return new Map(regions[number]!.marks.map(({ at, delta }) => {
       const physical = physicalOf(code, delta);
       const rip = BigInt.asUintN(64, code.rip + BigInt(delta));
       return [at, physical === undefined ? hex(rip) : instructionText(source, physical, code.key, rip)];
     }));
   };
-  const heads = codes.map((code, number) => regionLine(code, number, entries[number]!));
+  const heads = codes.map((code, number) => regionLine(code, number, regions[number]!.entries));
   const addressName = (offset: number): string | undefined => stateName(offset - area);
   return `${heads.join('\n')}\n${bytes.length} bytes\n${moduleText(bytes, { localNames, comments, addressName })}\n`;
 }

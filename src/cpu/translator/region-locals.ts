@@ -12,31 +12,24 @@ const locals = (type: ValueType, count: number): number[] =>
   });
 const one = (type: ValueType): number => locals(type, 1)[0]!;
 
-/** Number of the entry to begin at; RIP of the base. */
+/** Number of the entry to begin at; RIP of the base; instructions left in the slice. */
 export const ENTRY = one('i32');
 export const BASE = one('i64');
+export const BUDGET = one('i32');
 const PARAMETERS = next;
 export const GENERAL = locals('i64', 16);
 export const TEMPORARIES = locals('i64', 8);
 export const CC_A = one('i64');
 export const CC_B = one('i64');
-export const CC_OP = one('i32');
-/** A rotation whose CF and OF are not in the triple yet: its kind (0 none) as `rotated` in assembly/integer.ts takes it, its result. */
-export const ROTATION = one('i32');
+/** Result of a rotation whose CF and OF are not in the triple yet. */
 export const ROTATED = one('i64');
 /** RIP to leave with. */
 export const TARGET = one('i64');
-/** Record to go on with after leaving; 0 when RIP is to be looked up. */
-export const RESUME = one('i32');
-/** Distance of the running block from the base. */
-export const DELTA = one('i32');
 /** Of a computed target from the base. */
 export const DISTANCE = one('i64');
-export const BUDGET = one('i32');
 export const TLB_READ = one('i32');
 export const TLB_WRITE = one('i32');
-/** With counting: why the region is left, and the budget it was entered with. */
-export const CAUSE = one('i32');
+/** With counting: the budget it was entered with. */
 export const ENTERED = one('i32');
 export const LINEAR = one('i64');
 export const TLB_ENTRY = one('i32');
@@ -75,5 +68,5 @@ export const FIELD_LOCALS: Readonly<Record<string, number>> = {
   rsp: GENERAL[4]!,
   ccA: CC_A,
   ccB: CC_B,
-  ccOp: CC_OP,
+  ccOp: -1,
 };

@@ -2,7 +2,7 @@
 // are constants, an access that misses the TLB leaves the region before its instruction, and the flags that a condition needs are
 // known at translation time where one operation set them just before. Control flow between blocks is emit-region.ts.
 import { assert } from '../../base/assert.ts';
-import type { CodeWriter, Label } from '../../wasm/code-writer.ts';
+import type { CodeWriter } from '../../wasm/code-writer.ts';
 import { OP, TYPE } from '../../wasm/opcodes.ts';
 import { CC, ccOp } from '../ir/flags.ts';
 import type { Lowering, Operand, Width } from '../ir/lowering.ts';
@@ -15,12 +15,12 @@ import type { ExitCause } from './exit-counts.ts';
 import { effectsOf, leavesFlags } from './helper-effects.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
-  BASE, BUDGET, CC_A, CC_B, CC_OP, DELTA, FIELD_LOCALS, GENERAL, LINEAR, localOf, RESUME, ROTATED, ROTATION, SCRATCH_I32, SCRATCH_I64,
+  BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, LINEAR, localOf, ROTATED, SCRATCH_I32, SCRATCH_I64,
   SCRATCH_V128, TARGET, TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
 } from './region-locals.ts';
 
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
-const FLAG_TRIPLE = [[CC_A, 'ccA', true], [CC_B, 'ccB', true], [CC_OP, 'ccOp', false]] as const;
+const FLAG_OPERANDS = [[CC_A, 'ccA'], [CC_B, 'ccB']] as const;
 const BYTE_COUNT = [1, 2, 4, 8] as const;
 
 /** What the emitter does for control: everything that ends a block or leaves the region. */
@@ -29,9 +29,22 @@ export interface RegionFlow {
   jump(index: number): void;
   /** Continues at the RIP in TARGET; `instructions` of the block count. */
   dispatch(instructions: number): void;
-  readonly resume: Label;
-  /** What leaves the region next is counted under this cause. */
-  because(cause: ExitCause): void;
+  /** Leaves the region before the running instruction. */
+  leave(cause: ExitCause): void;
+  /** Leaves the region with a fault that the record being lowered has raised. */
+  leaveWithFault(): void;
+}
+
+/** What is known, while code is made, of how locals and memory stand at a place in it. */
+export interface RegionState {
+  /** General registers whose local is newer than their memory, one bit each. */
+  dirty: number;
+  /** The lazy flags' kind and width, where they are known; then CC_A and CC_B hold them. */
+  knownFlags: number | undefined;
+  /** The triple in memory is older than the locals. */
+  flagsDirty: boolean;
+  /** Kind of a rotation whose CF and OF are not in the triple yet, as `rotated` in assembly/integer.ts takes it; 0: none. */
+  rotation: number;
 }
 
 export class RegionLowering implements Lowering {
@@ -44,19 +57,17 @@ export class RegionLowering implements Lowering {
   flow: RegionFlow | undefined;
   /** Address of the record that is being lowered. */
   record = 0;
-  /** The lazy flags' kind and width here, where they are known. */
-  knownFlags: number | undefined;
-  /** ROTATION is not 0 here; and some rotation was emitted at all. */
-  rotationPending = false;
-  rotates = false;
+  /** Distance of the running block from the base. */
+  delta = 0;
+  at: RegionState = { dirty: 0, knownFlags: undefined, flagsDirty: false, rotation: 0 };
+  /** What follows cannot be reached: everything has led away. */
+  #diverged = false;
   /** Of the record that is being lowered, when that is a rotation by a constant. */
   rotationCount: number | undefined;
   /** A helper has been called that may have written to the region's own code. */
   codeMayHaveChanged = false;
-  /** General registers that the code reads or writes, by number. */
-  readonly used = new Set<number>();
-  /** Those of them that it writes. */
-  readonly written = new Set<number>();
+  /** General registers that the code reads or writes, one bit each. */
+  used = 0;
 
   constructor(code: CodeWriter, memory: CodeMemory, importFunction: (name: string) => number) {
     this.code = code;
@@ -75,8 +86,83 @@ export class RegionLowering implements Lowering {
   }
   #partOf(slot: number): LocalPart | 'zero' | undefined {
     const part = localOf(slot);
-    if (typeof part === 'object' && part.home < GENERAL.length * 8) this.used.add(part.home >> 3);
+    if (typeof part === 'object' && part.home < GENERAL.length * 8) this.used |= 1 << (part.home >> 3);
     return part;
+  }
+
+  // State ----------------------------------------------------------------------------------------------------------------
+  // Memory holds the whole state wherever blocks join, and whenever the region is left. In between a register that was written is
+  // in its local only.
+
+  /** Stores what is in locals only. The locals stay good. */
+  flush(): void {
+    this.settleRotation();
+    this.storeDirty();
+    this.at.dirty = 0;
+    this.at.flagsDirty = false;
+  }
+
+  /** Stores what is in locals only, on a way out: the other way goes on as it was. */
+  storeDirty(): void {
+    const { dirty, rotation } = this.at;
+    for (let register = 0; register < GENERAL.length; register++) if ((dirty >> register) & 1) this.#storeRegister(register);
+    this.#storeFlags();
+    if (rotation !== 0) this.#callRotated();
+  }
+
+  #storeRegister(register: number): void {
+    this.code.i32(0);
+    this.code.get(GENERAL[register]!);
+    this.code.memory(OP.i64_store, this.#memory.area + register * 8);
+  }
+
+  #storeFlags(): void {
+    const { flagsDirty, knownFlags } = this.at;
+    if (!flagsDirty) return;
+    const { code } = this;
+    code.i32(0);
+    code.i32(knownFlags!);
+    code.memory(OP.i32_store, this.#memory.area + cpuOffset('ccOp'));
+    for (const [local, field] of FLAG_OPERANDS) {
+      if (field === 'ccB' && knownFlags! >> 2 === CC.LOGIC) continue;
+      code.i32(0);
+      code.get(local);
+      code.memory(OP.i64_store, this.#memory.area + cpuOffset(field));
+    }
+  }
+
+  /** Several ways may have led here: all is in memory, of the flags nothing is known. */
+  join(): void {
+    this.at = { dirty: 0, knownFlags: undefined, flagsDirty: false, rotation: 0 };
+  }
+
+  snapshot(): RegionState {
+    return { ...this.at };
+  }
+
+  branch(then: () => void, otherwise?: () => void): void {
+    const { code } = this;
+    if (otherwise !== undefined) this.#flushFlags();
+    const before = this.snapshot();
+    code.if();
+    this.#diverged = false;
+    then();
+    if (otherwise === undefined) {
+      assert(this.#diverged, 'a part without an alternative leads away');
+      this.#diverged = false;
+      code.end();
+      this.at = before;
+      return;
+    }
+    this.#flushFlags();
+    const { dirty } = this.at;
+    code.else();
+    this.at = before;
+    otherwise();
+    this.#flushFlags();
+    code.end();
+    this.at.dirty |= dirty;
+    this.at.knownFlags = undefined;
   }
 
   // Operands -------------------------------------------------------------------------------------------------------------
@@ -152,7 +238,7 @@ export class RegionLowering implements Lowering {
   }
 
   #noteWritten(part: LocalPart | undefined): void {
-    if (part !== undefined && part.home < GENERAL.length * 8) this.written.add(part.home >> 3);
+    if (part !== undefined && part.home < GENERAL.length * 8) this.at.dirty |= 1 << (part.home >> 3);
   }
 
   /** The low bits of the i64 on the stack replace a part of a local. */
@@ -227,8 +313,8 @@ export class RegionLowering implements Lowering {
 
   rip(): void {
     this.code.get(BASE);
-    this.code.get(DELTA);
-    this.code.op(OP.i64_extend_i32_s);
+    if (this.delta === 0) return;
+    this.code.i64(this.delta);
     this.code.op(OP.i64_add);
   }
 
@@ -236,79 +322,86 @@ export class RegionLowering implements Lowering {
 
   closeState(field: string, width: Width): void {
     const { code } = this;
-    const local = FIELD_LOCALS[field];
     if (field === 'rip') return code.set(TARGET);
+    const local = FIELD_LOCALS[field];
     if (local === undefined) {
       const store = [OP.i32_store8, OP.i32_store16, OP.i32_store, OP.i64_store][width]!;
       return this.#storeState(cpuOffset(field), width === 3 ? 'i64' : 'i32', store);
     }
-    this.#useField(field);
-    if (field === 'rsp') this.written.add(4);
-    if (field === 'rax') this.written.add(0);
-    if (field === 'ccOp') this.knownFlags = undefined;
-    else if (width !== 3) code.op(OP.i64_extend_i32_u);
+    if (field === 'ccOp') return this.#closeFlagKind();
+    const register = cpuOffset(field) >> 3;
+    this.used |= 1 << register;
+    this.at.dirty |= 1 << register;
+    if (width !== 3) code.op(OP.i64_extend_i32_u);
     code.set(local);
+  }
+
+  /** The kind of the flags that were just set is computed: the whole triple goes to memory. */
+  #closeFlagKind(): void {
+    this.#storeState(cpuOffset('ccOp'), 'i32', OP.i32_store);
+    for (const [local, field] of FLAG_OPERANDS) {
+      this.code.i32(0);
+      this.code.get(local);
+      this.code.memory(OP.i64_store, this.#memory.area + cpuOffset(field));
+    }
+    this.at.knownFlags = undefined;
+    this.at.flagsDirty = false;
   }
 
   state(field: string, width: Width): void {
     const { code } = this;
     if (field === 'rip') return this.rip();
     const local = FIELD_LOCALS[field];
-    if (local === undefined) {
+    const isFlags = field === 'ccA' || field === 'ccB';
+    if (local === undefined || (isFlags && this.at.knownFlags === undefined)) {
       return this.#loadState(cpuOffset(field), [OP.i32_load8_u, OP.i32_load16_u, OP.i32_load, OP.i64_load][width]!);
     }
-    this.#useField(field);
+    assert(field !== 'ccOp', 'the kind of flags is known or in memory');
+    if (!isFlags) this.used |= 1 << (cpuOffset(field) >> 3);
     code.get(local);
-    if (field === 'ccOp' || width === 3) return;
+    if (width === 3) return;
     code.op(OP.i32_wrap_i64);
     if (width === 2) return;
     code.i32(width === 0 ? 0xff : 0xffff);
     code.op(OP.i32_and);
   }
 
-  #useField(field: string): void {
-    if (field === 'rax') this.used.add(0);
-    if (field === 'rsp') this.used.add(4);
-  }
-
   // Flags ----------------------------------------------------------------------------------------------------------------
 
   setFlags(op: number, width: Width, localA: number, localB: number | null): void {
     const { code } = this;
-    this.#forgetRotation();
-    code.i32(op);
-    code.set(CC_OP);
+    this.at.rotation = 0;
     code.get(localA);
     if (width !== 3) code.op(OP.i64_extend_i32_u);
     code.set(CC_A);
-    this.knownFlags = op;
+    this.at.knownFlags = op;
+    this.at.flagsDirty = true;
     if (localB === null) return;
     code.get(localB);
     if (width !== 3) code.op(OP.i64_extend_i32_u);
     code.set(CC_B);
   }
 
-  #forgetRotation(): void {
-    if (!this.rotationPending) return;
-    this.rotationPending = false;
-    this.code.i32(0);
-    this.code.set(ROTATION);
-  }
-
   /** Brings the triple up to date after a rotation. */
   settleRotation(): void {
-    if (!this.rotationPending) return;
-    this.pushRotationFlags();
-    this.#forgetRotation();
+    if (this.at.rotation !== 0) this.#flushFlags();
   }
 
-  /** Merges CF and OF of the rotation that ROTATION and ROTATED tell of. */
-  pushRotationFlags(): void {
-    this.#spillFlags();
-    this.code.get(ROTATION);
+  /** The triple is in memory afterwards. After a rotation nothing is known of it. */
+  #flushFlags(): void {
+    this.#storeFlags();
+    this.at.flagsDirty = false;
+    if (this.at.rotation === 0) return;
+    this.#callRotated();
+    this.at.rotation = 0;
+    this.at.knownFlags = undefined;
+  }
+
+  /** Merges CF and OF of the last rotation into the triple in memory. */
+  #callRotated(): void {
+    this.code.i32(this.at.rotation);
     this.code.get(ROTATED);
     this.call('rotated');
-    this.#reloadFlags();
   }
 
   /** The count of a rotation whose record is `record`, where the record before loads it; undefined otherwise. */
@@ -335,34 +428,16 @@ export class RegionLowering implements Lowering {
     code.tee(ROTATED);
     if (width === 2) code.op(OP.i32_wrap_i64);
     this.close('d', width);
-    code.i32((isRight ? 2 : 1) + (width === 3 ? 2 : 0));
-    code.set(ROTATION);
-    this.rotationPending = true;
-    this.rotates = true;
-    this.knownFlags = undefined;
+    this.at.rotation = (isRight ? 2 : 1) + (width === 3 ? 2 : 0);
   }
 
   condition(code: number | 'immediate'): void {
     const number = code === 'immediate' ? this.#immediate : code;
-    if (this.knownFlags !== undefined && emitCondition(this.code, this.knownFlags, number)) return;
-    this.#spillFlags();
+    const { knownFlags } = this.at;
+    if (knownFlags !== undefined && emitCondition(this.code, knownFlags, number)) return;
+    this.#flushFlags();
     this.code.i32(number);
     this.call('condition');
-  }
-
-  #spillFlags(): void {
-    for (const [local, field, isWide] of FLAG_TRIPLE) {
-      this.code.i32(0);
-      this.code.get(local);
-      this.code.memory(isWide ? OP.i64_store : OP.i32_store, this.#memory.area + cpuOffset(field));
-    }
-  }
-  #reloadFlags(): void {
-    for (const [local, field, isWide] of FLAG_TRIPLE) {
-      this.#loadState(cpuOffset(field), isWide ? OP.i64_load : OP.i32_load);
-      this.code.set(local);
-    }
-    this.knownFlags = undefined;
   }
 
   // Memory ---------------------------------------------------------------------------------------------------------------
@@ -371,10 +446,11 @@ export class RegionLowering implements Lowering {
   #translate(table: number, bytes: number): void {
     const { code } = this;
     code.set(LINEAR);
-    this.flow!.because('tlbMiss');
     probeTlb(code, { pushTable: () => code.get(table), linear: LINEAR, entry: TLB_ENTRY, bytes });
     code.op(OP.i64_ne);
-    code.brIf(this.flow!.resume);
+    code.if();
+    this.flow!.leave('tlbMiss');
+    code.end();
     pushHostAddress(code, LINEAR, TLB_ENTRY);
   }
 
@@ -412,10 +488,13 @@ export class RegionLowering implements Lowering {
     this.code.call(this.#importFunction(name));
   }
 
-  /** Writes the local that a slot lies in to its home. */
+  /** Writes the local that a slot lies in to its home, if that is older. */
   #spill(slot: number): void {
     const part = this.#partOf(slot);
     if (typeof part !== 'object') return;
+    const bit = part.home < GENERAL.length * 8 ? 1 << (part.home >> 3) : 0;
+    if (bit !== 0 && (this.at.dirty & bit) === 0) return;
+    this.at.dirty &= ~bit;
     this.code.i32(0);
     this.code.get(part.local);
     this.code.memory(OP.i64_store, this.#memory.area + part.home);
@@ -423,7 +502,6 @@ export class RegionLowering implements Lowering {
   #reload(slot: number): void {
     const part = this.#partOf(slot);
     if (typeof part !== 'object') return;
-    this.#noteWritten(part);
     this.#loadState(part.home, OP.i64_load);
     this.code.set(part.local);
   }
@@ -438,13 +516,13 @@ export class RegionLowering implements Lowering {
     for (const register of effects.registers ?? []) slots.add(register * 8);
     const keepsFlags = leavesFlags(name);
     for (const slot of slots) this.#spill(slot);
-    if (!keepsFlags) this.#spillFlags();
+    if (!keepsFlags) this.#flushFlags();
     if (effects.budget) this.#spillWord(BUDGET, 'executorBudget');
     for (const slot of operands) code.i32(this.#memory.area + slot);
     code.i32(this.#immediate);
     this.call(name);
     for (const slot of slots) this.#reload(slot);
-    if (!keepsFlags) this.#reloadFlags();
+    if (!keepsFlags) this.at.knownFlags = undefined;
     if (effects.budget) this.#reloadWord(BUDGET, 'executorBudget');
     if (effects.mode) {
       this.#reloadWord(TLB_READ, 'tlbRead');
@@ -530,28 +608,28 @@ export class RegionLowering implements Lowering {
     this.code.i32(0);
     this.code.op(OP.i32_ge_s);
     this.code.if();
-    this.fault();
+    this.flow!.leaveWithFault();
     this.code.end();
   }
 
-  /** Leaves with RESUME saying at which record a fault was raised. */
   fault(): void {
-    this.flow!.because('fault');
-    this.code.i32(this.record | 1);
-    this.code.set(RESUME);
-    this.code.br(this.flow!.resume);
+    this.flow!.leaveWithFault();
+    this.#diverged = true;
   }
 
   // Control --------------------------------------------------------------------------------------------------------------
 
   jump(index: number): void {
     this.flow!.jump(index);
+    this.#diverged = true;
   }
   dispatch(): void {
     this.flow!.dispatch(this.#field16(RECORD.D));
+    this.#diverged = true;
   }
   dispatchUncounted(): void {
     this.flow!.dispatch(0);
+    this.#diverged = true;
   }
   leave(): void {
     assert(false, 'blocks that end the slice are left to the interpreter');

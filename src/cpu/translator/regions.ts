@@ -1,11 +1,11 @@
 // The regions of one vCPU: made when the executor reports a block that is executed often, entered through a table of functions,
 // dropped when their code changes or when they have become too many. What goes into a region is region-blocks.ts, how it is
 // emitted is emit-region.ts.
-import { REGION_RECORD, REGION_SLOTS, REGION_TABLE } from '../../memory/memory-map.ts';
+import { REGION_EXIT, REGION_EXIT_COUNT, REGION_EXITS, REGION_RECORD, REGION_SLOTS, REGION_TABLE } from '../../memory/memory-map.ts';
 import { REGION, STALE } from '../ir/ops-control.ts';
 import { BLOCK } from '../ir/record.ts';
 import { MODE } from '../x86/state.ts';
-import { emitRegions, type EmittedRegions, type MemoryPages } from './emit-region.ts';
+import { emitRegions, type EmittedRegion, type EmittedRegions, type MemoryPages, type RegionExit } from './emit-region.ts';
 import { ExitCounts } from './exit-counts.ts';
 import { REGION_LIMITS, RegionFinder, type CodeMemory, type RegionBlock, type RegionCode, type RegionLimits } from './region-blocks.ts';
 
@@ -34,6 +34,15 @@ const BATCH_SEEDS = 64;
 const WAIT_SLICES = 4;
 /** Below this threshold nothing waits: tests want every block translated. */
 const EAGER = 10;
+
+/** The number of an entry has the low bits of the address of a region's record. */
+const ENTRIES_MAX = REGION_RECORD.BYTES - 1;
+/** No modeKey: the mapping has to be checked. */
+const NO_KEY = 0xffffffff;
+/** A module of regions has fewer exits than this. */
+const EXITS_FREE_MIN = 64 * 1024;
+
+const recordOf = (slot: number): number => REGION_TABLE + slot * REGION_RECORD.BYTES;
 
 interface Seed {
   readonly block: number;
@@ -68,6 +77,8 @@ export class Regions {
   nowMs: () => number = () => 0;
   readonly #byBlock = new Map<number, Set<Region>>();
   #slots = 0;
+  #exitCount = 0;
+  #enteredBefore = 0;
   #seeds: Seed[] = [];
   #waitingSlices = 0;
   #finder!: RegionFinder;
@@ -154,7 +165,8 @@ export class Regions {
 
   /** A module costs about as much as a hundred instructions in it, so several regions share one. */
   #translate(): void {
-    if (this.#slots + this.#seeds.length > REGION_SLOTS || this.#moduleBytes > this.options.moduleBytesMax) this.flush();
+    const isFull = this.#slots + this.#seeds.length > REGION_SLOTS || this.#exitCount > REGION_EXIT_COUNT - EXITS_FREE_MIN;
+    if (isFull || this.#moduleBytes > this.options.moduleBytesMax) this.flush();
     const begun = this.nowMs();
     const codes = this.#chooseCode();
     const started = this.nowMs();
@@ -162,12 +174,12 @@ export class Regions {
     if (codes.length === 0) return;
     const options = { pages: this.#pages, counting: this.options.counting, marking: this.onModule !== null };
     const module = emitRegions(codes, this.#slots, this.memory, options);
-    const { bytes, imports, entries } = module;
+    const { bytes, imports, regions } = module;
     this.onModule?.(codes, module);
     const emitted = this.nowMs();
     const support = Object.fromEntries(imports.map((name) => [name, this.#support[name]]));
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { ...this.#imports, support });
-    codes.forEach((code, number) => this.#install(code, entries[number]!, exports[`region${number}`]));
+    codes.forEach((code, number) => this.#install(code, regions[number]!, exports[`region${number}`]));
     const { statistics } = this;
     statistics.modules++;
     statistics.regions += codes.length;
@@ -178,12 +190,13 @@ export class Regions {
     this.#moduleBytes += bytes.length;
   }
 
-  #install(code: RegionCode, entryNumbers: readonly number[], run: unknown): void {
+  #install(code: RegionCode, emitted: EmittedRegion, run: unknown): void {
     const slot = this.#slots++;
     if (slot >= this.table.length) this.table.grow(Math.min(1024, REGION_SLOTS - this.table.length));
     this.table.set(slot, run);
-    this.#writeRecord(slot, code);
-    const entries = entryNumbers.map((number) => code.blocks[number]!);
+    const record = recordOf(slot);
+    this.#writeRecord(record, code, emitted);
+    const entries = emitted.entries.map((number) => code.blocks[number]!);
     const addresses = (blocks: readonly RegionBlock[]): number[] => blocks.map(({ address }) => address);
     const region: Region = { slot, code, members: addresses(code.blocks), entries: addresses(entries) };
     for (const member of region.members) {
@@ -191,25 +204,41 @@ export class Regions {
       this.#byBlock.set(member, regions.add(region));
     }
     entries.forEach(({ address, delta }, number) => {
-      if (this.#u16(address, 0) === REGION) return; // another region's entry, which serves as well
+      if (number > ENTRIES_MAX || this.#u16(address, 0) === REGION) return; // or another region's entry, which serves as well
       this.#setU16(address, BLOCK.FIRST_OP - BLOCK.BYTES, this.#u16(address, 0));
-      this.#setWord(address, BLOCK.REGION, ((slot << 16) | number) >>> 0);
+      this.#setWord(address, BLOCK.REGION, record | number);
       this.#setWord(address, BLOCK.DELTA, delta >>> 0);
       this.#setU16(address, 0, REGION);
     });
   }
 
-  #writeRecord(slot: number, { pages }: RegionCode): void {
+  #writeRecord(record: number, { pages }: RegionCode, { exits }: EmittedRegion): void {
     const { u32 } = this.memory;
-    const at = (REGION_TABLE + slot * REGION_RECORD.BYTES) >> 2;
+    const at = record >> 2;
     u32.fill(0, at, at + REGION_RECORD.BYTES / 4);
     u32[at + REGION_RECORD.VALID / 4] = 1;
-    u32[at + REGION_RECORD.KEY / 4] = 0xffffffff;
+    u32[at + REGION_RECORD.KEY / 4] = NO_KEY;
     u32[at + REGION_RECORD.PAGES / 4] = pages.length;
+    u32[at + REGION_RECORD.EXITS / 4] = this.#writeExits(exits);
     pages.forEach(({ delta, physical }, number) => {
       u32[at + REGION_RECORD.PAGE / 4 + number * 2] = delta >>> 0;
       u32[at + REGION_RECORD.PAGE / 4 + number * 2 + 1] = physical;
     });
+  }
+
+  /** Address of exit 0, which is never looked at: the numbers begin with 1. */
+  #writeExits(exits: readonly RegionExit[]): number {
+    const { u32 } = this.memory;
+    const first = REGION_EXITS + this.#exitCount * REGION_EXIT.BYTES;
+    let at = first >> 2;
+    for (const { record, delta } of exits) {
+      u32[at + REGION_EXIT.RECORD / 4] = record;
+      u32[at + REGION_EXIT.DELTA / 4] = delta >>> 0;
+      u32[at + REGION_EXIT.TARGET / 4] = 0;
+      at += REGION_EXIT.BYTES / 4;
+    }
+    this.#exitCount += exits.length;
+    return first - REGION_EXIT.BYTES;
   }
 
   /** A block's code was overwritten: no region that contains it may be entered again. */
@@ -218,13 +247,15 @@ export class Regions {
   }
 
   #drop(region: Region): void {
-    const record = (REGION_TABLE + region.slot * REGION_RECORD.BYTES) >> 2;
-    if (this.memory.u32[record + REGION_RECORD.VALID / 4] === 0) return;
-    this.memory.u32[record + REGION_RECORD.VALID / 4] = 0;
+    const { u32 } = this.memory;
+    const record = recordOf(region.slot);
+    if (u32[(record + REGION_RECORD.VALID) >> 2] === 0) return;
+    u32[(record + REGION_RECORD.VALID) >> 2] = 0;
+    u32[(record + REGION_RECORD.KEY) >> 2] = NO_KEY;
     this.statistics.dropped++;
     this.table.set(region.slot, null);
     for (const entry of region.entries) {
-      if (this.#word(entry, BLOCK.REGION) >>> 16 !== region.slot) continue; // another region has the entry
+      if ((this.#word(entry, BLOCK.REGION) & ~ENTRIES_MAX) !== record) continue; // another region has the entry
       if (this.#u16(entry, 0) === REGION) this.#setU16(entry, 0, this.#u16(entry, BLOCK.FIRST_OP - BLOCK.BYTES));
       this.#setWord(entry, BLOCK.REGION, 0);
     }
@@ -245,12 +276,21 @@ export class Regions {
     this.statistics.flushes++;
   }
 
+  /** How often regions were entered. */
+  get entered(): number {
+    let sum = this.#enteredBefore;
+    for (let slot = 0; slot < this.#slots; slot++) sum += this.memory.u32[(recordOf(slot) + REGION_RECORD.ENTERED) >> 2]!;
+    return sum;
+  }
+
   /** The arena with the blocks has been emptied. */
   forget(): void {
+    this.#enteredBefore = this.entered;
     this.#seeds = [];
     this.#byBlock.clear();
     for (let slot = 0; slot < this.#slots; slot++) this.table.set(slot, null);
     this.#slots = 0;
+    this.#exitCount = 0;
     this.#moduleBytes = 0;
   }
 

@@ -1,0 +1,23 @@
+// The locals of the interpreter's one function.
+import type { ValueType } from '../../wasm/opcodes.ts';
+
+export const CPU = 0;
+export const IP = 1;
+export const I32_SCRATCH = [2, 3, 4, 5];
+export const ENTRY = 6; // address of a TLB or jump-cache entry
+export const HOST = 7; // host address of an access
+export const I64_SCRATCH = [8, 9, 10, 11];
+export const LINEAR = 12;
+export const V128_SCRATCH = [13, 14];
+export const OPERATION = 15; // number of the operation to execute
+// While regions follow each other:
+export const BUDGET = 16; // instructions left in the slice
+export const REGION_AT = 17; // record of the running region
+export const ENTRY_NUMBER = 18; // by which it is entered
+export const TARGET = 19; // both of them, as exits and block headers name them
+export const EXIT_AT = 20; // the exit by which it was left; 0: RIP says where to go on
+export const BASE = 21; // RIP of the region's base
+export const LOCALS: readonly ValueType[] = [
+  ...Array<ValueType>(8).fill('i32'), ...Array<ValueType>(5).fill('i64'), ...Array<ValueType>(2).fill('v128'),
+  ...Array<ValueType>(6).fill('i32'), 'i64',
+];

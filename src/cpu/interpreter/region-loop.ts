@@ -1,0 +1,362 @@
+// The operation REGION in the interpreter: the loop that runs regions (translator/) one after the other, as long as one leads to the
+// next. Not how regions are made, and not what they do.
+import {
+  ENTRY_LOG_COUNT, ENTRY_LOG_OFFSET, EXIT_FAULT, EXIT_JUMP, JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, REGION_EXIT, REGION_RECORD, REGION_TABLE,
+} from '../../memory/memory-map.ts';
+import type { CodeWriter, Label } from '../../wasm/code-writer.ts';
+import { OP } from '../../wasm/opcodes.ts';
+import type { Lowering } from '../ir/lowering.ts';
+import { REGION } from '../ir/ops-control.ts';
+import { BLOCK, RECORD, REGION_TYPE } from '../ir/record.ts';
+import { cpuOffset } from '../x86/state.ts';
+import { BASE, BUDGET, CPU, ENTRY, ENTRY_NUMBER, EXIT_AT, IP, LINEAR, OPERATION, REGION_AT, TARGET } from './interpreter-locals.ts';
+
+export interface Labels {
+  dispatch: Label;
+  fault: Label;
+  enter: Label;
+  next: Label;
+  again: Label;
+  jump: Label;
+}
+
+export class RegionLoop {
+  readonly #m: Lowering;
+  readonly #labels: Labels;
+
+  constructor(m: Lowering, labels: Labels) {
+    this.#m = m;
+    this.#labels = labels;
+  }
+
+  /** Regions one after the other, as long as one leads to the next; then on with a record, or with whatever is at RIP. */
+  emit(): void {
+    const { code } = this.#m;
+    this.#targetOfBlock();
+    code.i32(0);
+    code.set(EXIT_AT);
+    this.#m.state('executorBudget', 2);
+    code.set(BUDGET);
+    const refused = code.block();
+    const next = code.loop();
+    this.#checkMapping(refused);
+    const linked = code.loop();
+    this.#callRegion();
+    code.if();
+    this.#follow(linked);
+    code.end();
+    this.#lookUpRegion(next);
+    code.op(OP.unreachable);
+    code.end();
+    code.end();
+    code.end();
+    this.#storeBudget();
+    this.#runFirstOperation(); // of the block at IP, which is the one at RIP here
+  }
+
+  /** REGION_AT, ENTRY_NUMBER and BASE of the region that the block at IP is an entry of, when RIP is that block's. */
+  #targetOfBlock(): void {
+    const { code } = this.#m;
+    this.#header(OP.i32_load, BLOCK.REGION);
+    code.set(TARGET);
+    this.#splitTarget();
+    this.#m.rip();
+    this.#header(OP.i64_load32_s, BLOCK.DELTA);
+    code.op(OP.i64_sub);
+    code.set(BASE);
+  }
+
+  #splitTarget(): void {
+    const { code } = this.#m;
+    code.get(TARGET);
+    code.i32(REGION_RECORD.BYTES - 1);
+    code.op(OP.i32_and);
+    code.set(ENTRY_NUMBER);
+    code.get(TARGET);
+    code.i32(-REGION_RECORD.BYTES);
+    code.op(OP.i32_and);
+    code.set(REGION_AT);
+  }
+
+  /** Pushes whether the region at REGION_AT is known to be mapped as it was made, with its base at BASE. */
+  #isMapped(): void {
+    const { code } = this.#m;
+    code.get(REGION_AT);
+    code.memory(OP.i64_load, REGION_RECORD.BASE);
+    code.get(BASE);
+    code.op(OP.i64_eq);
+    code.get(REGION_AT);
+    code.memory(OP.i32_load, REGION_RECORD.KEY);
+    this.#m.state('modeKey', 2);
+    code.op(OP.i32_eq);
+    code.op(OP.i32_and);
+  }
+
+  /** Goes on when the region may be entered, to `refused` when it may not. */
+  #checkMapping(refused: Label): void {
+    const { code } = this.#m;
+    this.#isMapped();
+    code.op(OP.i32_eqz);
+    code.if();
+    code.get(REGION_AT);
+    code.get(BASE);
+    this.#m.call('regionMapped');
+    code.op(OP.i32_eqz);
+    code.brIf(refused);
+    code.end();
+  }
+
+  /** Enters the region and pushes the number of the exit by which it was left. */
+  #callRegion(): void {
+    const { code } = this.#m;
+    code.get(REGION_AT);
+    code.get(REGION_AT);
+    code.memory(OP.i32_load, REGION_RECORD.ENTERED);
+    code.i32(1);
+    code.op(OP.i32_add);
+    code.memory(OP.i32_store, REGION_RECORD.ENTERED);
+    this.#logEntry();
+    code.get(ENTRY_NUMBER);
+    code.get(BASE);
+    code.get(BUDGET);
+    code.get(REGION_AT);
+    code.i32(REGION_TABLE);
+    code.op(OP.i32_sub);
+    code.i32(Math.log2(REGION_RECORD.BYTES));
+    code.op(OP.i32_shr_u);
+    code.callIndirect(code.typeIndex(REGION_TYPE));
+    code.set(BUDGET);
+    code.tee(EXIT_AT);
+  }
+
+  /** Notes TARGET among the regions entered last. */
+  #logEntry(): void {
+    const { code } = this.#m;
+    code.get(CPU);
+    code.get(CPU);
+    code.memory(OP.i32_load, cpuOffset('entryLogAt'));
+    code.i32(4);
+    code.op(OP.i32_add);
+    code.i32(ENTRY_LOG_COUNT * 4 - 1);
+    code.op(OP.i32_and);
+    code.tee(ENTRY);
+    code.memory(OP.i32_store, cpuOffset('entryLogAt'));
+    code.get(CPU);
+    code.get(ENTRY);
+    code.op(OP.i32_add);
+    code.get(TARGET);
+    code.memory(OP.i32_store, ENTRY_LOG_OFFSET);
+  }
+
+  /** The region was left by the exit EXIT_AT: for a record, or by a jump, on which `linked` goes on where its region is known. */
+  #follow(linked: Label): void {
+    const { code } = this.#m;
+    code.get(REGION_AT);
+    code.memory(OP.i32_load, REGION_RECORD.EXITS);
+    code.get(EXIT_AT);
+    code.i32(Math.log2(REGION_EXIT.BYTES));
+    code.op(OP.i32_shl);
+    code.op(OP.i32_add);
+    code.tee(EXIT_AT);
+    code.memory(OP.i32_load, REGION_EXIT.RECORD);
+    code.tee(IP);
+    code.i32(EXIT_JUMP);
+    code.op(OP.i32_and);
+    this.#m.state('csLimit', 2);
+    code.i32(-1);
+    code.op(OP.i32_eq);
+    code.op(OP.i32_and);
+    code.op(OP.i32_eqz);
+    code.if();
+    this.#resume();
+    code.end();
+    this.#countJump();
+    this.#followLink(linked);
+    this.#m.openState();
+    code.get(BASE);
+    this.#exitField(REGION_EXIT.DELTA);
+    code.op(OP.i64_add);
+    code.get(IP);
+    code.memory(OP.i64_load32_s, RECORD.IMM - EXIT_JUMP);
+    code.op(OP.i64_add);
+    code.i64(-1);
+    code.get(IP);
+    code.memory(OP.i64_load16_u, RECORD.A - EXIT_JUMP);
+    code.op(OP.i64_shr_u);
+    code.op(OP.i64_and);
+    this.#m.closeState('rip', 3);
+  }
+
+  /** Pushes a distance that the exit names. */
+  #exitField(field: number): void {
+    this.#m.code.get(EXIT_AT);
+    this.#m.code.memory(OP.i64_load32_s, field);
+  }
+
+  #countJump(): void {
+    this.#m.code.get(BUDGET);
+    this.#m.code.get(IP);
+    this.#m.code.memory(OP.i32_load16_u, RECORD.D - EXIT_JUMP);
+    this.#m.code.op(OP.i32_sub);
+    this.#m.code.set(BUDGET);
+  }
+
+  /** Straight to the region that the jump led to before, unless that is gone, mapped otherwise, or the slice is used up. */
+  #followLink(linked: Label): void {
+    const { code } = this.#m;
+    code.get(EXIT_AT);
+    code.memory(OP.i32_load, REGION_EXIT.TARGET);
+    code.tee(TARGET);
+    code.if();
+    code.get(REGION_AT); // of where we come from, until the link has proved good
+    code.set(ENTRY);
+    code.get(BASE);
+    code.set(LINEAR);
+    this.#splitTarget();
+    code.get(BASE);
+    this.#exitField(REGION_EXIT.TARGET_DELTA);
+    code.op(OP.i64_add);
+    code.set(BASE);
+    this.#isMapped();
+    code.get(BUDGET);
+    code.i32(0);
+    code.op(OP.i32_ge_s);
+    code.op(OP.i32_and);
+    code.brIf(linked);
+    code.get(ENTRY);
+    code.set(REGION_AT);
+    code.get(LINEAR);
+    code.set(BASE);
+    code.end();
+  }
+
+  /** The region at RIP, if the jump cache knows one, and on with it at `next`; otherwise to the lookup of all blocks. */
+  #lookUpRegion(next: Label): void {
+    const { code } = this.#m;
+    const missed = code.block();
+    code.get(BUDGET);
+    code.i32(0);
+    code.op(OP.i32_lt_s);
+    code.brIf(missed);
+    this.#m.rip();
+    code.set(LINEAR);
+    probeJumpCache(code);
+    code.op(OP.i32_eqz);
+    code.brIf(missed);
+    code.get(IP);
+    code.memory(OP.i32_load16_u, RECORD.OP);
+    code.i32(REGION);
+    code.op(OP.i32_ne);
+    code.brIf(missed);
+    code.get(BASE);
+    code.set(LINEAR);
+    this.#targetOfBlock();
+    this.#link();
+    code.br(next);
+    code.end();
+    this.#storeBudget();
+    code.br(this.#labels.dispatch);
+  }
+
+  /** The jump by which a region was left (EXIT_AT, with its base in LINEAR) remembers where it led. */
+  #link(): void {
+    const { code } = this.#m;
+    code.get(EXIT_AT);
+    code.if();
+    code.get(EXIT_AT);
+    code.get(TARGET);
+    code.memory(OP.i32_store, REGION_EXIT.TARGET);
+    code.get(EXIT_AT);
+    code.get(BASE);
+    code.get(LINEAR);
+    code.op(OP.i64_sub);
+    code.op(OP.i32_wrap_i64);
+    code.memory(OP.i32_store, REGION_EXIT.TARGET_DELTA);
+    code.end();
+  }
+
+  #storeBudget(): void {
+    this.#m.openState();
+    this.#m.code.get(BUDGET);
+    this.#m.closeState('executorBudget', 2);
+  }
+
+  /** On with the record in IP, of which the low bits tell whether it has raised a fault. */
+  #resume(): void {
+    const { code } = this.#m;
+    this.#countEvent('countRegionResume');
+    this.#storeBudget();
+    this.#m.openState();
+    code.get(BASE);
+    this.#exitField(REGION_EXIT.DELTA);
+    code.op(OP.i64_add);
+    this.#m.closeState('rip', 3);
+    code.get(IP);
+    code.get(IP);
+    code.i32(~(EXIT_FAULT | EXIT_JUMP));
+    code.op(OP.i32_and);
+    code.set(IP);
+    code.i32(EXIT_FAULT);
+    code.op(OP.i32_and);
+    code.brIf(this.#labels.fault);
+    code.get(IP);
+    code.memory(OP.i32_load16_u, RECORD.OP);
+    code.tee(OPERATION);
+    code.i32(REGION);
+    code.op(OP.i32_ne);
+    code.brIf(this.#labels.again);
+    this.#runFirstOperation();
+  }
+
+  #countEvent(field: string): void {
+    this.#m.code.get(CPU);
+    this.#m.state(field, 3);
+    this.#m.code.i64(1);
+    this.#m.code.op(OP.i64_add);
+    this.#m.code.memory(OP.i64_store, cpuOffset(field));
+  }
+
+  #runFirstOperation(): void {
+    this.#header(OP.i32_load16_u, BLOCK.FIRST_OP);
+    this.#m.code.set(OPERATION);
+    this.#m.code.br(this.#labels.again);
+  }
+
+  /** Reads a field of the header of the block at IP. */
+  #header(load: number, field: number): void {
+    this.#m.code.get(IP);
+    this.#m.code.i32(BLOCK.BYTES - field);
+    this.#m.code.op(OP.i32_sub);
+    this.#m.code.memory(load);
+  }
+}
+
+/** Sets IP to the block that the jump cache has in the place for LINEAR, a RIP; pushes whether it is the right one. */
+export function probeJumpCache(code: CodeWriter): void {
+  code.get(LINEAR);
+  code.op(OP.i32_wrap_i64);
+  code.get(LINEAR);
+  code.i64(12);
+  code.op(OP.i64_shr_u);
+  code.op(OP.i32_wrap_i64);
+  code.op(OP.i32_xor);
+  code.i32(JUMP_CACHE_ENTRIES - 1);
+  code.op(OP.i32_and);
+  code.i32(4);
+  code.op(OP.i32_shl);
+  code.get(CPU);
+  code.op(OP.i32_add);
+  code.tee(ENTRY);
+  code.memory(OP.i32_load, JUMP_CACHE_OFFSET + 8);
+  code.set(IP);
+  code.get(ENTRY);
+  code.memory(OP.i64_load, JUMP_CACHE_OFFSET);
+  code.get(LINEAR);
+  code.op(OP.i64_eq);
+  code.get(ENTRY);
+  code.memory(OP.i32_load, JUMP_CACHE_OFFSET + 12);
+  code.get(CPU);
+  code.memory(OP.i32_load, cpuOffset('modeKey'));
+  code.op(OP.i32_eq);
+  code.op(OP.i32_and);
+}
