@@ -5,6 +5,7 @@ import { chardevId, uint } from '../schema/property.ts';
 import { ataDevices } from './ata/declarations.ts';
 import { floppyDevice } from './floppy/declaration.ts';
 import { nvmeDevice } from './nvme/declaration.ts';
+import { scsiDevices } from './scsi/declarations.ts';
 import { virtioDevices } from './virtio/declarations.ts';
 
 const chardev = { type: chardevId, help: 'ID of a chardev to use as a backend' } as const;
@@ -70,5 +71,6 @@ export const pcTestdevDevice = {
 } as const satisfies DeviceDeclaration;
 
 export const deviceCatalogue: readonly DeviceDeclaration[] = [
-  isaSerialDevice, isaDebugconDevice, isaDebugExitDevice, pcTestdevDevice, ...virtioDevices, ...ataDevices, nvmeDevice, floppyDevice,
+  isaSerialDevice, isaDebugconDevice, isaDebugExitDevice, pcTestdevDevice,
+  ...scsiDevices, ...virtioDevices, ...ataDevices, nvmeDevice, floppyDevice,
 ];

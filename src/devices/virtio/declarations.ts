@@ -39,4 +39,19 @@ export const virtioBlkPci = {
   check: (given) => queueProblem(given) ?? blockSizeProblem(given),
 } as const satisfies DeviceDeclaration;
 
-export const virtioDevices: readonly DeviceDeclaration[] = [virtioBlkPci];
+export const virtioScsiPci = {
+  name: 'virtio-scsi-pci',
+  category: 'Storage',
+  bus: 'PCI',
+  properties: {
+    ...virtioProperties,
+    num_queues: { type: uint(32), help: 'default: one a processor' },
+    virtqueue_size: { type: uint(32), default: 256 },
+    max_sectors: { type: uint(32), default: 65535 },
+    cmd_per_lun: { type: uint(32), default: 128 },
+    iothread: { type: str, help: 'accepted: there is one thread that all devices share' },
+  },
+  check: ({ num_queues: queues, virtqueue_size: size }) => queueProblem({ 'num-queues': queues, 'queue-size': size }),
+} as const satisfies DeviceDeclaration;
+
+export const virtioDevices: readonly DeviceDeclaration[] = [virtioBlkPci, virtioScsiPci];

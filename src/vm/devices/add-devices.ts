@@ -7,9 +7,10 @@ import { DeviceSite, type DeviceBuilders, type DeviceHost } from './device-site.
 import { interfaceDevice } from './interface-devices.ts';
 import { ISA_BUILDERS } from './isa-builders.ts';
 import { STORAGE_BUILDERS } from './storage-builders.ts';
+import { SCSI_BUILDERS } from './scsi-builders.ts';
 import { VIRTIO_BUILDERS } from './virtio-builders.ts';
 
-const BUILDERS: DeviceBuilders = { ...ISA_BUILDERS, ...VIRTIO_BUILDERS, ...STORAGE_BUILDERS };
+const BUILDERS: DeviceBuilders = { ...ISA_BUILDERS, ...SCSI_BUILDERS, ...VIRTIO_BUILDERS, ...STORAGE_BUILDERS };
 
 export function addDevices(host: DeviceHost, devices: readonly DeviceOptions[]): void {
   host.buses.add('PCI', host.board.pci, { name: host.board.chipset.pciBusName });

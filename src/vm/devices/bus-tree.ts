@@ -4,6 +4,7 @@ import type { IsaBus } from '../../bus/isa-bus.ts';
 import type { PciBus } from '../../bus/pci-bus.ts';
 import type { AtaBus } from '../../devices/ata/ata-bus.ts';
 import type { I82077 } from '../../devices/floppy/i82077.ts';
+import type { ScsiBus } from '../../devices/scsi/scsi-bus.ts';
 
 /** What a bus of each kind is to the devices on it. Whoever brings a controller with a bus of its own adds its kind here. */
 export interface BusKinds {
@@ -11,6 +12,7 @@ export interface BusKinds {
   readonly PCI: PciBus;
   readonly IDE: AtaBus;
   readonly 'floppy-bus': I82077;
+  readonly SCSI: ScsiBus;
 }
 export type BusKind = keyof BusKinds;
 

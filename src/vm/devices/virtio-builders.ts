@@ -3,6 +3,7 @@ import { Failure } from '../../base/failure.ts';
 import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
 import type { VirtioDevice, VirtioHandler } from '../../devices/virtio/virtio-device.ts';
 import { VirtioPci } from '../../devices/virtio/virtio-pci.ts';
+import { VirtioScsi } from '../../devices/virtio/virtio-scsi.ts';
 import { given, type DeviceBuilders, type DeviceSite } from './device-site.ts';
 
 const STORAGE = 0x01_0000;
@@ -48,5 +49,15 @@ export const VIRTIO_BUILDERS: DeviceBuilders = {
     });
     plugIn(site, handler, { classCode: STORAGE, legacyId: 1 });
     site.addBootDrive(drive, 'disk', 'Virtio disk');
+  },
+  'virtio-scsi-pci': (site) => {
+    const handler = new VirtioScsi(
+      given({
+        queues: site.number('num_queues'), queueSize: site.number('virtqueue_size'), maxSectors: site.number('max_sectors'),
+        commandsPerLun: site.number('cmd_per_lun'),
+      }),
+    );
+    plugIn(site, handler, { classCode: STORAGE, legacyId: 4 });
+    site.host.buses.add('SCSI', handler.bus, { ownerId: site.options.id });
   },
 };
