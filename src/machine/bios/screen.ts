@@ -83,9 +83,9 @@ export class Screen {
     this.#memory.write16(TEXT_MEMORY + cell * 2, character | (attribute << 8));
   }
 
-  /** Changes a cell; the serial console is told if it is not what it shows anyway. */
-  put(row: number, column: number, character: number, attribute: number): void {
-    if (this.cellAt(row, column) === (character | (attribute << 8))) return;
+  /** Changes a cell; the serial console is told if it is not what it shows anyway, or has to be. */
+  put(row: number, column: number, character: number, attribute: number, always = false): void {
+    if (!always && this.cellAt(row, column) === (character | (attribute << 8))) return;
     this.#store(row * COLUMNS + column, character, attribute);
     this.serial?.put(row, column, character, attribute, COLUMNS);
   }

@@ -76,7 +76,8 @@ function repeat(screen: Screen, count: number, character: number, attribute: num
   for (let cell = start; cell < end; cell++) {
     const row = Math.floor(cell / COLUMNS);
     const column = cell % COLUMNS;
-    screen.put(row, column, character, attribute ?? screen.cellAt(row, column) >> 8);
+    // Who writes text this way writes its blanks too: sent, they spare cursor movements.
+    screen.put(row, column, character, attribute ?? screen.cellAt(row, column) >> 8, count === 1);
   }
 }
 
