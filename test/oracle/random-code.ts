@@ -239,6 +239,12 @@ export function caseGenerator({ instructions, hasFeature, seed, only, hasYmm = f
   };
 }
 
+/** What programs are mostly made of, and what regions treat in ways of its own: every other instruction of a chunk. */
+const COMMON = new Set(`mov movzx movsx lea add sub adc sbb and or xor cmp test inc dec neg not shl shr sar rol ror rcl rcr imul mul div
+  push pop xchg setcc cmov jcc bt bts btr bsf bswap movs stos lods cmps scas cmpxchg xadd pushf popf lahf sahf cmc clc stc cld shld shrd
+  cdq movdqu movups pxor paddd movd movq addsd mulsd cvtsi2sd fld fstp fild fistp fadd`.split(/\s+/));
+const COMMON_PERCENT = 55;
+
 /** A few instructions for a longer program of somebody else's: no system instructions, branches aimed inside. */
 export interface Chunk {
   readonly bytes: readonly number[];
@@ -253,10 +259,14 @@ export function chunkGenerator({ instructions, hasFeature }: Pick<GeneratorOptio
   const whole = buildPool(instructions, hasFeature);
   const stays = (entries: readonly PoolEntry[]): readonly PoolEntry[] => entries.filter((entry) => !leavesForGood(entry));
   const pool: Pool = { ...whole, long: stays(whole.long), flat32: stays(whole.flat32) };
+  const isCommon = ({ instruction }: PoolEntry): boolean => COMMON.has(instruction.name);
+  const common: Pool = { ...pool, long: pool.long.filter(isCommon), flat32: pool.flat32.filter(isCommon) };
   return (rng, mode, context) => {
     const draft = emptyDraft();
     const wanted = 1 + rng.below(PROGRAM_MAX);
-    for (let n = 0; n < wanted; n++) appendInstruction(draft, rng, rng.pick(pool[mode]), context, context.ip);
+    for (let n = 0; n < wanted; n++) {
+      appendInstruction(draft, rng, rng.pick((rng.chance(COMMON_PERCENT) ? common : pool)[mode]), context, context.ip);
+    }
     aimBranches(draft, rng);
     return { bytes: draft.bytes, program: draft.program };
   };

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeOutcome, FUZZERS } from '../../tools/fuzzers.ts';
 
-const SEED = 1000;
-const CASES = 700; // among them the program that found FBLD's exponent missing
+const SEED = 5000;
+const CASES = 1000;
 
 test(`${CASES} random programs of several pages run in regions as they are interpreted`, async () => {
   const outcome = await FUZZERS['cpu-regions']!.run({ seed: SEED, first: 0, cases: CASES, isTimeUp: () => false });

@@ -13,7 +13,7 @@ import { makeLaneStock, randomFxsave, randomInteger, takeLanes, type LaneStock }
 import { PTE_FLIPS, RegionBench, type Action, type Disturbance, type Frame, type Stop } from './region-bench.ts';
 import { END_VECTOR, EVENT_VECTOR, LAYOUT, randomProgram, slotOpcode, type RegionProgram } from './region-program.ts';
 
-const STEPS = 6;
+const STEPS = 8;
 const STOPS_MAX = 150;
 const LIMIT = 20_000;
 const [DEBUG_VECTOR, PAGE_FAULT] = [1, 14];
@@ -31,9 +31,9 @@ const NEVER: RegionOptions = { ...DEFAULT_REGION_OPTIONS, promoteAt: 0 };
 
 function randomOptions(rng: Prng): RegionOptions {
   const limits = {
-    instructions: rng.pick([1, 5, 20, 60, 1000]), blocks: rng.pick([1, 2, 3, 10, 400]), copiedInstructions: rng.pick([0, 10, 300]),
+    instructions: rng.pick([5, 20, 60, 1000, 1000]), blocks: rng.pick([1, 3, 10, 400, 400]), copiedInstructions: rng.pick([0, 10, 300]),
   };
-  return { ...DEFAULT_REGION_OPTIONS, promoteAt: rng.pick([1, 1, 2, 3, 5, 12]), limits };
+  return { ...DEFAULT_REGION_OPTIONS, promoteAt: rng.pick([1, 2, 3, 3, 5, 8, 12]), limits };
 }
 
 export interface RegionCaseResult {
@@ -97,14 +97,15 @@ export class RegionComparison {
 
   /** What happens to the translating side between instructions without being visible. */
   #disturbance(rng: Prng): Disturbance {
-    const often = rng.below(60);
+    const often = rng.pick([0, 5, 20, 60]);
     const longest = rng.pick([3, 40, 400, 4000]);
+    const kinds = rng.pick([12, 100]);
     return {
       sliceInstructions: () => 1 + rng.below(longest),
       wantsInterrupt: () => rng.chance(often),
       inInterrupt: (bench) => {
         const { support, regions } = bench.vcpu;
-        const what = rng.below(12);
+        const what = rng.below(kinds);
         if (what === 0) regions.flush();
         else if (what === 1) support.flushTlb();
         else if (what === 2) support.codeWritten(LAYOUT.CODE + rng.below(LAYOUT.CODE_PAGES) * PAGE_BYTES, PAGE_BYTES);
@@ -114,7 +115,7 @@ export class RegionComparison {
   }
 
   #begin(rng: Prng, { functions }: RegionProgram): void {
-    const chosen = rng.chance(60) ? functions.at(-1)! : rng.pick(functions);
+    const chosen = rng.chance(70) ? functions.at(-1)! : rng.pick(functions);
     const entry = (rng.chance(75) ? LAYOUT.CODE : LAYOUT.ALIAS) + chosen.offset;
     const bits = rng.chance(95) ? chosen.bits : chosen.bits === 64 ? 32 : 64;
     const privilege = rng.chance(80) ? 3 : 0;

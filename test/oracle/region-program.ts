@@ -51,7 +51,7 @@ export interface RegionProgram {
 const SLOT_OPCODES = [0xb8, 0xb9, 0xba, 0xbb, 0x05, 0x25, 0x35, 0x2d, 0xa9, 0x3d, 0x0d];
 export const slotOpcode = (rng: Prng): number => rng.pick(SLOT_OPCODES);
 
-const COST_MAX = 4000;
+const COST_MAX = 6000;
 const littleEndian = (value: number | bigint, bytes: number): number[] =>
   Array.from({ length: bytes }, (_, n) => Number((BigInt(value) >> BigInt(8 * n)) & 0xffn));
 /** ModRM, SIB and displacement of an absolute address, the same in 32-bit and 64-bit code. */
@@ -60,7 +60,7 @@ const absolute = (field: number, address: number): number[] => [(field << 3) | 4
 class ProgramBuilder {
   readonly #rng: Prng;
   readonly #chunk: ChunkGenerator;
-  readonly #code = new Uint8Array(CODE_BYTES).fill(0xcc);
+  readonly #code = new Uint8Array(CODE_BYTES + PAGE_BYTES).fill(0xcc); // what is beyond the pages is cut off
   readonly #control = new Uint8Array(PAGE_BYTES);
   readonly #functions: ProgramFunction[] = [];
   readonly #slots: number[] = [];
@@ -80,16 +80,22 @@ class ProgramBuilder {
     this.#code.set([0xcd, END_VECTOR]);
     const wanted = 3 + rng.below(6);
     for (let n = 0; n < wanted && this.#cursor < CODE_BYTES - 1200; n++) {
-      if (rng.chance(40)) this.#cursor += rng.below(800);
+      if (rng.chance(60)) this.#cursor = rng.chance(60) ? this.#nearPageEnd() : this.#cursor + rng.below(800);
       if (rng.chance(20)) this.#slotFunction();
       this.#function(n, rng.chance(75) ? 64 : 32);
     }
     for (const patch of this.#patches) this.#aimPatch(patch);
-    return { code: this.#code, control: this.#control, functions: this.#functions, slots: this.#slots, listing: this.#listing };
+    const code = this.#code.slice(0, CODE_BYTES);
+    return { code, control: this.#control, functions: this.#functions, slots: this.#slots, listing: this.#listing };
+  }
+
+  /** So that a function lies in two pages. */
+  #nearPageEnd(): number {
+    const end = (this.#cursor | (PAGE_BYTES - 1)) + 1;
+    return Math.max(this.#cursor, end - this.#rng.below(200));
   }
 
   #emit(...bytes: readonly number[]): void {
-    if (this.#cursor + bytes.length > CODE_BYTES) return; // what is left ends in INT3
     this.#code.set(bytes, this.#cursor);
     this.#cursor += bytes.length;
   }
@@ -100,7 +106,7 @@ class ProgramBuilder {
 
   #slot(): void {
     this.#note('slot');
-    this.#slots.push(this.#cursor);
+    if (this.#cursor + 5 <= CODE_BYTES) this.#slots.push(this.#cursor);
     this.#emit(slotOpcode(this.#rng), ...littleEndian(this.#rng.u32(), 4));
   }
 
@@ -114,7 +120,7 @@ class ProgramBuilder {
     const rng = this.#rng;
     const offset = this.#cursor;
     const counter = LAYOUT.CONTROL + 8 * number, stack = SAVED_STACK + 8 * number;
-    const rounds = 3 + rng.below(rng.chance(30) ? 40 : 8);
+    const rounds = 3 + rng.below(rng.chance(40) ? 50 : 12);
     this.#listing.push(`function ${number}, ${bits} bits, ${rounds} rounds`);
     const wide = bits === 64 ? [0x48] : [];
     this.#emit(0xc7, ...absolute(0, counter), ...littleEndian(rounds, 4));
@@ -142,8 +148,9 @@ class ProgramBuilder {
       case 2:
         return this.#slot();
       case 3:
-      case 4:
         return this.#patch();
+      case 4:
+        return rng.chance(50) ? this.#patch() : this.#patchByHelper(bits);
       case 5:
         return this.#emit(0xcd, EVENT_VECTOR);
       case 6:
@@ -181,6 +188,21 @@ class ProgramBuilder {
     else this.#emit(0xc7, ...absolute(0, 0), ...littleEndian(rng.u32(), 4));
     this.#patches.push({ at: start + 3, isOpcode });
     if (rng.chance(50)) this.#slot();
+  }
+
+  /** The same by STOS or FSTP, which regions leave to functions that may write anywhere. */
+  #patchByHelper(bits: 32 | 64): void {
+    const rng = this.#rng;
+    this.#note('patch by a helper');
+    if (rng.chance(70)) {
+      this.#emit(0xfc, 0xb8, ...littleEndian(rng.u32(), 4), 0xbf, 0, 0, 0, 0); // CLD; MOV EAX; MOV EDI
+      this.#patches.push({ at: this.#cursor - 4, isOpcode: false });
+      this.#emit(0xab); // STOSD
+    } else {
+      this.#emit(...(bits === 64 ? [] : [0x90]), 0xd9, 0xee, 0xd9, ...absolute(3, 0)); // FLDZ; FSTP dword
+      this.#patches.push({ at: this.#cursor - 4, isOpcode: false });
+    }
+    this.#slot();
   }
 
   #aimPatch({ at, isOpcode }: { readonly at: number; readonly isOpcode: boolean }): void {
