@@ -36,6 +36,8 @@ export interface Chipset {
   readonly pm: AcpiPm;
   /** Where drives with interface `ide` go, in order. */
   readonly ataBuses: readonly AtaBus[];
+  /** Where their controller is on the PCI bus. */
+  readonly ataPlace: { readonly slot: number; readonly number: number };
   /** Where configuration spaces are mapped into memory now; for a chipset that can. */
   readonly ecam?: () => EcamWindow | undefined;
 }

@@ -32,5 +32,6 @@ export function q35Chipset(wires: ChipsetWires): Chipset {
   devices.add('ich9-ahci', ahci.function);
   devices.add('ahci', ahci.chip);
   devices.add('pci', pci);
-  return { pci, pciBusName: 'pcie.0', pm, ataBuses: ahci.chip.ports, ecam: () => ecamWindow(host) };
+  const ataPlace = { slot: LPC_SLOT, number: 2 };
+  return { pci, pciBusName: 'pcie.0', pm, ataBuses: ahci.chip.ports, ataPlace, ecam: () => ecamWindow(host) };
 }

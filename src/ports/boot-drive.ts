@@ -9,6 +9,8 @@ export interface BootDrive {
   readonly description: string;
   /** Property `bootindex`; absent: after those that have one, in the order of `-boot order`. */
   readonly bootIndex?: number | undefined;
+  /** Its Open Firmware path, for a boot order that a ROM reads; absent: it cannot be named in one. */
+  readonly firmwarePath?: string | undefined;
   /** What the user fixed; otherwise the firmware derives one. */
   readonly geometry?: DriveGeometry | undefined;
 }

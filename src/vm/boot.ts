@@ -16,6 +16,7 @@ import { describeToFirmware, type FirmwareFilesConfig } from '../machine/firmwar
 import { placeFirmwareTables, type FirmwareTables } from '../machine/firmware-tables.ts';
 import type { PcBoard } from '../machine/pc.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
+import type { BootDrive } from '../ports/boot-drive.ts';
 import type { MachinePlatform } from '../ports/platform.ts';
 import { CPU_STATE_BYTES, type SEGMENT_REGISTERS } from '../cpu/x86/state.ts';
 import { ISA_SERIAL_DEFAULTS } from '../devices/char/isa-serial.ts';
@@ -73,7 +74,13 @@ export interface BootTarget {
 
 const NO_UUID = '00000000-0000-0000-0000-000000000000';
 
-function firmwareConfig(options: CompleteMachineOptions, model: BoardModel): FirmwareFilesConfig {
+/** Drives with a `bootindex`, in its order. */
+function bootPaths(drives: readonly BootDrive[]): string[] {
+  const listed = drives.filter(({ bootIndex }) => bootIndex !== undefined).sort((a, b) => a.bootIndex! - b.bootIndex!);
+  return listed.flatMap(({ firmwarePath }) => firmwarePath ?? []);
+}
+
+function firmwareConfig(options: CompleteMachineOptions, { model, board }: SetUpTarget): FirmwareFilesConfig {
   const { ramBytes, cpuCount, machine, boot } = options;
   const { menu, menuTimeoutMs, retryMs, strict } = boot;
   return {
@@ -82,7 +89,7 @@ function firmwareConfig(options: CompleteMachineOptions, model: BoardModel): Fir
     identity: {
       uuid: options.uuid ?? NO_UUID, manufacturer: 'nandu', product: model.description, version: model.name, serial: '',
     },
-    boot: { menu, menuTimeoutMs, retryMs, strict, paths: [] },
+    boot: { menu, menuTimeoutMs, retryMs, strict, paths: bootPaths(board.bootDrives) },
   };
 }
 
@@ -94,7 +101,7 @@ function setUpBoard(options: CompleteMachineOptions, { model, board, memory }: S
     (space === 'port' ? board.bus.ports : board.bus.mmio).write(address, sizeBytes, value);
   }
   const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);
-  const tables = placeFirmwareTables(ram, firmwareConfig(options, model));
+  const tables = placeFirmwareTables(ram, firmwareConfig(options, { model, board, memory }));
   const interruptLine = (device: number, pin: number): number => pirqLine(board.pci.pirqOf(device, pin));
   setUpPci(board.bus.ports, { memory: tables.memory.pciWindows.at(-1)!, interruptLine });
   return tables;
@@ -129,7 +136,7 @@ export const hasFirmware = ({ rom }: BootImages, { flashed }: Pick<BootTarget, '
 /** `resets`: how often the machine has been reset since it was switched on. */
 export function placeBootImages(images: BootImages, options: CompleteMachineOptions, target: BootTarget, resets: number): void {
   const { model, board, memory, vcpu } = target;
-  const config = firmwareConfig(options, model);
+  const config = firmwareConfig(options, target);
   const atGuestsWill = (): FirmwareFilesConfig => ({ ...config, ecam: board.chipset.ecam?.() ?? model.ecam });
   describeToFirmware(board.fwCfg, config, atGuestsWill);
   for (const [name, content] of Object.entries(options.firmwareFiles)) board.fwCfg.addFile(name, content);

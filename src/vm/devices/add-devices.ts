@@ -1,6 +1,7 @@
 // Builds what `-device` and drives with an interface name. Properties have been checked against the catalogue; what is not
 // given takes the device's own default.
 import { Failure } from '../../base/failure.ts';
+import { pciFirmwarePath } from '../../machine/firmware-path.ts';
 import { inContext } from '../../schema/command-line.ts';
 import type { DeviceOptions } from '../options.ts';
 import { DeviceSite, type DeviceBuilders, type DeviceHost } from './device-site.ts';
@@ -15,7 +16,11 @@ const BUILDERS: DeviceBuilders = { ...ISA_BUILDERS, ...SCSI_BUILDERS, ...VIRTIO_
 export function addDevices(host: DeviceHost, devices: readonly DeviceOptions[]): void {
   host.buses.add('PCI', host.board.pci, { name: host.board.chipset.pciBusName });
   host.buses.add('ISA', host.board.isa, { name: 'isa.0' });
-  for (const bus of host.board.chipset.ataBuses) host.buses.add('IDE', bus, { isFull: () => !bus.units.includes(undefined) });
+  const { ataBuses, ataPlace } = host.board.chipset;
+  const ataPath = pciFirmwarePath(host.board.pci, ataPlace.slot, ataPlace.number);
+  for (const [n, bus] of ataBuses.entries()) {
+    host.buses.add('IDE', bus, { isFull: () => !bus.units.includes(undefined), firmwarePath: `${ataPath}/drive@${n}` });
+  }
   const { fdc } = host.board;
   host.buses.add('floppy-bus', fdc, { isFull: () => !fdc.drives.includes(undefined) });
   for (const options of devices) addDevice(host, options);

@@ -29,17 +29,25 @@ export interface BusPlacement {
   readonly name?: string;
   readonly ownerId?: string | undefined;
   readonly isFull?: () => boolean;
+  /** The Open Firmware path that what hangs on the bus continues. */
+  readonly firmwarePath?: string;
 }
 
 export class BusTree {
   readonly #buses: NamedBus[] = [];
+  readonly #firmwarePaths = new Map<BusKinds[BusKind], string>();
   readonly #countOf = new Map<string, number>();
 
-  add<K extends BusKind>(kind: K, bus: BusKinds[K], { name, ownerId, isFull = () => false }: BusPlacement = {}): void {
+  add<K extends BusKind>(kind: K, bus: BusKinds[K], { name, ownerId, isFull = () => false, firmwarePath }: BusPlacement = {}): void {
+    if (firmwarePath !== undefined) this.#firmwarePaths.set(bus, firmwarePath);
     const prefix = ownerId ?? kind.toLowerCase();
     const count = this.#countOf.get(prefix) ?? 0;
     this.#countOf.set(prefix, count + 1);
     this.#buses.push({ name: name ?? `${prefix}.${count}`, kind, bus, isFull });
+  }
+
+  firmwarePath(bus: BusKinds[BusKind]): string | undefined {
+    return this.#firmwarePaths.get(bus);
   }
 
   /** The bus for a device of type `driver`: the named one, else the first of its kind that has room. */

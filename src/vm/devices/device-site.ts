@@ -1,6 +1,7 @@
 // Where one -device is built: the board, the device's properties, its bus and its drive. What builders are written against.
 import { Failure } from '../../base/failure.ts';
 import type { PciBus } from '../../bus/pci-bus.ts';
+import { pciFirmwarePath } from '../../machine/firmware-path.ts';
 import type { PcBoard } from '../../machine/pc.ts';
 import type { BootDrive } from '../../ports/boot-drive.ts';
 import type { CharBackend } from '../../ports/char-backend.ts';
@@ -29,13 +30,14 @@ export interface PciPlace {
 export class DeviceSite {
   readonly host: DeviceHost;
   readonly options: DeviceOptions;
-  /** Unique in the machine: the id, or made up. */
+  /** Unique in the machine, and never that of a device of the board: of the id, or made up. */
   readonly name: string;
+  #place: PciPlace | undefined;
 
   constructor(host: DeviceHost, options: DeviceOptions) {
     this.host = host;
     this.options = options;
-    this.name = options.id ?? freeName(host.board, options.driver);
+    this.name = options.id === undefined ? freeName(host.board, options.driver) : `device:${options.id}`;
   }
 
   get board(): PcBoard {
@@ -72,6 +74,11 @@ export class DeviceSite {
 
   /** A place on a PCI bus: `addr=`, or the first free slot. */
   pciPlace(): PciPlace {
+    this.#place ??= this.#findPciPlace();
+    return this.#place;
+  }
+
+  #findPciPlace(): PciPlace {
     const { driver } = this.options;
     const bus = this.bus('PCI');
     const given = this.number('addr');
@@ -113,15 +120,21 @@ export class DeviceSite {
     if (writeCache !== undefined) drive.setWriteCache(writeCache === 'on');
   }
 
+  /** The Open Firmware path of a unit of the PCI function that was put at `pciPlace`. */
+  pciUnitPath(unit: string): string {
+    const { bus, slot, number } = this.pciPlace();
+    return `${pciFirmwarePath(bus, slot, number)}/${unit}`;
+  }
+
   /** Tells the firmware of a drive; `description` is for its menu. */
-  addBootDrive(drive: MachineDrive, medium: BootDrive['medium'], description: string): void {
+  addBootDrive(drive: MachineDrive, medium: BootDrive['medium'], description: string, firmwarePath?: string): void {
     const { bootDrives } = this.board;
     const index = this.number('bootindex') ?? -1;
     const bootIndex = index < 0 ? undefined : index;
     if (bootIndex !== undefined && bootDrives.some((other) => other.bootIndex === bootIndex)) {
       throw new Failure('invalid-argument', `The bootindex ${bootIndex} has already been used`);
     }
-    bootDrives.push({ drive, medium, description, bootIndex });
+    bootDrives.push({ drive, medium, description, bootIndex, firmwarePath });
   }
 }
 

@@ -9,9 +9,13 @@ const REVISION = '1.0';
 /** What a drive without a serial number is called where a name is needed. */
 const unnamed = (site: DeviceSite): string => site.text('device_id') ?? site.text('serial') ?? site.text('drive') ?? site.name;
 
-function attach(site: DeviceSite, unit: ScsiUnit): string {
-  const { target, lun } = site.bus('SCSI').attach(unit, given({ target: site.number('scsi-id'), lun: site.number('lun') }));
-  return `SCSI ${target}:${lun}`;
+/** Where it is for the boot menu and for the boot order. */
+function attach(site: DeviceSite, unit: ScsiUnit): { readonly place: string; readonly path: string | undefined } {
+  const bus = site.bus('SCSI');
+  const controller = site.host.buses.firmwarePath(bus);
+  const { target, lun } = bus.attach(unit, given({ target: site.number('scsi-id'), lun: site.number('lun') }));
+  const path = controller === undefined ? undefined : `${controller}/disk@${target.toString(16)},${lun.toString(16)}`;
+  return { place: `SCSI ${target}:${lun}`, path };
 }
 
 const identityOf = (site: DeviceSite, product: string) => ({
@@ -33,15 +37,15 @@ export const SCSI_BUILDERS: DeviceBuilders = {
         discardGranularity: site.number('discard_granularity'),
       }),
     });
-    const place = attach(site, disk);
+    const { place, path } = attach(site, disk);
     site.board.devices.add(site.name, disk);
-    site.addBootDrive(drive, 'disk', `${place} disk`);
+    site.addBootDrive(drive, 'disk', `${place} disk`, path);
   },
   'scsi-cd': (site) => {
     const drive = site.removableDrive();
     const unit = new MmcDrive({ drive, ...identityOf(site, 'NANDU DVD-ROM'), serial: site.text('serial') ?? unnamed(site) });
-    const place = attach(site, unit);
+    const { place, path } = attach(site, unit);
     site.board.devices.add(site.name, unit);
-    if (drive !== undefined) site.addBootDrive(drive, 'cdrom', `${place} CD`);
+    if (drive !== undefined) site.addBootDrive(drive, 'cdrom', `${place} CD`, path);
   },
 };

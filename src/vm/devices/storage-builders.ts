@@ -8,6 +8,7 @@ import type { AtaIdentity } from '../../devices/ata/identify.ts';
 import { floppyCmos } from '../../devices/floppy/isa-fdc.ts';
 import { nvme } from '../../devices/nvme/nvme.ts';
 import { MmcDrive } from '../../devices/scsi/mmc-drive.ts';
+import { isaFirmwarePath } from '../../machine/firmware-path.ts';
 import type { DeviceBuilders, DeviceSite } from './device-site.ts';
 
 const FIRMWARE = '1.0';
@@ -41,6 +42,11 @@ function placeOn(bus: AtaBus, site: DeviceSite): number {
 
 const menuLine = (bus: AtaBus, place: number): string => (bus.serialAta ? bus.label : `${bus.label}-${place}`);
 
+function unitPath({ host }: DeviceSite, bus: AtaBus, place: number): string | undefined {
+  const path = host.buses.firmwarePath(bus);
+  return path === undefined ? undefined : `${path}/disk@${place}`;
+}
+
 function buildAhci(site: DeviceSite): void {
   const place = site.pciPlace();
   const { function: own, chip } = ich9Ahci(place.bus, {
@@ -48,7 +54,10 @@ function buildAhci(site: DeviceSite): void {
   });
   site.board.devices.add(`${site.name}.pci`, own);
   site.board.devices.add(site.name, chip);
-  for (const port of chip.ports) site.host.buses.add('IDE', port, { ownerId: site.options.id, isFull: () => port.units[0] !== undefined });
+  for (const [n, port] of chip.ports.entries()) {
+    const isFull = (): boolean => port.units[0] !== undefined;
+    site.host.buses.add('IDE', port, { ownerId: site.options.id, isFull, firmwarePath: site.pciUnitPath(`drive@${n}`) });
+  }
 }
 
 export const STORAGE_BUILDERS: DeviceBuilders = {
@@ -62,7 +71,7 @@ export const STORAGE_BUILDERS: DeviceBuilders = {
     const disk = new AtaDisk({ drive, identity: identityOf(site, 'NANDU HARDDISK'), serialAta: bus.serialAta });
     bus.attach(place, disk);
     site.board.devices.add(site.name, disk);
-    site.addBootDrive(drive, 'disk', menuLine(bus, place));
+    site.addBootDrive(drive, 'disk', menuLine(bus, place), unitPath(site, bus, place));
   },
   'ide-cd': (site) => {
     const bus = site.bus('IDE');
@@ -74,7 +83,7 @@ export const STORAGE_BUILDERS: DeviceBuilders = {
     bus.attach(place, cd);
     site.board.devices.add(site.name, cd);
     site.board.devices.add(`${site.name}.unit`, logicalUnit);
-    if (drive !== undefined) site.addBootDrive(drive, 'cdrom', menuLine(bus, place));
+    if (drive !== undefined) site.addBootDrive(drive, 'cdrom', menuLine(bus, place), unitPath(site, bus, place));
   },
   floppy: (site) => {
     const fdc = site.bus('floppy-bus');
@@ -88,7 +97,7 @@ export const STORAGE_BUILDERS: DeviceBuilders = {
     if (drive === undefined) throw new Failure('invalid-argument', 'drive property not set');
     fdc.attach(unit, drive);
     site.board.rtc.setCmos(floppyCmos(fdc, site.board.rtc.state.cmos));
-    site.addBootDrive(drive, 'floppy', 'Floppy');
+    site.addBootDrive(drive, 'floppy', 'Floppy', `${isaFirmwarePath(site.board.pci)}/fdc@03f0/floppy@${unit}`);
   },
   nvme: (site) => {
     const place = site.pciPlace();
@@ -100,6 +109,6 @@ export const STORAGE_BUILDERS: DeviceBuilders = {
     site.board.devices.add(`${site.name}.pci`, own);
     site.board.devices.add(`${site.name}.msix`, msix);
     site.board.devices.add(site.name, chip);
-    site.addBootDrive(drive, 'disk', 'NVMe disk');
+    site.addBootDrive(drive, 'disk', 'NVMe disk', site.pciUnitPath('namespace@1,0'));
   },
 };

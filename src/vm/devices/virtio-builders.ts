@@ -48,7 +48,7 @@ export const VIRTIO_BUILDERS: DeviceBuilders = {
       }),
     });
     plugIn(site, handler, { classCode: STORAGE, legacyId: 1 });
-    site.addBootDrive(drive, 'disk', 'Virtio disk');
+    site.addBootDrive(drive, 'disk', 'Virtio disk', site.pciUnitPath('disk@0,0'));
   },
   'virtio-scsi-pci': (site) => {
     const handler = new VirtioScsi(
@@ -58,6 +58,6 @@ export const VIRTIO_BUILDERS: DeviceBuilders = {
       }),
     );
     plugIn(site, handler, { classCode: STORAGE, legacyId: 4 });
-    site.host.buses.add('SCSI', handler.bus, { ownerId: site.options.id });
+    site.host.buses.add('SCSI', handler.bus, { ownerId: site.options.id, firmwarePath: site.pciUnitPath('channel@0') });
   },
 };
