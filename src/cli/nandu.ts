@@ -12,6 +12,7 @@ const PROGRAM = 'nandu';
 /** What `nandu run` was asked for. */
 interface RunRequest {
   readonly settings: SystemSettings;
+  readonly files: string[];
   builtin: boolean;
 }
 
@@ -33,6 +34,7 @@ const RUN_OPTIONS: readonly LongOption[] = [
   { name: 'serial', argument: 'DEVICE', help: 'where the console goes (mon:stdio); see nandu-system-x86_64 -help',
     apply: ({ settings }, text) => addSerial(settings, parseCharTarget(text)) },
   { name: 'name', argument: 'TEXT', help: 'name of the guest', apply: ({ settings }, text) => { settings.name = text; } },
+  { name: 'snapshot', help: 'leave the images as they are: what is written is lost', apply: ({ settings }) => { settings.snapshot = true; } },
   { name: 'stay', help: 'restart the guest when it reboots, instead of ending', apply: ({ settings }) => { settings.noReboot = false; } },
   { name: 'builtin', help: 'boot the small guest that is built in', apply: (request) => { request.builtin = true; } },
   { name: 'help', help: 'show this help', apply: () => RUN_HELP },
@@ -40,10 +42,10 @@ const RUN_OPTIONS: readonly LongOption[] = [
 
 const optionColumn = ({ name, argument }: LongOption): string => `  --${name}${argument === undefined ? '' : ` ${argument}`}`.padEnd(20);
 
-const RUN_HELP: string = `usage: nandu run [KERNEL] [OPTION]...
+const RUN_HELP: string = `usage: nandu run [KERNEL] [IMAGE]... [OPTION]...
 
-Boots KERNEL (a Linux bzImage, Multiboot or PVH ELF file) with its console on this terminal.
-Without KERNEL it boots Linux to a shell, downloading a kernel the first time.
+Boots KERNEL (a Linux bzImage, Multiboot or PVH ELF file) with its console on this terminal; without it, the first
+IMAGE of a disk or CD that can be booted. Without either it boots Linux to a shell, downloading a kernel the first time.
 
 ${RUN_OPTIONS.map((option) => `${optionColumn(option)}${option.help}\n`).join('')}
 Ctrl-A x leaves, Ctrl-A h helps.
@@ -52,6 +54,7 @@ Ctrl-A x leaves, Ctrl-A h helps.
 const HELP = `nandu ${VERSION}: a PC in TypeScript
 
 usage: nandu run [KERNEL] [OPTION]...   boot a kernel, or Linux to a shell
+       nandu run IMAGE... [OPTION]...   boot from images of disks and CDs
        nandu run --help                 the options
        nandu img COMMAND …              disk images: create, convert, info, check, …
        nandu img --help                 all of its commands and options
@@ -86,12 +89,32 @@ function print(text: string): number {
 
 async function run(words: readonly string[]): Promise<number> {
   const settings = { ...initialSettings(), nographic: true, noReboot: true, ramBytes: parseMemory('512M') };
-  const request: RunRequest = { settings, builtin: false };
+  const request: RunRequest = { settings, files: [], builtin: false };
   const answer = parseRun(words, request);
   if (answer !== undefined) return print(answer);
+  await sortFiles(request);
+  if (settings.kernel === undefined && settings.drives.length > 0) {
+    if (settings.append !== undefined) throw new Failure('invalid-argument', '--append only goes with a kernel');
+    settings.noReboot = false; // an installed system restarts
+    return runSettings(PROGRAM, settings);
+  }
   if (settings.kernel === undefined) return startWithoutKernel(request);
   settings.append ??= 'console=ttyS0';
   return runSettings(PROGRAM, settings);
+}
+
+/** Which of the files is the kernel; the others become virtio disks and one CD. */
+async function sortFiles({ settings, files }: RunRequest): Promise<void> {
+  if (files.length === 0) return;
+  const { bootFileKind } = await import('./boot-file.ts');
+  const { cdImage } = await import('./drive-options.ts');
+  for (const file of files) {
+    const kind = bootFileKind(file);
+    if (kind === 'disk') settings.drives.push({ interface: 'virtio', file, media: 'disk', origin: file });
+    else if (kind === 'cd') settings.drives.push(cdImage(file, file));
+    else if (settings.kernel !== undefined) throw new Failure('invalid-argument', `${file}: there is a kernel already`);
+    else settings.kernel = file;
+  }
 }
 
 async function startWithoutKernel({ settings, builtin }: RunRequest): Promise<number> {
@@ -105,8 +128,7 @@ function parseRun(words: readonly string[], request: RunRequest): string | undef
   for (let index = 0; index < words.length; index++) {
     const word = words[index]!;
     if (!word.startsWith('-')) {
-      if (request.settings.kernel !== undefined) throw new Failure('invalid-argument', `${word}: there is a kernel already`);
-      request.settings.kernel = word;
+      request.files.push(word);
       continue;
     }
     const [name, inline] = splitAtEquals(word === '-h' ? '--help' : word);

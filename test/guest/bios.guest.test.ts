@@ -42,6 +42,17 @@ describe('a boot sector of our own', () => {
   }
 });
 
+test('nandu run tells an image from a kernel, and boots it', { timeout: 60_000 }, async () => {
+  const image = join(folder, 'run.img');
+  writeFileSync(image, biosProgramDisk());
+  await withGuest(commandPath('nandu'), ['run', '--snapshot', image], 50_000, async (guest) => {
+    await guest.waitFor('type a key');
+    guest.type('k');
+    await guest.waitFor('k it was');
+  });
+  assert.deepEqual(new Uint8Array(readFileSync(image)), biosProgramDisk(), 'the image is as it was');
+});
+
 const MODULES = '/usr/lib/syslinux/modules/bios';
 const ISOLINUX = '/usr/lib/ISOLINUX/isolinux.bin';
 const has = (command: string): boolean => spawnSync(command, ['--version'], { stdio: 'ignore' }).error === undefined;
