@@ -172,6 +172,8 @@ const expert: readonly Row[] = [
   { name: 'pidfile', argument: 'file', help: ['writes the process id into a file'], apply: (settings, text) => { settings.pidfile = text; } },
   { name: 'S', help: ["does not start the CPU (the monitor's 'c' does)"], apply: (settings) => { settings.startStopped = true; } },
   { name: 'd', argument: 'item1,...', help: ["logs the given items ('-d help' for a list)"], apply: value.applyLog },
+  { name: 'singlestep', help: ['blocks of one instruction each, same as -accel tcg,one-insn-per-tb=on'],
+    apply: (settings) => { settings.oneInstructionBlocks = true; } },
   { name: 'D', argument: 'logfile', help: ['logs into a file instead of standard error'], apply: (settings, text) => { settings.logFile = text; } },
   { name: 'no-reboot', help: ['exit instead of rebooting'], apply: (settings) => { settings.noReboot = true; } },
   { name: 'no-shutdown', help: ['stop instead of exiting when the guest powers off'], apply: (settings) => { settings.noShutdown = true; } },
@@ -207,7 +209,7 @@ const LATER_WITH_ARGUMENT = [
 ];
 // prettier-ignore
 const LATER = [
-  'usb', 'full-screen', 'portrait', 'singlestep', 'preconfig', 's', 'daemonize', 'only-migratable', 'async-teardown',
+  'usb', 'full-screen', 'portrait', 'preconfig', 's', 'daemonize', 'only-migratable', 'async-teardown',
   'enable-sync-profile', 'mem-prealloc', 'win2k-hack', 'no-fd-bootchk', 'xen-attach', 'xen-domid-restrict', 'audio-help',
 ];
 const later: readonly Row[] = [
