@@ -49,11 +49,11 @@ export class BlockBackend implements EdgeParent {
     this.#root = graph.attachRoot(this, 'root', node, rootPermissions(use));
   }
 
-  /** Opens an image and attaches to it. `write` follows from the flags when it is not given. */
+  /** Opens an image and attaches to it. `write` follows from the wanted flags when it is not given, not from what became of them. */
   static async open(graph: BlockGraph, request: BackendRequest): Promise<BlockBackend> {
     const node = await graph.open(request);
     const noIo = request.noIo ?? request.flags?.noIo ?? false;
-    return BlockBackend.over(graph, node, { ...request, noIo, write: request.write ?? !node.readOnly });
+    return BlockBackend.over(graph, node, { ...request, noIo, write: request.write ?? !request.flags?.readOnly });
   }
 
   /** Attaches to an open node; releases it when that is refused. */

@@ -1,6 +1,8 @@
 // The options of a block node, as every notation leaves them: a flat dictionary with dotted keys, from `key=value,…` text,
 // from a json:{…} name, or from a typed object of the library. A driver takes its own out of it; what is left is refused.
 import { Failure } from '../base/failure.ts';
+import { inContext } from '../schema/command-line.ts';
+import { parseJson } from '../schema/json.ts';
 import type { Properties, PropertyValues } from '../schema/property.ts';
 
 /** Text from a command line is still untyped; JSON brings its types. */
@@ -133,24 +135,12 @@ const MAX_DEPTH = 1000;
 
 /** The object of a `json:{…}` name. */
 export function parseJsonFilename(filename: string): OptionDict {
-  let value: unknown;
-  try {
-    value = JSON.parse(filename.slice('json:'.length));
-  } catch (cause) {
-    throw new Failure('invalid-argument', `Could not parse the JSON options: ${jsonProblem(cause)}`, { cause });
-  }
+  const value = inContext('Could not parse the JSON options', () => parseJson(filename.slice('json:'.length)));
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new Failure('invalid-argument', 'Invalid JSON object given');
   }
   if (depthOf(value) > MAX_DEPTH) throw new Failure('limit', 'Could not parse the JSON options');
   return OptionDict.fromNested(value as NestedOptions);
-}
-
-/** What is wrong with a JSON text, in QEMU's words. */
-function jsonProblem(error: unknown): string {
-  const message = error instanceof Error ? error.message : '';
-  if (/end of JSON input|after property|Unterminated|property name/.test(message)) return 'JSON parse error, premature EOI';
-  return 'JSON parse error';
 }
 
 function depthOf(value: object): number {

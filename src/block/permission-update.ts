@@ -1,9 +1,9 @@
 // Recomputes permissions down from some nodes: what the parents of a node want together, and from it what the node wants of
 // its children. Nothing changes when two users do not get along, or when a protocol (a file lock) refuses.
-import { errnoOf } from '../base/errno.ts';
+import { ErrnoFailure, errnoOf } from '../base/errno.ts';
 import { Failure } from '../base/failure.ts';
 import { BlockNode, type Edge } from './node.ts';
-import { defaultChildPermissions, PERM_ALL, permissionNames, type Permissions } from './permissions.ts';
+import { defaultChildPermissions, PERM, PERM_ALL, permissionNames, type Permissions } from './permissions.ts';
 
 /** What all parents want, and what all of them let others do. */
 export function cumulativePermissions(node: BlockNode): Permissions {
@@ -47,6 +47,12 @@ function checkConflicts(node: BlockNode): void {
   }
 }
 
+/** Whatever it is that wants to write. */
+function checkWritable(node: BlockNode): void {
+  const wantsToWrite = node.parents.some(({ perm }) => (perm & (PERM.WRITE | PERM.WRITE_UNCHANGED)) !== 0);
+  if (wantsToWrite && node.isOpen && node.readOnly) throw new ErrnoFailure('EPERM', 'Block node is read-only');
+}
+
 function wishFor(node: BlockNode, edge: Edge, own: Permissions): Permissions {
   const instance = node.isOpen ? node.instance : undefined;
   const wish = instance?.childPermissions?.(edge.name, edge.role, own) ?? defaultChildPermissions(edge.role, own, !node.readOnly);
@@ -60,6 +66,7 @@ export function updatePermissions(roots: readonly BlockNode[]): void {
   try {
     for (const node of nodes) {
       checkConflicts(node);
+      checkWritable(node);
       const own = cumulativePermissions(node);
       for (const edge of node.children) {
         former.set(edge, { perm: edge.perm, shared: edge.shared });

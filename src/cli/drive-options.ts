@@ -2,6 +2,7 @@
 // error texts are those of QEMU's blockdev.c.
 import { Failure } from '../base/failure.ts';
 import type { NestedOptions, OptionValue } from '../block/options.ts';
+import { parseJson } from '../schema/json.ts';
 import { parseKeyValue, type KeyValue } from '../schema/key-value.ts';
 import { bool, identifier, str, type PropertyType } from '../schema/property.ts';
 import { DRIVE_INTERFACES, type BlockdevOptions, type DriveOptions, type ErrorAction } from '../vm/options.ts';
@@ -148,7 +149,7 @@ export const flashImage = (file: string, origin: string): DriveOptions => ({ int
 
 /** `driver=…,node-name=…` or the same as JSON. */
 export function parseBlockdev(text: string, origin: string): BlockdevOptions {
-  if (text.startsWith('{')) return { options: jsonObject(text), origin };
+  if (text.startsWith('{')) return { options: parseJson(text) as NestedOptions, origin };
   const options: Record<string, OptionValue> = {};
   for (const { name, value, bare } of parseKeyValue(text, 'driver')) {
     if (bare) throw invalid(`Expected '=' after parameter '${name}'`);
@@ -157,12 +158,3 @@ export function parseBlockdev(text: string, origin: string): BlockdevOptions {
   return { options, origin };
 }
 
-function jsonObject(text: string): NestedOptions {
-  try {
-    return JSON.parse(text) as NestedOptions; // it starts with a brace
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : '';
-    const isShort = /end of JSON input|after property|Unterminated|property name/.test(message);
-    throw new Failure('invalid-argument', isShort ? 'JSON parse error, premature EOI' : `JSON parse error, ${message}`, { cause });
-  }
-}

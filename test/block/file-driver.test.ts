@@ -146,8 +146,11 @@ test('auto-read-only and refusals', async () => {
   const message = await messageOf(() => refusing.open({ options }, { protocolLevel: true }));
   assert.equal(message, `Could not open '${filename}': Read-only file system`);
   const node = await refusing.open({ options, flags: { autoReadOnly: true } }, { protocolLevel: true });
-  assert.ok(node.readOnly);
-  await refusing.release(node);
+  const read = { write: false };
+  await (await BlockBackend.over(refusing, node, read)).read(0, new Uint8Array(512));
+  const again = await refusing.open({ options, flags: { autoReadOnly: true } }, { protocolLevel: true });
+  const writing = await messageOf(() => BlockBackend.over(refusing, again, { write: true }));
+  assert.equal(writing, `Could not open '${filename}': Read-only file system`);
 });
 
 describe('resizing', { skip: noCalls }, () => {

@@ -61,28 +61,32 @@ async function open(context: OpenContext, protocol: Protocol): Promise<FileInsta
   const filename = options.filename ?? '';
   checkOptions(protocol, options, flags);
   const openAgain = (next: OpenFlags): Promise<HostFile> => openHostFile(host, protocol, filename, next, !next.readOnly);
-  const opened = await openForNode(context, openAgain, (next) => openHostFile(host, protocol, filename, next, false));
+  const { opened, writeRefusal } = await openForNode(context, openAgain, (next) => openHostFile(host, protocol, filename, next, false));
   try {
     if (options.locking === 'on' && opened.locks === undefined) {
       throw new Failure('unsupported', 'locking=on needs open file description locks, which are not to be had here');
     }
-    return new FileInstance({ file: opened, filename, node, locking: options.locking !== 'off', openAgain });
+    return new FileInstance({ file: opened, filename, node, locking: options.locking !== 'off', openAgain, writeRefusal });
   } catch (error) {
     await opened.close();
     throw error;
   }
 }
 
-/** auto-read-only: a node that cannot be written to is opened all the same. */
-async function openForNode({ node, flags }: OpenContext, open: Opener, openReadOnly: Opener): Promise<HostFile> {
+/** auto-read-only: the file of a node that nobody writes to may be one that cannot be written to. */
+async function openForNode({ flags }: OpenContext, open: Opener, openReadOnly: Opener): Promise<OpenedForNode> {
   try {
-    return await open(flags);
+    return { opened: await open(flags), writeRefusal: undefined };
   } catch (error) {
     if (flags.readOnly || !flags.autoReadOnly || !(error instanceof Failure) || !REFUSALS.has(errnoOf(error))) throw error;
-    const opened = await openReadOnly(flags);
-    node.flags = { ...node.flags, readOnly: true };
-    return opened;
+    return { opened: await openReadOnly(flags), writeRefusal: error };
   }
+}
+
+interface OpenedForNode {
+  readonly opened: HostFile;
+  /** Why it was not opened for writing. */
+  readonly writeRefusal: Failure | undefined;
 }
 
 type Opener = (flags: OpenFlags) => Promise<HostFile>;

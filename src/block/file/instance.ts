@@ -6,7 +6,7 @@ import { Failure } from '../../base/failure.ts';
 import type { HostFile } from '../../ports/host-file.ts';
 import { WRITE, type BlockInstance, type BlockLimits, type OpenFlags, type TruncateRequest, type DriverInfo } from '../driver.ts';
 import type { BlockNode } from '../node.ts';
-import { PERM_ALL, type Permissions } from '../permissions.ts';
+import { PERM, PERM_ALL, type Permissions } from '../permissions.ts';
 import { STATUS, type BlockStatus } from '../status.ts';
 import { FileExtents } from './extents.ts';
 import { ImageLocks } from './locks.ts';
@@ -25,6 +25,8 @@ export interface OpenedFile {
   readonly locking: boolean;
   /** Opens the same file again in another way. */
   readonly openAgain: (flags: OpenFlags) => Promise<HostFile>;
+  /** auto-read-only: why the file could not be opened for writing. */
+  readonly writeRefusal: Failure | undefined;
 }
 
 export class FileInstance implements BlockInstance {
@@ -40,11 +42,13 @@ export class FileInstance implements BlockInstance {
   #extents: FileExtents;
   #zeroing: Zeroing;
   #flushFailure: Failure | undefined;
+  #writeRefusal: Failure | undefined;
 
   constructor(opened: OpenedFile) {
     const { file } = opened;
     this.#opened = opened;
     this.#file = file;
+    this.#writeRefusal = opened.writeRefusal;
     this.#locks = new ImageLocks(file, opened.filename);
     this.#extents = new FileExtents(file);
     this.#zeroing = new Zeroing(file);
@@ -137,6 +141,7 @@ export class FileInstance implements BlockInstance {
   }
 
   setPermissions({ perm, shared }: Permissions): void {
+    if (this.#writeRefusal !== undefined && perm & (PERM.WRITE | PERM.WRITE_UNCHANGED | PERM.RESIZE)) throw this.#writeRefusal;
     if (!this.#opened.locking) return;
     this.#locks.change({ perm, shared: this.#opened.node.flags.forceShare ? PERM_ALL : shared });
   }
@@ -152,6 +157,7 @@ export class FileInstance implements BlockInstance {
     }
     const former = this.#file;
     this.#file = next;
+    this.#writeRefusal = undefined;
     this.#locks = locks;
     this.#extents = new FileExtents(next);
     this.#zeroing = new Zeroing(next);

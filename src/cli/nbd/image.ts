@@ -39,7 +39,7 @@ export async function openServedImage(graph: BlockGraph, settings: NbdSettings):
     if (top !== node) await graph.release(node).catch(() => {});
     throw error;
   }
-  return BlockBackend.over(graph, top, { write: !top.readOnly, writethrough: cache?.writethrough ?? false });
+  return BlockBackend.over(graph, top, { write: !readOnly, writethrough: cache?.writethrough ?? false });
 }
 
 function openNode(graph: BlockGraph, name: string, settings: NbdSettings, flags: Partial<OpenFlags>): Promise<BlockNode> {

@@ -36,6 +36,36 @@ transcripts({
     img create -f
     img compare -Uf
   `,
+  'JSON names': `
+    setup img create -q -f qcow2 a 1M
+    img info "json:{'driver':'qcow2','file.filename':'a'}"
+    img info "json:{'driver':'qcow2','file':{'driver':'file','filename':'a'}}"
+    img info "json:{'driver':'qcow2',}"
+    img info "json:{'driver':'qcow2','driver':'raw'}"
+    img info "json:{'driver':qcow2}"
+    img info "json:{'driver':'qcow2'"
+    img info "json:{'driver':'qcow2'}}"
+    img info "json:['a']"
+    img info json:
+    img info "json:{'a':01}"
+  `,
+  'read-only nodes and those who would write': `
+    setup img create -q -f qcow2 a 1M
+    img resize --image-opts driver=qcow2,read-only=on,file.filename=a 2M
+    img snapshot -c s --image-opts driver=qcow2,read-only=on,file.filename=a
+    img snapshot -l --image-opts driver=qcow2,read-only=on,file.filename=a
+    img bench -w -c 1 --image-opts driver=qcow2,read-only=on,file.filename=a
+    img amend -o compat=0.10 --image-opts driver=qcow2,read-only=on,file.filename=a
+    img check -r all --image-opts driver=qcow2,read-only=on,file.filename=a
+    img bitmap --add --image-opts driver=qcow2,read-only=on,file.filename=a b
+    img convert -n --target-image-opts a driver=qcow2,read-only=on,file.filename=a
+    img info --image-opts driver=qcow2,read-only=off,file.filename=a,file.read-only=on
+    img resize --image-opts driver=qcow2,file.filename=a,file.read-only=on 2M
+    img bench -w -c 1 --image-opts driver=raw,file.filename=a,file.read-only=on
+    img rebase -u -b '' --image-opts driver=qcow2,read-only=on,file.filename=a
+    img map --image-opts driver=qcow2,read-only=on,file.filename=a
+    image a qcow2
+  `,
   objects: `
     setup img create -q -f raw r 1M
     img info --object x r

@@ -99,7 +99,7 @@ async function openBackend(environment: IoEnvironment, request: ImageOpening): P
     await graph.release(node).catch(() => {});
     throw error;
   }
-  return BlockBackend.over(graph, node, { write: !node.readOnly, writethrough: cache.writethrough });
+  return BlockBackend.over(graph, node, { write: !readOnly, writethrough: cache.writethrough });
 }
 
 /** An image that keeps what is written until it is closed: -s. */
@@ -170,7 +170,7 @@ function checkChangeable(environment: IoEnvironment, node: BlockNode, options: O
 }
 
 async function runReopen(words: readonly string[], environment: IoEnvironment): Promise<void> {
-  const { request } = environment.image!;
+  let { request } = environment.image!;
   const settings = { ...defaultOpening(), cache: request.cache };
   const options: [string, string | number | boolean | null][] = [];
   let readOnly: boolean | undefined;
@@ -182,9 +182,16 @@ async function runReopen(words: readonly string[], environment: IoEnvironment): 
   });
   if (operands.length > 0) throw new UsageWanted();
   const has = (name: string): boolean => options.some(([key]) => key === name);
+  // From here on nobody writes, also when the rest is refused.
+  if (readOnly === true) environment.image = { backend: environment.backend, request: (request = { ...request, readOnly }) };
   if (readOnly !== undefined && has('read-only')) failed(environment, "Cannot set both -r/-w and 'read-only'");
   if (flags.has('c') && (has('cache.direct') || has('cache.no-flush'))) failed(environment, 'Cannot set both -c and the cache options');
-  checkChangeable(environment, environment.backend.node, options);
+  const { node } = environment.backend;
+  checkChangeable(environment, node, options);
+  const writes = !(readOnly ?? request.readOnly);
+  if (writes && options.some(([name, value]) => name === 'read-only' && (value === 'on' || value === true))) {
+    failed(environment, `Read-only block node '${node.name}' cannot support read-write users`);
+  }
   await openAgain(environment, {
     ...request,
     cache: settings.cache,
