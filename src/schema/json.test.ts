@@ -23,7 +23,9 @@ test('errors are those of QEMU 7.2', () => {
     ["{'a':@}", "stray '@'"], ["{'a':1,'a':1}", 'duplicate key'], ['{,}', 'expecting value'],
   ];
   for (const [text, message] of errors) assert.throws(() => parseJson(text), { message: `JSON parse error, ${message}` }, text);
-  for (const text of ["{'a':1}}", "{'a':1} x", '1 @']) assert.throws(() => parseJson(text), { message: 'Expecting at most one JSON value' });
+  for (const text of ["{'a':1}}", "{'a':1} x", '1 @']) {
+    assert.throws(() => parseJson(text), { message: 'Expecting at most one JSON value' });
+  }
   assert.throws(() => parseJson(' '), { message: 'Expecting a JSON value' });
   assert.throws(() => parseJson('['.repeat(2000)), { message: 'JSON nesting depth limit exceeded' });
 });

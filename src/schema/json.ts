@@ -9,7 +9,9 @@ export interface JsonObject {
 
 const DEPTH_MAX = 1024;
 
-const TOKEN = /\s*(?:([{}[\]:,])|([a-z]+)|(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\d.eE])|("(?:[^"\\\0-\x1f]|\\.)*"|'(?:[^'\\\0-\x1f]|\\.)*'))/y;
+const NUMBER = /(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\d.eE])/;
+const STRING = /("(?:[^"\\\0-\x1f]|\\.)*"|'(?:[^'\\\0-\x1f]|\\.)*')/;
+const TOKEN = new RegExp(`\\s*(?:([{}[\\]:,])|([a-z]+)|${NUMBER.source}|${STRING.source})`, 'y');
 /** What a number or a string was when it went wrong. */
 const STRAY = /\s*(["'][^\n]*|-?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][+-]?\d*)?.)/y;
 
