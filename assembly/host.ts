@@ -3,9 +3,9 @@
 /** Address of the vCPU area (memory-map.ts); the offsets of generated/layout.ts are relative to it. */
 @external("env", "cpu") export declare const cpu: usize;
 
-/** Bus accesses of 1, 2 or 4 bytes at a guest-physical address below 4 GiB that is not plain memory. */
-@external("env", "mmioRead") export declare function mmioRead(physical: u32, size: u32): u32;
-@external("env", "mmioWrite") export declare function mmioWrite(physical: u32, size: u32, value: u32): void;
+/** Bus accesses of 1, 2 or 4 bytes at a guest-physical address, a whole number, that is not plain memory. */
+@external("env", "mmioRead") export declare function mmioRead(physical: f64, size: u32): u32;
+@external("env", "mmioWrite") export declare function mmioWrite(physical: f64, size: u32, value: u32): void;
 @external("env", "portRead") export declare function portRead(port: u32, size: u32): u32;
 @external("env", "portWrite") export declare function portWrite(port: u32, size: u32, value: u32): void;
 /** Guest nanoseconds since power-on, the source of the time-stamp counter. */

@@ -1,4 +1,4 @@
-// Guest-physical memory as the processor sees it: PHYS_MAP pages, and the bus for the rest (4 GiB and above: nothing there).
+// Guest-physical memory as the processor sees it: PHYS_MAP pages below 4 GiB, and the bus for the rest.
 // Not here: translation (paging.ts).
 import { mmioRead, mmioWrite } from './host';
 import { COUNT_MMIO, PHYS_CODE, PHYS_MAP, PHYS_READABLE, PHYS_WRITABLE } from './generated/layout';
@@ -30,17 +30,15 @@ export function storeHost(host: usize, size: u32, value: u64): void {
 }
 
 export function readBus(physical: u64, size: u32): u64 {
-  if (physical >> 32) return sizeMask(size);
   count(COUNT_MMIO);
-  if (size != 8) return <u64>mmioRead(<u32>physical, size) & sizeMask(size);
-  return <u64>mmioRead(<u32>physical, 4) | (<u64>mmioRead(<u32>physical + 4, 4) << 32);
+  if (size != 8) return <u64>mmioRead(<f64>physical, size) & sizeMask(size);
+  return <u64>mmioRead(<f64>physical, 4) | (<u64>mmioRead(<f64>(physical + 4), 4) << 32);
 }
 
 export function writeBus(physical: u64, size: u32, value: u64): void {
-  if (physical >> 32) return;
   count(COUNT_MMIO);
-  mmioWrite(<u32>physical, size == 8 ? 4 : size, <u32>(value & sizeMask(size)));
-  if (size == 8) mmioWrite(<u32>physical + 4, 4, <u32>(value >> 32));
+  mmioWrite(<f64>physical, size == 8 ? 4 : size, <u32>(value & sizeMask(size)));
+  if (size == 8) mmioWrite(<f64>(physical + 4), 4, <u32>(value >> 32));
 }
 
 /** A naturally aligned read of a paging structure: what is not memory reads as all ones. */

@@ -85,6 +85,8 @@ export class AddressSpace {
   readonly name: string;
   readonly #pageShift: number;
   readonly #addressLimit: number;
+  /** Regions that are mapped behind what the table covers. */
+  #beyond: Mapping[] = [];
   /** Per page: an index into #mappings, NOTHING or SHARED. */
   readonly #table: Uint16Array;
   readonly #mappings: (Mapping | undefined)[] = [undefined];
@@ -148,7 +150,7 @@ export class AddressSpace {
     const piece = pieceOf(mapping, address, size);
     let value = 0;
     for (let done = 0; done < size; done += piece) {
-      value |= this.read((address + done) % this.#addressLimit, piece) << (8 * done);
+      value |= this.read(this.#wrapped(address, done), piece) << (8 * done);
     }
     return value >>> 0;
   }
@@ -156,11 +158,19 @@ export class AddressSpace {
   #writePieces(mapping: Mapping, address: number, size: number, value: number): void {
     const piece = pieceOf(mapping, address, size);
     for (let done = 0; done < size; done += piece) {
-      this.write((address + done) % this.#addressLimit, piece, (value >>> (8 * done)) & allOnes(piece));
+      this.write(this.#wrapped(address, done), piece, (value >>> (8 * done)) & allOnes(piece));
     }
   }
 
+  /** The end of the space that the table covers leads to its start again. */
+  #wrapped(address: number, offset: number): number {
+    return address < this.#addressLimit ? (address + offset) % this.#addressLimit : address + offset;
+  }
+
   #at(address: number): Mapping | undefined {
+    if (address >= this.#addressLimit) {
+      return this.#beyond.find((mapping) => address >= mapping.base && address < mapping.base + mapping.size);
+    }
     const index = this.#table[address >>> this.#pageShift]!;
     return index === SHARED ? this.#search(address) : this.#mappings[index];
   }
@@ -176,6 +186,10 @@ export class AddressSpace {
 
   /** For Mapping: computes the table again for the pages of a range. */
   refresh(base: number, size: number): void {
+    if (base >= this.#addressLimit) {
+      this.#beyond = this.claims.filter((claim) => claim.mapped && claim.base >= this.#addressLimit) as Mapping[];
+      return;
+    }
     const pageBytes = 2 ** this.#pageShift;
     const end = Math.min(base + size, this.#addressLimit);
     for (let start = Math.floor(base / pageBytes) * pageBytes; start < end; start += pageBytes) {
@@ -205,7 +219,7 @@ function registerName(region: Region, at: number): string {
   return region.registers?.offsets.find((offset) => offset.at === at)?.name ?? '';
 }
 
-/** The two address spaces of a PC below 4 GiB. */
+/** The two address spaces of a PC; memory above 4 GiB is searched. */
 export class SystemBus {
   readonly ports = new AddressSpace('port', 16, 0);
   readonly mmio = new AddressSpace('MMIO', 32, 12);

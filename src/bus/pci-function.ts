@@ -19,13 +19,17 @@ export const STATUS = { INTERRUPT: 0x08, CAPABILITIES: 0x10, W1C: 0xf900 } as co
 const MULTI_FUNCTION = 0x80;
 const FIRST_CAPABILITY = 0x40;
 const BAR_COUNT = 6;
+/** Ends of what base address registers may map: the processor's physical address space has 40 bits. */
+const IO_LIMIT = 0x1_0000;
+const LOW_MEMORY_LIMIT = 0xffff_f000;
+const MEMORY_LIMIT = 2 ** 40;
 /** Relocatable regions give way to the board's fixed ones. */
 const BAR_PRIORITY = -1;
 
 export interface BarDeclaration {
   readonly index: number;
   readonly space: 'io' | 'memory';
-  /** A 64-bit memory register: it takes the next one too. It answers while its address is below 4 GiB. */
+  /** A 64-bit memory register: it takes the next one too. */
   readonly wide?: boolean;
   readonly prefetchable?: boolean;
   /** A power of two, at least 4 (I/O) or 16 (memory); `base` of the region is ignored. */
@@ -234,10 +238,11 @@ export class PciFunction implements Device<PciConfigState> {
     const command = this.u16(PCI.COMMAND);
     for (const { bar, claim } of this.#claims) {
       const io = bar.space === 'io';
-      const base = (this.u32(PCI.BAR0 + 4 * bar.index) & (io ? 0xffff_fffc : 0xffff_fff0)) >>> 0;
+      const low = (this.u32(PCI.BAR0 + 4 * bar.index) & (io ? 0xffff_fffc : 0xffff_fff0)) >>> 0;
+      const base = low + (bar.wide === true ? this.u32(PCI.BAR0 + 4 * bar.index + 4) * 2 ** 32 : 0);
       // All ones is a sizing probe, zero means not yet assigned; neither is a place to answer at.
-      const above4G = bar.wide === true && this.u32(PCI.BAR0 + 4 * bar.index + 4) !== 0;
-      const placed = base !== 0 && !above4G && base + bar.region.size <= (io ? 0x1_0000 : 0xffff_f000);
+      const limit = io ? IO_LIMIT : base >= 2 ** 32 ? MEMORY_LIMIT : LOW_MEMORY_LIMIT;
+      const placed = base !== 0 && base + bar.region.size <= limit;
       if (placed && (command & (io ? COMMAND.IO : COMMAND.MEMORY)) !== 0) claim.map(base);
       else claim.unmap();
     }

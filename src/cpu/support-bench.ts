@@ -49,7 +49,7 @@ export class SupportBench {
   #environment(support: WebAssembly.Module, memory: WebAssembly.Memory): Record<string, ImportValue> {
     const imports: Record<string, ImportValue> = {};
     for (const { name, kind } of WebAssembly.Module.imports(support)) if (kind === 'function') imports[name] = () => 0;
-    const hex = (value: number): string => (value >>> 0).toString(16);
+    const hex = (value: number): string => (value < 0 ? value >>> 0 : value).toString(16);
     const note = (what: string, at: number, size: number, value?: number): number => {
       this.log.push(`${what}${size} ${hex(at)}${value === undefined ? '' : ` ${hex(value)}`}`);
       return this.busValue;

@@ -133,7 +133,7 @@ describe('4-level paging', () => {
 });
 
 describe('32-bit paging', () => {
-  test('two levels, 4 MiB pages, PSE-36 above memory reads ones', () => {
+  test('two levels, 4 MiB pages, PSE-36 above memory asks the bus', () => {
     const bench = new SupportBench(support);
     protectedMode(bench);
     const directory = 0x10000, table = 0x11000;
@@ -148,7 +148,9 @@ describe('32-bit paging', () => {
     assert.equal(bench.read(0x5ffen, 4), 0x33445566n, 'a straddling read');
     bench.poke(0x423456, 4, 99);
     assert.equal(bench.read(0x423456n, 4), 99n);
-    assert.equal(bench.read(0x800000n, 4), 0xffffffffn);
+    bench.busValue = 0x1234;
+    assert.equal(bench.read(0x800000n, 4), 0x1234n);
+    assert.equal(bench.log.at(-1), 'read4 100000000');
     bench.poke(directory + 4, 4, 0x400000n | 0x87n | (1n << 21n));
     bench.call('flushTlb');
     bench.read(0x400000n, 1);

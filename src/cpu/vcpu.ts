@@ -101,8 +101,8 @@ export class Vcpu {
       env: {
         memory,
         cpu: this.area,
-        mmioRead: (physical: number, size: number) => ports.mmioRead(physical >>> 0, size),
-        mmioWrite: (physical: number, size: number, value: number) => ports.mmioWrite(physical >>> 0, size, value >>> 0),
+        mmioRead: (physical: number, size: number) => ports.mmioRead(physical, size),
+        mmioWrite: (physical: number, size: number, value: number) => ports.mmioWrite(physical, size, value >>> 0),
         portRead: (port: number, size: number) => ports.portRead(port, size),
         portWrite: (port: number, size: number, value: number) => ports.portWrite(port, size, value >>> 0),
         guestNanoseconds: () => ports.guestNanoseconds(),

@@ -48,9 +48,12 @@ function placeBiosData(ram: RamWriter, serialPorts: number): void {
   ram(EBDA_ADDRESS, ebda.encode({ sizeKib: 1 }));
 }
 
-/** The PCI windows are the hole below 4 GiB. */
+/** Where OVMF puts 64-bit memory of PCI functions: the last eighth of a physical address space of 40 bits. */
+const HIGH_PCI_WINDOW = { start: 0xe0_0000_0000, end: 0x100_0000_0000 } as const;
+
+/** The PCI windows are the hole below 4 GiB and one at the end of the address space. */
 export function acpiConfig(config: FirmwareConfig): AcpiConfig {
-  return { ...config, pciWindows: memoryMap(config.ramBytes, 0, config.ecam).pciWindows };
+  return { ...config, pciWindows: [...memoryMap(config.ramBytes, 0, config.ecam).pciWindows, HIGH_PCI_WINDOW] };
 }
 
 export function smbiosConfig({ identity, cpuCount, ramBytes }: FirmwareConfig, lowRamBytes: number): SmbiosConfig {

@@ -95,6 +95,23 @@ test('a base address register tells its size, maps where it is put and moves', (
   assert.deepEqual([ports.read(0xc004, 1), ports.read(0xc104, 1)], [0xff, 4]);
 });
 
+test('a 64-bit base address register maps above 4 GiB', () => {
+  const bus = new SystemBus();
+  const pci = new PciBus({ bus, pirqs: [0, 1, 2, 3].map(() => ({ set: () => {} })) });
+  const region = { size: 0x4000, name: 'wide', widthMax: 4, read: (at: number) => at, write: () => {} } as const;
+  const bars = [{ index: 4, space: 'memory', wide: true, region }] as const;
+  pci.add(3, 0, { name: 'wide', vendorId: 0x1234, deviceId: 1, classCode: 0xff_0000, bars });
+  const write = (at: number, value: number): void => pci.writeConfig(3 << 3, at, 4, value);
+  write(4, 2);
+  write(0x20, 0x8000_4000);
+  write(0x24, 0xe0);
+  assert.deepEqual([bus.mmio.read(0xe0_8000_4010, 4), bus.mmio.read(0x8000_4010, 4)], [0x10, 0xffff_ffff]);
+  write(0x24, 0x100);
+  assert.equal(bus.mmio.read(0x100_8000_4010, 4), 0xffff_ffff, 'beyond the physical address space');
+  write(0x24, 0);
+  assert.deepEqual([bus.mmio.read(0xe0_8000_4010, 4), bus.mmio.read(0x8000_4010, 4)], [0xffff_ffff, 0x10]);
+});
+
 test('an INTx goes through the PIRQ of its slot to the routed interrupt', () => {
   const { seen, card, writeConfig, readConfig } = bench();
   card.setInterrupt(true);
