@@ -5,10 +5,11 @@ import { Failure } from '../base/failure.ts';
 import { systemErrorText } from '../platform/node/system-error.ts';
 import type { TimeProfile } from '../platform/node/time-profile.ts';
 import { rowsText, translationReport } from '../vm/translation-report.ts';
+import { DriveCommands } from '../vm/drives/drive-commands.ts';
 import { VERSION } from './version.ts';
 import { openMachine, type OpenedMachine } from './system-machine.ts';
 import type { SystemSettings } from './system-settings.ts';
-import type { MonitorTarget, RunState } from '../qmp/human-commands.ts';
+import type { MonitorTarget } from '../qmp/human-commands.ts';
 import { HumanMonitor } from '../qmp/human-monitor.ts';
 import type { Machine } from '../platform/node/machine.ts';
 
@@ -80,22 +81,16 @@ class Ending {
 }
 
 function monitorTarget(machine: Machine, { options }: OpenedMachine, ending: Ending, registers: () => string): MonitorTarget {
-  let runState: RunState = options.startStopped ? 'prelaunch' : 'running';
   return {
     version: VERSION,
     name: options.name,
     uuid: options.uuid,
+    drives: new DriveCommands(machine.drives),
     get runState() {
-      return runState;
+      return machine.runState;
     },
-    pause() {
-      if (runState === 'running') runState = 'paused';
-      machine.pause();
-    },
-    resume() {
-      runState = 'running';
-      machine.resume();
-    },
+    pause: () => machine.pause(),
+    resume: () => machine.resume(),
     reset: () => machine.reset(),
     powerButton: () => machine.powerButton(),
     registers,

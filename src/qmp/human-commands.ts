@@ -1,6 +1,17 @@
 // The commands of the human monitor, as rows. Not the terminal (line-editor.ts) nor the session (human-monitor.ts).
+import { Failure } from '../base/failure.ts';
+import { parseSize } from '../schema/size.ts';
 
-export type RunState = 'running' | 'paused' | 'prelaunch' | 'shutdown';
+export type RunState = 'running' | 'paused' | 'prelaunch' | 'shutdown' | 'io-error';
+
+/** What the monitor does with drives. */
+export interface MonitorDrives {
+  info(name?: string): string;
+  eject(name: string, force: boolean): Promise<void>;
+  change(name: string, file: string, format?: string, readOnlyMode?: string): Promise<void>;
+  resize(name: string, bytes: number): Promise<void>;
+  commit(name: string): Promise<void>;
+}
 
 /** What the monitor needs of a machine. */
 export interface MonitorTarget {
@@ -8,6 +19,8 @@ export interface MonitorTarget {
   readonly name: string | undefined;
   readonly uuid: string | undefined;
   readonly runState: RunState;
+  /** Absent where there are none. */
+  readonly drives?: MonitorDrives;
   pause(): void;
   resume(): void;
   reset(): void;
@@ -24,9 +37,11 @@ export interface HumanCommand {
   readonly aliases?: readonly string[];
   /** The arguments' syntax; absent when it takes none. */
   readonly arguments?: string;
+  /** How many there are at least and at most; one that may be absent, when it is not said. */
+  readonly count?: readonly [min: number, max: number];
   readonly help: string;
-  /** Returns what to print, without a line end. */
-  run(target: MonitorTarget, argument: string): string;
+  /** Returns what to print, without a line end; a Failure is printed as an error. */
+  run(target: MonitorTarget, argument: string, ...more: string[]): string | Promise<string>;
 }
 
 const STATUS: Readonly<Record<RunState, string>> = {
@@ -34,6 +49,7 @@ const STATUS: Readonly<Record<RunState, string>> = {
   paused: 'paused',
   prelaunch: 'paused (prelaunch)',
   shutdown: 'paused (shutdown)',
+  'io-error': 'paused (io-error)',
 };
 
 const act = (action: (target: MonitorTarget) => void) => (target: MonitorTarget): string => {
@@ -41,8 +57,22 @@ const act = (action: (target: MonitorTarget) => void) => (target: MonitorTarget)
   return '';
 };
 
+/** A command about drives, where there are any. */
+const withDrives = (action: (drives: MonitorDrives, ...words: string[]) => Promise<void>) =>
+  async ({ drives }: MonitorTarget, ...words: string[]): Promise<string> => {
+    if (drives === undefined) throw new Failure('not-found', `Device '${words[0] ?? ''}' not found`);
+    await action(drives, ...words);
+    return '';
+  };
+
+async function eject(drives: MonitorDrives, ...words: string[]): Promise<void> {
+  const [name = ''] = words.filter((word) => word !== '-f');
+  await drives.eject(name, words.includes('-f'));
+}
+
 // prettier-ignore
 export const INFO_COMMANDS: readonly HumanCommand[] = [
+  { name: 'block', arguments: '[device]', help: 'show info of one block device or all block devices', run: (vm, name) => vm.drives?.info(name) ?? '' },
   { name: 'jit', help: 'show dynamic translation info', run: (vm) => vm.translation?.() ?? 'nothing is translated here' },
   { name: 'name', help: 'show the current VM name', run: (vm) => vm.name ?? '' },
   { name: 'registers', help: 'show the cpu registers', run: (vm) => vm.registers?.().trimEnd() ?? 'no registers to show' },
@@ -53,9 +83,16 @@ export const INFO_COMMANDS: readonly HumanCommand[] = [
 
 // prettier-ignore
 export const HUMAN_COMMANDS: readonly HumanCommand[] = [
+  { name: 'block_resize', arguments: 'device size', count: [2, 2], help: 'resize a block image',
+    run: withDrives((drives, name, size) => drives.resize(name!, parseSize('size', size!, 'm'))) },
+  { name: 'change', arguments: 'device filename [format [read-only-mode]]', count: [2, 4], help: 'change a removable medium',
+    run: withDrives((drives, name, file, format, mode) => drives.change(name!, file!, format, mode)) },
+  { name: 'commit', arguments: 'device|all', count: [1, 1], help: 'commit changes to the disk images (if -snapshot is used) or backing files',
+    run: withDrives((drives, name) => drives.commit(name!)) },
   { name: 'cont', aliases: ['c'], help: 'resume emulation', run: act((vm) => vm.resume()) },
+  { name: 'eject', arguments: '[-f] device', count: [1, 2], help: 'eject a removable medium (use -f to force it)', run: withDrives(eject) },
   { name: 'help', aliases: ['?'], arguments: '[cmd]', help: 'show the help', run: (_vm, argument) => helpText(argument) },
-  { name: 'info', arguments: '[subcommand]', help: 'show various information about the system state', run: info },
+  { name: 'info', arguments: '[subcommand]', count: [0, 2], help: 'show various information about the system state', run: info },
   { name: 'quit', aliases: ['q'], help: 'quit the emulator', run: act((vm) => vm.quit()) },
   { name: 'stop', aliases: ['s'], help: 'stop emulation', run: act((vm) => vm.pause()) },
   { name: 'system_powerdown', help: 'send system power down event', run: act((vm) => vm.powerButton()) },
@@ -78,20 +115,30 @@ function helpText(topic: string): string {
 
 const infoHelp = (): string => INFO_COMMANDS.map((command) => helpLine('info ', command)).join('\n');
 
-function info(target: MonitorTarget, topic: string): string {
+function info(target: MonitorTarget, topic: string, ...words: string[]): string | Promise<string> {
   if (topic === '') return infoHelp();
   const command = find(INFO_COMMANDS, topic);
-  return command === undefined ? `unknown command: 'info ${topic}'` : command.run(target, '');
+  return command === undefined ? `unknown command: 'info ${topic}'` : command.run(target, words[0] ?? '');
 }
 
 /** Runs one line as typed; the answer has no line end. */
-export function runHumanCommand(target: MonitorTarget, line: string): string {
+export function runHumanCommand(target: MonitorTarget, line: string): string | Promise<string> {
   const [name = '', ...words] = line.trim().split(/\s+/);
   if (name === '') return '';
   const command = find(HUMAN_COMMANDS, name);
   if (command === undefined) return `unknown command: '${name}'`;
-  if (words.length > (command.arguments === undefined ? 0 : 1)) {
-    return `${name}: extraneous characters at the end of line\nTry "help ${name}" for more information`;
+  const [min, max] = command.count ?? [0, command.arguments === undefined ? 0 : 1];
+  if (words.length > max) return `${name}: extraneous characters at the end of line\nTry "help ${name}" for more information`;
+  if (words.length < min) return `${name}: missing argument\nTry "help ${name}" for more information`;
+  try {
+    const answer = command.run(target, words[0] ?? '', ...words.slice(1));
+    return answer instanceof Promise ? answer.catch(errorLine) : answer;
+  } catch (error) {
+    return errorLine(error);
   }
-  return command.run(target, words[0] ?? '');
+}
+
+function errorLine(error: unknown): string {
+  if (!(error instanceof Failure)) throw error;
+  return `Error: ${error.message}`;
 }

@@ -13,6 +13,9 @@ export class HumanMonitor implements CharFrontEnd {
   /** Text that the back end had no room for. Bounded: input is refused while there is any. */
   #unsent: Uint8Array = new Uint8Array(0);
   #greeted = false;
+  /** A command takes its time; what is typed waits. */
+  #isBusy = false;
+  readonly #waiting: string[] = [];
 
   constructor(backend: CharBackend, target: MonitorTarget) {
     this.#backend = backend;
@@ -22,7 +25,7 @@ export class HumanMonitor implements CharFrontEnd {
   }
 
   canReceive(): number {
-    return this.#unsent.length > 0 ? 0 : INPUT_BYTES_MAX;
+    return this.#unsent.length > 0 || this.#isBusy ? 0 : INPUT_BYTES_MAX;
   }
 
   receive(bytes: Uint8Array): void {
@@ -42,7 +45,25 @@ export class HumanMonitor implements CharFrontEnd {
   }
 
   #run(line: string): void {
+    if (this.#isBusy) {
+      this.#waiting.push(line);
+      return;
+    }
     const answer = runHumanCommand(this.#target, line);
+    if (typeof answer === 'string') {
+      this.#finish(answer);
+      return;
+    }
+    this.#isBusy = true;
+    void answer.then((text) => {
+      this.#isBusy = false;
+      this.#finish(text);
+      for (const next of this.#waiting.splice(0)) this.#run(next);
+      this.#backend.acceptInput();
+    });
+  }
+
+  #finish(answer: string): void {
     if (answer !== '') this.#print(`${answer.replaceAll('\n', '\r\n')}\r\n`);
     this.#editor.showPrompt();
   }

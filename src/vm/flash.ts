@@ -43,7 +43,7 @@ function bankNames(drives: MachineDrives, nodes: readonly (string | undefined)[]
 }
 
 async function load(drives: MachineDrives, name: string, bank: number): Promise<FlashImage> {
-  const drive = drives.take(name, 'cfi.pflash01.drive');
+  const drive = drives.take(name, 'cfi.pflash01.drive', '/machine/system.flash');
   if (!drive.inserted) throw new Failure('not-found', `can't get size of block device pflash${bank}: No medium found`);
   if (drive.size === 0 || drive.size % FLASH_BLOCK_BYTES !== 0) {
     throw new Failure('invalid-argument', `system firmware block device pflash${bank} has invalid size ${drive.size}`);

@@ -35,6 +35,8 @@ const TSC_KHZ = 1_000_000;
 const MSR_TSC = 0x10;
 
 type Run = 'created' | 'running' | 'paused' | 'ended';
+/** Why a machine does not run. */
+export type PauseReason = 'paused' | 'prelaunch' | 'shutdown' | 'io-error';
 
 /** `-d exec` shows every block, so nothing is translated then. */
 function regionOptions({ accelerator, log }: CompleteMachineOptions): RegionOptions {
@@ -72,6 +74,7 @@ export class Machine {
   readonly #flashed: boolean;
   readonly #log: ReturnType<typeof attachLog>;
   #run: Run = 'created';
+  #pauseReason: PauseReason = 'prelaunch';
   #resolveExit!: (reason: ExitReason) => void;
   #sleeping: { cancel(): void } | undefined;
   #scheduled = false;
@@ -106,7 +109,7 @@ export class Machine {
     this.options = options;
     const { images, drives, flash } = opened;
     this.drives = drives;
-    drives.onStop = () => this.pause();
+    drives.onStop = () => this.pause('io-error');
     this.#platform = platform;
     this.#flashed = flash.length > 0;
     this.exited = new Promise((resolve) => { this.#resolveExit = resolve; });
@@ -250,9 +253,17 @@ export class Machine {
     this.#schedule();
   }
 
-  pause(): void {
+  /** What the machine does, or why it does nothing. */
+  get runState(): 'running' | PauseReason {
+    return this.#run === 'running' ? 'running' : this.#pauseReason;
+  }
+
+  pause(reason: PauseReason = 'paused'): void {
     if (this.#run !== 'running') return;
     this.#run = 'paused';
+    this.#pauseReason = reason;
+    // A stopped machine has nothing that is not on the media.
+    this.drives.flush().catch((error: unknown) => this.#platform.warn(`a drive could not be flushed: ${String(error)}`));
     if (this.#clock instanceof HostDrivenClock) this.#clock.stop();
     this.#kick();
   }
@@ -290,7 +301,7 @@ export class Machine {
   #sleepState(type: number): void {
     if (type !== 0) return;
     if (this.options.noShutdown) {
-      this.pause();
+      this.pause('shutdown');
       return;
     }
     this.#end({ kind: 'poweroff', code: 0 });

@@ -106,6 +106,13 @@ export class VirtioBlk implements VirtioHandler {
     this.#drive.setWriteCache?.(this.#writeCacheAtReset);
   }
 
+  /** The drive has another size now. */
+  resized(): void {
+    const capacity = BigInt(Math.floor(this.#drive.size / SECTOR));
+    blkConfig.write(this.config, { capacity });
+    this.#device?.changeConfig((config) => blkConfig.write(config, { capacity }));
+  }
+
   notified(queue: VirtQueue): void {
     let run: Run | undefined;
     for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) run = this.#begin(queue, chain, run);

@@ -40,6 +40,11 @@ export class DeviceSite {
     this.name = options.id === undefined ? freeName(host.board, options.driver) : `device:${options.id}`;
   }
 
+  /** As QEMU's tree of objects names it. */
+  get path(): string {
+    return this.options.id === undefined ? `/machine/peripheral-anon/${this.name}` : `/machine/peripheral/${this.options.id}`;
+  }
+
   get board(): PcBoard {
     return this.host.board;
   }
@@ -107,7 +112,7 @@ export class DeviceSite {
   /** The same for a device that may be empty: without a medium, or without any drive. */
   removableDrive(owner = this.options.driver): MachineDrive | undefined {
     const id = this.text('drive');
-    const drive = id === undefined ? undefined : this.host.drives.take(id, `${owner}.drive`);
+    const drive = id === undefined ? undefined : this.host.drives.take(id, `${owner}.drive`, this.path);
     if (drive !== undefined) this.#applyPolicies(drive);
     return drive;
   }

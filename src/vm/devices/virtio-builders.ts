@@ -48,6 +48,7 @@ export const VIRTIO_BUILDERS: DeviceBuilders = {
       }),
     });
     plugIn(site, handler, { classCode: STORAGE, legacyId: 1 });
+    drive.onResize = () => handler.resized();
     site.addBootDrive(drive, 'disk', 'Virtio disk', site.pciUnitPath('disk@0,0'));
   },
   'virtio-scsi-pci': (site) => {

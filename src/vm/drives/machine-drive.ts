@@ -19,6 +19,8 @@ type Operation = 'read' | 'write';
 
 export interface MachineDriveOptions {
   readonly name: string;
+  /** A CD or a diskette. */
+  readonly removable: boolean;
   readonly backend: BlockBackend | undefined;
   readonly onReadError: ErrorAction;
   readonly onWriteError: ErrorAction;
@@ -34,16 +36,20 @@ export class MachineDrive implements RemovableDrive {
   locked = false;
   trayOpen = false;
   requestsInFlight = 0;
-  /** A device has it. */
-  taken = false;
+  /** The device that has it. */
+  owner: string | undefined;
+  /** The size has changed. */
+  onResize: (() => void) | undefined;
+  readonly removable: boolean;
   #backend: BlockBackend | undefined;
   readonly #stopMachine: () => void;
   /** Failed requests that wait for the machine to go on, to be tried again. */
   readonly #stopped: (() => void)[] = [];
   readonly #bounces: Uint8Array[] = [];
 
-  constructor({ name, backend, onReadError, onWriteError, stopMachine }: MachineDriveOptions) {
+  constructor({ name, removable, backend, onReadError, onWriteError, stopMachine }: MachineDriveOptions) {
     this.name = name;
+    this.removable = removable;
     this.#backend = backend;
     this.onReadError = onReadError;
     this.onWriteError = onWriteError;
@@ -58,7 +64,12 @@ export class MachineDrive implements RemovableDrive {
   /** Only for who changes media: gives another one, or none. The former one is the caller's to close. */
   replaceMedium(backend: BlockBackend | undefined): void {
     this.#backend = backend;
+    this.trayOpen = backend === undefined;
     this.onMediumChange?.('changed');
+  }
+
+  get isRemovable(): boolean {
+    return this.removable || this.onMediumChange !== undefined;
   }
 
   get inserted(): boolean {

@@ -67,9 +67,10 @@ export class MachineDrives {
     }
   }
 
-  #add(name: string, backend: BlockBackend | undefined, policy: Pick<PlacedDrive, 'onReadError' | 'onWriteError'>): void {
+  #add(name: string, backend: BlockBackend | undefined, policy: Partial<PlacedDrive>): void {
     const { onReadError = 'report', onWriteError = 'enospc' } = policy;
-    this.drives.set(name, new MachineDrive({ name, backend, onReadError, onWriteError, stopMachine: () => this.onStop() }));
+    const removable = policy.media === 'cdrom' || policy.interface === 'floppy';
+    this.drives.set(name, new MachineDrive({ name, removable, backend, onReadError, onWriteError, stopMachine: () => this.onStop() }));
   }
 
   /** A node of blockdev-add: it stays until the end. */
@@ -140,11 +141,11 @@ export class MachineDrives {
   }
 
   /** The drive that a device wants; `property` is who wants it, for the error. */
-  take(id: string, property: string): MachineDrive {
+  take(id: string, property: string, owner: string): MachineDrive {
     const drive = this.drives.get(id);
     if (drive === undefined) throw new Failure('invalid-argument', `Property '${property}' can't find value '${id}'`);
-    if (drive.taken) throw new Failure('invalid-argument', `Drive '${id}' is already in use by another device`);
-    drive.taken = true;
+    if (drive.owner !== undefined) throw new Failure('invalid-argument', `Drive '${id}' is already in use by another device`);
+    drive.owner = owner;
     return drive;
   }
 
