@@ -149,8 +149,8 @@ function infoText(drive: MachineDrive): string {
   if (drive.isRemovable) lines.push(`Removable device: ${drive.locked ? '' : 'not '}locked, tray ${drive.trayOpen ? 'open' : 'closed'}`);
   if (backend !== undefined) {
     const { direct, noFlush } = backend.node.flags;
-    const mode = [backend.writethrough ? 'writethrough' : 'writeback', ...(direct ? ['direct'] : []), ...(noFlush ? ['ignore flushes'] : [])];
-    lines.push(`Cache mode:       ${mode.join(', ')}`);
+    const basic = backend.writethrough ? 'writethrough' : 'writeback';
+    lines.push(`Cache mode:       ${basic}${direct ? ', direct' : ''}${noFlush ? ', ignore flushes' : ''}`);
     const { detectZeroes } = backend.node;
     if (detectZeroes !== 'off') lines.push(`Detect zeroes:    ${detectZeroes}`);
     const backing = chainOf(backend.node);
