@@ -8,6 +8,12 @@
 @external("env", "mmioWrite") export declare function mmioWrite(physical: f64, size: u32, value: u32): void;
 @external("env", "portRead") export declare function portRead(port: u32, size: u32): u32;
 @external("env", "portWrite") export declare function portWrite(port: u32, size: u32, value: u32): void;
+/**
+ * The same for `bytes` bytes in elements of `size` at a host address, where the device takes runs of them: how many bytes went,
+ * 0 where it must be asked element by element.
+ */
+@external("env", "portReadRun") export declare function portReadRun(port: u32, size: u32, host: usize, bytes: u32): u32;
+@external("env", "portWriteRun") export declare function portWriteRun(port: u32, size: u32, host: usize, bytes: u32): u32;
 /** Guest nanoseconds since power-on, the source of the time-stamp counter. */
 @external("env", "guestNanoseconds") export declare function guestNanoseconds(): f64;
 /**

@@ -1,6 +1,6 @@
 // IN and OUT with their permission check (Intel SDM 1 chapter 19): IOPL, then the bitmap of a 32-bit TSS.
 // Not here: INS and OUTS (strings.ts), which use the same check.
-import { portRead, portWrite } from './host';
+import { portRead, portReadRun, portWrite, portWriteRun } from './host';
 import { COUNT_PORT } from './generated/layout';
 import { notePort } from './debug';
 import { faulted, raiseGp } from './faults';
@@ -41,6 +41,25 @@ export function outPort(port: u32, size: u32, value: u64): void {
   count(COUNT_PORT);
   notePort(port, size);
   portWrite(port, size, <u32>(value & sizeMask(size)));
+}
+
+/** Runs of elements between a port and host memory: bytes moved, 0 where the device takes none. */
+export function inPortRun(port: u32, size: u32, host: usize, bytes: u32): u32 {
+  const done = portReadRun(port, size, host, bytes);
+  if (done != 0) {
+    count(COUNT_PORT);
+    notePort(port, size);
+  }
+  return done;
+}
+
+export function outPortRun(port: u32, size: u32, host: usize, bytes: u32): u32 {
+  const done = portWriteRun(port, size, host, bytes);
+  if (done != 0) {
+    count(COUNT_PORT);
+    notePort(port, size);
+  }
+  return done;
 }
 
 /** d: RAX or a slot that takes the value as a register would; a: slot with the port; imm: size. */

@@ -5,7 +5,7 @@ import { CC_A, CC_B, CC_OP, EFLAGS, KIND_SUB, MODE_KEY, MODE_STEP, RAX, RCX, RDI
 import { clearFault, faulted } from './faults';
 import { hostForRead, hostForWrite, prepareWrite, readMemory, writeMemory } from './memory';
 import { loadHost, storeHost } from './physical';
-import { inPort, outPort, portsAllowed } from './port-access';
+import { inPort, inPortRun, outPort, outPortRun, portsAllowed } from './port-access';
 import { FLAG_DF, SEGMENT_ES, get32, get64, mergeSize, set32, set64, sizeMask } from './registers';
 import { linearAddress } from './segment-check';
 
@@ -250,11 +250,28 @@ export function scas(d: usize, a: usize, b: usize, imm: i32): void {
   finishCompare(total - left, value, element, stopped);
 }
 
+/** What a device has of a run, into memory at once. */
+function inRun(port: u32): bool {
+  const to = runAddress(SEGMENT_ES, target, size, true);
+  if (to == NO_RUN) return false;
+  const bytes = runBytes(target, to);
+  if (bytes < size * 2 || runAddress(SEGMENT_ES, target, bytes, true) == NO_RUN) return false;
+  const host = hostForWrite(to);
+  if (host == 0) return false;
+  const done = inPortRun(port, size, host, bytes);
+  target = (target + done) & mask;
+  left -= done / size;
+  return done != 0;
+}
+
 export function ins(d: usize, a: usize, b: usize, imm: i32): void {
   begin(imm);
   const port = <u32>get64(RDX) & 0xffff;
   if (!portsAllowed(port, size)) return;
+  const bulk = mayRun();
   while (more()) {
+    if (bulk && inRun(port)) continue;
+    if (faulted()) break;
     const linear = linearAddress(SEGMENT_ES, target, size, true);
     if (faulted()) break;
     prepareWrite(linear, size);
@@ -267,11 +284,27 @@ export function ins(d: usize, a: usize, b: usize, imm: i32): void {
   finish();
 }
 
+function outRun(port: u32): bool {
+  const from = runAddress(segment, source, size, false);
+  if (from == NO_RUN) return false;
+  const bytes = runBytes(source, from);
+  if (bytes < size * 2 || runAddress(segment, source, bytes, false) == NO_RUN) return false;
+  const host = hostForRead(from);
+  if (host == 0) return false;
+  const done = outPortRun(port, size, host, bytes);
+  source = (source + done) & mask;
+  left -= done / size;
+  return done != 0;
+}
+
 export function outs(d: usize, a: usize, b: usize, imm: i32): void {
   begin(imm);
   const port = <u32>get64(RDX) & 0xffff;
   if (!portsAllowed(port, size)) return;
+  const bulk = mayRun();
   while (more()) {
+    if (bulk && outRun(port)) continue;
+    if (faulted()) break;
     const value = readSource();
     if (faulted()) break;
     outPort(port, size, value);

@@ -29,6 +29,9 @@ export interface Region {
   /** `at` is relative to the region, `size` 1, 2 or 4. Returns an unsigned number of that size. */
   readonly read: (at: number, size: number) => number;
   readonly write: (at: number, size: number, value: number) => void;
+  /** Runs of elements of `size` bytes at one offset, for data ports: how many bytes went, in whole elements; 0: one by one. */
+  readonly readRun?: (at: number, size: number, target: Uint8Array) => number;
+  readonly writeRun?: (at: number, size: number, source: Uint8Array) => number;
 }
 
 /** A claimed region that its owner can move, hide and show again. */
@@ -144,6 +147,19 @@ export class AddressSpace {
     }
     trace.write?.({ name: mapping.region.name, at, register: registerName(mapping.region, at), size, value });
     mapping.region.write(at, size, value);
+  }
+
+  /** Reads a run of elements from one address, if the device gives them so; else 0. */
+  readRun(address: number, size: number, target: Uint8Array): number {
+    const mapping = this.#at(address);
+    if (mapping?.region.readRun === undefined || trace.read !== undefined || size > mapping.widthMax) return 0;
+    return mapping.region.readRun(address - mapping.base, size, target);
+  }
+
+  writeRun(address: number, size: number, source: Uint8Array): number {
+    const mapping = this.#at(address);
+    if (mapping?.region.writeRun === undefined || trace.write !== undefined || size > mapping.widthMax) return 0;
+    return mapping.region.writeRun(address - mapping.base, size, source);
   }
 
   #readPieces(mapping: Mapping, address: number, size: number): number {

@@ -46,7 +46,8 @@ export class RandomBytesBench {
   #ports(): VcpuPorts {
     const any = (): number => this.#random.value.u32();
     return {
-      mmioRead: any, mmioWrite: () => undefined, portRead: any, portWrite: () => undefined, guestNanoseconds: () => 0,
+      mmioRead: any, mmioWrite: () => undefined, portRead: any, portWrite: () => undefined, portReadRun: () => 0, portWriteRun: () => 0,
+      guestNanoseconds: () => 0,
       apicMsrRead: () => false, apicMsrWrite: () => false, taskPriorityRead: () => 0, taskPriorityWrite: () => undefined,
       randomU32: any, traceInterrupt: () => undefined, acknowledgeInterrupt: () => -1,
     };

@@ -61,8 +61,20 @@ export class SupportBench {
       mmioWrite: (at: number, size: number, value: number) => void note('write', at, size, value),
       portRead: (at: number, size: number) => note('in', at, size),
       portWrite: (at: number, size: number, value: number) => void note('out', at, size, value),
+      portReadRun: (_port: number, size: number, host: number, bytes: number) => this.#portRun(size, host >>> 0, bytes, true),
+      portWriteRun: (_port: number, size: number, host: number, bytes: number) => this.#portRun(size, host >>> 0, bytes, false),
       guestNanoseconds: () => this.nanoseconds,
     });
+  }
+
+  /** Bytes that a device with a data port still has or takes as runs; 0: it wants to be asked element by element. */
+  runBytes = 0;
+
+  #portRun(size: number, host: number, bytes: number, read: boolean): number {
+    const moved = Math.min(bytes, this.runBytes) & -size;
+    for (let at = 0; read && at < moved; at++) this.view.setUint8(host + at, at);
+    this.runBytes -= moved;
+    return moved;
   }
 
   mapRam(physical: number, bytes: number, flags: number): void {

@@ -335,4 +335,20 @@ describe('strings', () => {
     cpu.help('outs', { imm: operation(1, 1) });
     assert.deepEqual(cpu.log, ['in2 1f0', 'in2 1f0', 'out1 1f0 41', 'out1 1f0 42']);
   });
+
+  test('a data port that takes runs is asked once, and element by element for the rest', () => {
+    const cpu = bench(longMode);
+    cpu.busValue = 0x1234;
+    cpu.set('rdx', 0x1f0n);
+    set(cpu, 0x20000n, 0x30ffcn, 4n);
+    cpu.runBytes = 6; // two words up to the end of a page, one behind it
+    cpu.help('ins', { imm: operation(2, 1) });
+    assert.deepEqual([cpu.peek(0x30ffc, 4), cpu.peek(0x31000, 4)], [0x03020100n, 0x12340100n]);
+    assert.deepEqual([cpu.get('rdi'), cpu.get('rcx')], [0x31004n, 0n]);
+    cpu.runBytes = 4;
+    set(cpu, 0x20000n, 0x30000n, 3n);
+    cpu.poke(0x20004, 2, 0x4241);
+    cpu.help('outs', { imm: operation(2, 1) });
+    assert.deepEqual([cpu.get('rsi'), cpu.log.at(-1)], [0x20006n, 'out2 1f0 4241']);
+  });
 });

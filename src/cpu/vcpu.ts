@@ -12,6 +12,9 @@ export interface VcpuPorts {
   mmioRead(physical: number, size: number): number;
   mmioWrite(physical: number, size: number, value: number): void;
   portRead(port: number, size: number): number;
+  /** Runs of elements of `size` bytes: how many bytes the device took or gave; 0: element by element. */
+  portReadRun(port: number, size: number, target: Uint8Array): number;
+  portWriteRun(port: number, size: number, source: Uint8Array): number;
   portWrite(port: number, size: number, value: number): void;
   guestNanoseconds(): number;
   /** APIC MSRs: low and high halves are exchanged through `msrLow` and `msrHigh` of the vCPU. False raises #GP(0). */
@@ -94,6 +97,7 @@ export class Vcpu {
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     this.area = vcpuArea(index);
     this.u32 = new Uint32Array(buffer);
+    const bytes = new Uint8Array(buffer);
     this.#i32 = new Int32Array(buffer);
     this.#view = new DataView(buffer, this.area, 64 * 1024);
     this.#ports = ports;
@@ -105,6 +109,10 @@ export class Vcpu {
         mmioWrite: (physical: number, size: number, value: number) => ports.mmioWrite(physical, size, value >>> 0),
         portRead: (port: number, size: number) => ports.portRead(port, size),
         portWrite: (port: number, size: number, value: number) => ports.portWrite(port, size, value >>> 0),
+        portReadRun: (port: number, size: number, host: number, count: number) =>
+          ports.portReadRun(port, size, bytes.subarray(host >>> 0, (host >>> 0) + count)),
+        portWriteRun: (port: number, size: number, host: number, count: number) =>
+          ports.portWriteRun(port, size, bytes.subarray(host >>> 0, (host >>> 0) + count)),
         guestNanoseconds: () => ports.guestNanoseconds(),
         apicMsrRead: (msr: number) => (ports.apicMsrRead(msr) ? 1 : 0),
         apicMsrWrite: (msr: number) => (ports.apicMsrWrite(msr) ? 1 : 0),

@@ -174,6 +174,8 @@ export class Machine {
       mmioWrite: (physical, size, value) => mmio.write(physical, size, value),
       portRead: (port, size) => ports.read(port, size),
       portWrite: (port, size, value) => ports.write(port, size, value),
+      portReadRun: (port, size, target) => ports.readRun(port, size, target),
+      portWriteRun: (port, size, source) => ports.writeRun(port, size, source),
       guestNanoseconds: () => this.#clock.now(),
       apicMsrRead: (index) => {
         if (!board.apicMsrs.read(index)) return false;

@@ -33,6 +33,7 @@ const GATE_INTERRUPT64 = 0x8e, GATE_DPL3 = 0x60;
 
 const ports: VcpuPorts = {
   mmioRead: () => 0xffffffff, mmioWrite: () => undefined, portRead: () => 0xffffffff, portWrite: () => undefined,
+  portReadRun: () => 0, portWriteRun: () => 0,
   guestNanoseconds: () => 0, apicMsrRead: () => false, apicMsrWrite: () => false, taskPriorityRead: () => 0,
   taskPriorityWrite: () => undefined, randomU32: () => 0, traceInterrupt: () => undefined, acknowledgeInterrupt: () => -1,
 };

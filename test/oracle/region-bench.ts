@@ -117,7 +117,8 @@ export class RegionBench {
     return {
       mmioRead: (physical, size) => access(physical, size, 1),
       mmioWrite: (physical, size, value) => void access(physical, size, value ^ 0x5555),
-      portRead: () => 0xffffffff, portWrite: () => undefined, guestNanoseconds: () => 0, apicMsrRead: () => false,
+      portRead: () => 0xffffffff, portWrite: () => undefined, portReadRun: () => 0, portWriteRun: () => 0,
+      guestNanoseconds: () => 0, apicMsrRead: () => false,
       apicMsrWrite: () => false, taskPriorityRead: () => 0, taskPriorityWrite: () => undefined, randomU32: () => 0,
       traceInterrupt: () => undefined,
       acknowledgeInterrupt: () => {

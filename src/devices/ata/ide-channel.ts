@@ -349,11 +349,12 @@ export class IdeChannel implements AtaBus, Device<IdeChannelState> {
     return value >>> 0;
   }
 
-  /** Several words at once: as many as lie in the block. Returns how many bytes were taken. */
-  readDataBlock(target: Uint8Array): number {
+  /** Several elements at once: as many whole ones as are left in the block. Returns how many bytes were taken. */
+  readDataRun(size: number, target: Uint8Array): number {
     const { state } = this;
     if (this.#inFlight || state.dma || (state.kind !== 'in' && state.kind !== 'read')) return 0;
-    const bytes = Math.min(target.length, state.end - state.position);
+    const bytes = Math.min(target.length, state.end - state.position) & -size;
+    if (bytes <= 0) return 0;
     target.set(state.buffer.subarray(state.position, state.position + bytes));
     state.position += bytes;
     if (state.position === state.end) this.#blockRead();
@@ -369,10 +370,11 @@ export class IdeChannel implements AtaBus, Device<IdeChannelState> {
     if (state.position === state.end) this.#blockWritten();
   }
 
-  writeDataBlock(source: Uint8Array): number {
+  writeDataRun(size: number, source: Uint8Array): number {
     const { state } = this;
     if (this.#inFlight || state.dma || (state.kind !== 'out' && state.kind !== 'write' && state.kind !== 'packet')) return 0;
-    const bytes = Math.min(source.length, state.end - state.position);
+    const bytes = Math.min(source.length, state.end - state.position) & -size;
+    if (bytes <= 0) return 0;
     state.buffer.set(source.subarray(0, bytes), state.position);
     state.position += bytes;
     if (state.position === state.end) this.#blockWritten();
@@ -522,6 +524,8 @@ export function claimIdePorts(bus: SystemBus, channel: IdeChannel, { command, co
       if (at === 0) return channel.writeData(size, value);
       for (let index = 0; index < size; index++) ideRegisters.write(channel, at + index, (value >>> (8 * index)) & 0xff, 1);
     },
+    readRun: (at, size, target) => (at === 0 && size > 1 ? channel.readDataRun(size, target) : 0),
+    writeRun: (at, size, source) => (at === 0 && size > 1 ? channel.writeDataRun(size, source) : 0),
   });
   bus.claimPorts({
     base: control, size: 1, name: 'ide-control', registers: ideControlRegisters,
