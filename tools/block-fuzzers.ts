@@ -1,5 +1,6 @@
 // The fuzzers of the block layer: damaged images of every format, and NBD sessions. Rows of the table in fuzzers.ts.
 import type { BlockHost } from '../src/block/host.ts';
+import { fuzzBlkdebug } from '../src/block/blkdebug/blkdebug.fuzz.ts';
 import { SmallFormatsBench } from '../src/block/image-format/small-formats.fuzz.ts';
 import { fuzzNbd } from '../src/block/nbd/nbd.fuzz.ts';
 import { Qcow2OpenBench } from '../src/block/qcow2/qcow2.fuzz.ts';
@@ -48,6 +49,15 @@ export const BLOCK_FUZZERS: Readonly<Record<string, SeededFuzzer>> = {
     prepare() {
       const bench = new SmallFormatsBench(createBlockHost({ files: 'sync' }));
       return (seed) => bench.run(seed);
+    },
+  },
+  blkdebug: {
+    what: "requests under random rule files of blkdebug's",
+    cases: 2_000,
+    smokeCases: 60,
+    prepare() {
+      const host = createBlockHost({ files: 'sync' });
+      return (seed) => fuzzBlkdebug(host, seed);
     },
   },
   nbd: { what: 'NBD sessions of hostile clients and servers', cases: 10_000, smokeCases: 100, prepare: () => fuzzNbd },

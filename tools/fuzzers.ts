@@ -105,8 +105,18 @@ export async function fuzzProcessor({ seed, first, cases, isTimeUp }: Budget, re
 }
 
 const CUTS_PER_WORKLOAD = 100;
+const FEW_OPERATIONS = 6;
 
 /** Power cuts in one workload after the other; qemu-img judges. */
+/** A case is a workload of a few operations here, with all the states that a cut can leave. */
+async function fuzzAllPowerCuts({ seed, cases, isTimeUp }: Budget): Promise<Outcome> {
+  const { noReference } = await import('../test/block/reference.ts');
+  if (noReference !== false) return { cases: 0, skip: noReference };
+  const { cutPowerEverywhere } = await import('../test/block/power-cut.ts');
+  const cut = async (next: number): Promise<void> => void (await cutPowerEverywhere(next, FEW_OPERATIONS, isTimeUp));
+  return eachSeedLater({ seed, first: 0, cases, isTimeUp }, cut);
+}
+
 async function fuzzPowerCuts({ seed, cases, isTimeUp }: Budget): Promise<Outcome> {
   const { noReference } = await import('../test/block/reference.ts');
   if (noReference !== false) return { cases: 0, skip: noReference };
@@ -187,6 +197,12 @@ export const FUZZERS: Readonly<Record<string, Fuzzer>> = {
     cases: 2_000,
     smokeCases: 20,
     run: fuzzPowerCuts,
+  },
+  'power-cut-all': {
+    what: 'every state that a power cut can leave of short workloads on qcow2 images, up to a bound',
+    cases: 100,
+    smokeCases: 1,
+    run: fuzzAllPowerCuts,
   },
   canary: {
     what: 'fails at a case between 1 and 100: the harness must say so',

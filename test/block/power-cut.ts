@@ -6,8 +6,12 @@
 // The COPIED flags are another structure than the refcounts, and no order of two writes keeps both right: while the references
 // of a snapshot change, they may disagree, as in the reference's own images. Nothing rests on a wrong flag then (a flag is only
 // ever missing, or set where no snapshot refers yet), and `check -r` sets it right.
+//
+// `cutPowerEverywhere` leaves nothing to chance in a short workload: every prefix of its log, and between two flushes every
+// selection of the changes up to a bound; where there are more, those with one missing, one alone, two neighbours missing.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,8 +74,8 @@ class Workload {
     this.steps.push({ what: 'begin', from: 0, to: 0, start: 0, end: 0, stable: this.#model.slice(), changesReferences: false });
   }
 
-  async run(): Promise<void> {
-    for (let n = 0; n < OPERATIONS; n++) await this.#operate();
+  async run(operations: number): Promise<void> {
+    for (let n = 0; n < operations; n++) await this.#operate();
     await this.#step('close', () => this.#backend.close(), { flushes: true });
   }
 
@@ -258,9 +262,16 @@ const KINDS = [
   { cluster_size: 1024, lazy_refcounts: true },
 ] as const;
 
-/** Runs the workload of `seed` and cuts it `cuts` times (or everywhere, when that is more). Returns the number of cuts. */
-export async function cutPower(seed: number, cuts: number, isTimeUp: () => boolean = () => false): Promise<number> {
-  const random = new Prng(seed);
+/** A workload that has run. */
+interface Recorded {
+  readonly initial: Uint8Array;
+  readonly log: readonly FileEvent[];
+  readonly steps: readonly Step[];
+  readonly folder: string;
+  readonly isLazy: boolean;
+}
+
+async function record<T>(seed: number, random: Prng, operations: number, use: (recorded: Recorded) => Promise<T>): Promise<T> {
   const options = KINDS[seed % KINDS.length]!;
   const folder = mkdtempSync(join(tmpdir(), 'nandu-cut-'));
   try {
@@ -269,33 +280,76 @@ export async function cutPower(seed: number, cuts: number, isTimeUp: () => boole
     const initial = files.files.get(PATH)!.contents();
     files.log = [];
     const workload = new Workload(files, await open(files, false), random, options.cluster_size);
-    await workload.run();
-    const { log } = files;
-    const everywhere = cuts > log.length;
-    const count = everywhere ? log.length + 1 : cuts;
-    for (let n = 0; n < count; n++) {
-      if (isTimeUp()) return n;
-      const cut = everywhere ? n : random.below(log.length + 1);
-      await checkCut(initial, log, workload.steps, cut, random, folder, 'lazy_refcounts' in options);
-    }
-    return count;
+    await workload.run(operations);
+    return await use({ initial, log: files.log, steps: workload.steps, folder, isLazy: 'lazy_refcounts' in options });
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-async function checkCut(
-  initial: Uint8Array,
-  log: readonly FileEvent[],
-  steps: readonly Step[],
-  cut: number,
-  random: Prng,
-  folder: string,
-  isLazy: boolean,
-): Promise<void> {
+/** Runs the workload of `seed` and cuts it `cuts` times. Returns the number of cuts. */
+export function cutPower(seed: number, cuts: number, isTimeUp: () => boolean = () => false): Promise<number> {
+  const random = new Prng(seed);
+  return record(seed, random, OPERATIONS, async (recorded) => {
+    for (let n = 0; n < cuts; n++) {
+      if (isTimeUp()) return n;
+      const cut = random.below(recorded.log.length + 1);
+      await checkCut(recorded, cut, survivors(recorded.log, cut, random));
+    }
+    return cuts;
+  });
+}
+
+/** All selections of at most this many changes between two flushes are tried. */
+const SELECTED_MAX = 6;
+
+/** Runs a workload of a few operations and tries every state a cut can leave, up to the bound. Returns the number of states. */
+export function cutPowerEverywhere(seed: number, operations: number, isTimeUp: () => boolean = () => false): Promise<number> {
+  return record(seed, new Prng(seed), operations, async (recorded) => {
+    const { log } = recorded;
+    const seen = new Set<string>();
+    const check = async (cut: number, kept: readonly FileEvent[]): Promise<void> => {
+      const file = fileAfter(recorded, kept);
+      const key = createHash('sha1').update(`${cut} `).update(file.contents()).digest('hex');
+      if (seen.has(key) || isTimeUp()) return;
+      seen.add(key);
+      await checkCut(recorded, cut, kept);
+    };
+    for (let start = 0; start <= log.length;) {
+      const next = log.findIndex(({ kind }, index) => index >= start && kind === 'flush');
+      const end = next < 0 ? log.length : next;
+      const changes = log.slice(start, end);
+      for (let cut = start; cut <= end; cut++) await check(cut, log.slice(0, cut));
+      for (const kept of selections(changes)) await check(end, [...log.slice(0, start), ...kept]);
+      start = end + 1;
+    }
+    return seen.size;
+  });
+}
+
+function* selections(changes: readonly FileEvent[]): Generator<FileEvent[]> {
+  const { length } = changes;
+  if (length <= SELECTED_MAX) {
+    for (let set = 0; set < 1 << length; set++) yield changes.filter((_, index) => (set >> index) & 1);
+    return;
+  }
+  for (let one = 0; one < length; one++) {
+    yield changes.filter((_, index) => index !== one);
+    yield [changes[one]!];
+    yield changes.filter((_, index) => index !== one && index !== one + 1);
+  }
+}
+
+function fileAfter({ initial }: Recorded, kept: readonly FileEvent[]): MemoryFile {
   const file = new MemoryFile();
   file.write(0, initial);
-  replay(file, survivors(log, cut, random));
+  replay(file, kept);
+  return file;
+}
+
+async function checkCut(recorded: Recorded, cut: number, kept: readonly FileEvent[]): Promise<void> {
+  const { log, steps, folder, isLazy } = recorded;
+  const file = fileAfter(recorded, kept);
   const during = steps.find(({ from, to }) => from < cut && cut <= to);
   const unsettled = steps.filter(({ from, to, changesReferences }) => changesReferences && from < cut && lastFlush(log, cut) <= to);
   try {
