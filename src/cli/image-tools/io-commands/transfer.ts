@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { ErrnoFailure, errnoOf, errnoText, isErrno } from '../../../base/errno.ts';
 import type { Eventual } from '../../../base/eventual.ts';
 import { WRITE } from '../../../block/driver.ts';
+import type { BlockNode } from '../../../block/node.ts';
 import {
   CommandFailed,
   errorText,
@@ -107,10 +108,13 @@ async function readAndShow(environment: IoEnvironment, { verb, offset, bytes, fl
   if (complaint !== undefined) throw new CommandFailed(complaint);
 }
 
+/** Of the first node that has one, below filters and whatever stands over an image. */
 function vmStateOf({ backend }: IoEnvironment): NonNullable<typeof backend.node.instance.vmState> {
-  const { vmState } = backend.node.instance;
-  if (vmState === undefined) throw new ErrnoFailure('ENOTSUP');
-  return vmState;
+  for (let node: BlockNode | undefined = backend.node; node !== undefined; node = node.primary?.node) {
+    const { vmState } = node.instance;
+    if (vmState !== undefined) return vmState;
+  }
+  throw new ErrnoFailure('ENOTSUP');
 }
 
 const readVmState = (environment: IoEnvironment, offset: number, bytes: Uint8Array): Eventual<void> =>
