@@ -1,13 +1,16 @@
 // String instructions, one call for a run of elements. imm: size (1, 2, 4, 8) | rep << 4 (0 none, 1 REP or REPE, 2 REPNE)
 // | segment << 8 | address size (2, 4, 8) << 12. Registers tell after each element how far the instruction got, so a fault in
 // the middle is precise; a call that stops before the count is used up leaves `repeat` set and is made again.
-import { CC_A, CC_B, CC_OP, EFLAGS, KIND_SUB, MODE_KEY, MODE_STEP, RAX, RCX, RDI, RDX, REPEAT, RSI } from './generated/layout';
+import {
+  CC_A, CC_B, CC_OP, EFLAGS, KIND_SUB, MODE_FLAT, MODE_KEY, MODE_STEP, RAX, RCX, RDI, RDX, REPEAT, RSI, TLB_READ, TLB_WRITE,
+} from './generated/layout';
 import { clearFault, faulted } from './faults';
 import { hostForRead, hostForWrite, prepareWrite, readMemory, writeMemory } from './memory';
 import { loadHost, storeHost } from './physical';
 import { inPort, inPortRun, outPort, outPortRun, portsAllowed } from './port-access';
-import { FLAG_DF, SEGMENT_ES, get32, get64, mergeSize, set32, set64, sizeMask } from './registers';
+import { FLAG_DF, SEGMENT_DS, SEGMENT_ES, get32, get64, mergeSize, set32, set64, sizeMask } from './registers';
 import { linearAddress } from './segment-check';
+import { tlbEntry, tlbHits, tlbHost } from './tlb';
 
 const PAGE_BYTES: u32 = 4096;
 const BYTES_PER_CALL: u64 = 65536;
@@ -114,7 +117,41 @@ function moveRun(): bool {
   return true;
 }
 
+// One element without REP is what compilers make of copying loops that are to be small (boot loaders are full of them): with flat segments
+// and both pages in the TLBs it needs none of the above.
+
+/** Host address of an element of the instruction `imm` in this page of a flat segment; 0: the ordinary way. */
+// @ts-ignore: decorator
+@inline function elementHost(imm: i32, register: u32, tlb: u32): usize {
+  const bytes: u32 = imm & 15, linear = get64(register) & sizeMask((imm >> 12) & 15);
+  if ((<u32>linear & 0xfff) + bytes > PAGE_BYTES) return 0;
+  const entry = tlbEntry(get32(tlb), linear);
+  return tlbHits(entry, linear) ? tlbHost(entry, linear) : 0;
+}
+
+/** A single element of DS or ES where segments are flat. */
+// @ts-ignore: decorator
+@inline function isSimple(imm: i32): bool {
+  const from: u32 = (imm >> 8) & 15;
+  return (imm & 0xf0) == 0 && (from == SEGMENT_DS || from == SEGMENT_ES) && (get32(MODE_KEY) & MODE_FLAT) != 0;
+}
+
+// @ts-ignore: decorator
+@inline function stepOver(imm: i32, register: u32): void {
+  const bytes: u64 = imm & 15;
+  set64(register, mergeSize(get64(register), get64(register) + (get32(EFLAGS) & FLAG_DF ? 0 - bytes : bytes), (imm >> 12) & 15));
+}
+
 export function movs(d: usize, a: usize, b: usize, imm: i32): void {
+  if (isSimple(imm)) {
+    const from = elementHost(imm, RSI, TLB_READ), to = from != 0 ? elementHost(imm, RDI, TLB_WRITE) : 0;
+    if (to != 0) {
+      storeHost(to, imm & 15, loadHost(from, imm & 15));
+      stepOver(imm, RSI);
+      stepOver(imm, RDI);
+      return;
+    }
+  }
   begin(imm);
   const bulk = mayRun();
   let bytesLeft: u64 = BYTES_PER_CALL;
@@ -160,6 +197,11 @@ function storeRun(value: u64): bool {
 }
 
 export function stos(d: usize, a: usize, b: usize, imm: i32): void {
+  const to = isSimple(imm) ? elementHost(imm, RDI, TLB_WRITE) : 0;
+  if (to != 0) {
+    storeHost(to, imm & 15, get64(RAX));
+    return stepOver(imm, RDI);
+  }
   begin(imm);
   const value = get64(RAX), bulk = mayRun();
   let bytesLeft: u64 = BYTES_PER_CALL;
@@ -182,6 +224,11 @@ export function stos(d: usize, a: usize, b: usize, imm: i32): void {
 }
 
 export function lods(d: usize, a: usize, b: usize, imm: i32): void {
+  const from = isSimple(imm) ? elementHost(imm, RSI, TLB_READ) : 0;
+  if (from != 0) {
+    set64(RAX, mergeSize(get64(RAX), loadHost(from, imm & 15), imm & 15));
+    return stepOver(imm, RSI);
+  }
   begin(imm);
   while (more()) {
     const value = readSource();
