@@ -57,6 +57,7 @@ function finishTarget(): void { if (!stayed(RDI, target)) set64(RDI, mergeSize(g
 
 /** Whether the bulk paths apply: a forward REP that is not stepped through. */
 function mayRun(): bool { return repeated != REP_NONE && step == size && budget != 1; }
+function mayRunDown(): bool { return repeated != REP_NONE && step != size && budget != 1; }
 // @ts-ignore: decorator
 @inline function more(): bool { return left != 0 && budget != 0; }
 function advanceSource(): void { source = (source + step) & mask; }
@@ -117,6 +118,40 @@ function moveRun(): bool {
   return true;
 }
 
+/** Elements that a backward run from `offset` may take inside its page and its address size. */
+function runElementsDown(offset: u64, linear: u64): u64 {
+  const inPage = <u32>linear & 0xfff;
+  if (inPage + size > PAGE_BYTES) return 0;
+  const elements: u64 = inPage / size + 1, above = offset / size + 1;
+  return above < elements ? above : elements;
+}
+
+/** The same downwards: loaders move overlapping images this way. */
+function moveRunDown(): bool {
+  const from = runAddress(segment, source, size, false), to = runAddress(SEGMENT_ES, target, size, true);
+  if (from == NO_RUN || to == NO_RUN) return false;
+  let elements = left;
+  const fromElements = runElementsDown(source, from), toElements = runElementsDown(target, to);
+  if (fromElements < elements) elements = fromElements;
+  if (toElements < elements) elements = toElements;
+  if (elements < 2) return false;
+  const bytes = <u32>elements * size, below = bytes - size;
+  if (runAddress(segment, source - below, bytes, false) == NO_RUN) return false;
+  if (runAddress(SEGMENT_ES, target - below, bytes, true) == NO_RUN) return false;
+  const fromTop = hostForRead(from); // the first element, where a fault belongs
+  if (fromTop == 0) return false;
+  const toTop = hostForWrite(to);
+  if (toTop == 0) return false;
+  const fromHost = fromTop - below, toHost = toTop - below;
+  if (toHost < fromHost && toHost + bytes > fromHost) {
+    for (let at: i32 = below; at >= 0; at -= size) storeHost(toHost + at, size, loadHost(fromHost + at, size));
+  } else memory.copy(toHost, fromHost, bytes);
+  source = (source - bytes) & mask;
+  target = (target - bytes) & mask;
+  left -= elements;
+  return true;
+}
+
 // One element without REP is what compilers make of copying loops that are to be small (boot loaders are full of them): with flat segments
 // and both pages in the TLBs it needs none of the above.
 
@@ -153,11 +188,11 @@ export function movs(d: usize, a: usize, b: usize, imm: i32): void {
     }
   }
   begin(imm);
-  const bulk = mayRun();
+  const bulk = mayRun(), down = !bulk && mayRunDown();
   let bytesLeft: u64 = BYTES_PER_CALL;
   while (more()) {
     const before = left;
-    if (bulk && moveRun()) {
+    if ((bulk && moveRun()) || (down && moveRunDown())) {
       const bytes = (before - left) * size;
       if (bytes >= bytesLeft) break;
       bytesLeft -= bytes;

@@ -269,6 +269,34 @@ describe('strings', () => {
     assert.equal(cpu.peek(0x21ffc, 4), 0xbbaabbaan);
   });
 
+  test('runs that go down: over pages, overlapping either way, up to a fault', () => {
+    for (const [size, distance] of [[1, 0x8000], [1, 3], [4, 0x1004], [8, -4], [2, -0x3000], [1, -5]] as const) {
+      const cpu = bench(longMode);
+      const count = 0x1f00 / size;
+      const bytes = Array.from({ length: 0x12000 }, (_, n) => (n * 7 + (n >> 8)) & 0xff);
+      bytes.forEach((byte, n) => cpu.poke(0x20000 + n, 1, byte));
+      const top = 0x4ff8 - size;
+      for (let n = 0; n < count; n++) {
+        const from = top - n * size;
+        const element = bytes.slice(from, from + size);
+        bytes.splice(from + distance, size, ...element);
+      }
+      cpu.set32('eflags', 0x402);
+      set(cpu, BigInt(0x20000 + top), BigInt(0x20000 + top + distance), BigInt(count));
+      do cpu.help('movs', { imm: operation(size, 1) });
+      while (cpu.get32('repeat') !== 0);
+      assert.equal(cpu.get('rcx'), 0n);
+      const moved = Array.from({ length: 0x12000 }, (_, n) => Number(cpu.peek(0x20000 + n, 1)));
+      assert.deepEqual(moved, bytes, `${size} bytes, ${distance}`);
+    }
+    const cpu = bench(longMode);
+    cpu.set32('eflags', 0x402);
+    cpu.poke(pageEntryAt(0x31000), 8, 0);
+    set(cpu, 0x20ff8n, 0x32008n, 0x400n);
+    assert.deepEqual(cpu.help('movs', { imm: operation(8, 1) }), { vector: 14, error: 2 });
+    assert.deepEqual([...registers(cpu), cpu.get('cr2')], [0x20fe8n, 0x31ff8n, 0x3fen, 0x31ff8n]);
+  });
+
   test('DF walks down, 16-bit addresses wrap, 32-bit ones clear the upper halves', () => {
     const cpu = bench(longMode);
     cpu.set32('eflags', 0x402);
