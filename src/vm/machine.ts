@@ -155,6 +155,7 @@ export class Machine {
     addFlash(this.board, this.memory, flash);
     addDevices({
       board: this.board, buses: new BusTree(), drives, timers: this.#timers,
+      fillRandom: (target) => { for (let at = 0; at < target.length; at++) target[at] = platform.randomU32(); },
       exit: (code) => this.#end({ kind: 'debug-exit', code }),
     }, options.devices);
     if (images.kernel === undefined && images.rom === undefined && !this.#flashed) {

@@ -1,5 +1,6 @@
 // Writes through a virtio-blk device into an image until it is killed, and says what it was promised. Words: image, blocks, seed,
-// first sequence number. Each sector names the write that it is from; `ack LAST` on standard output follows a flush of all writes up to LAST.
+// first sequence number. Each sector names the write
+// that it is from; `ack LAST` on standard output follows a flush of all writes up to LAST.
 import { writeSync } from 'node:fs';
 import { Prng } from '../../src/base/prng.ts';
 import { BUFFERS, SampleBench, type SampleQueue } from '../../src/devices/virtio/sample-driver.ts';

@@ -1,6 +1,7 @@
 // The virtio devices that -device can add, with their properties. Names, defaults and help are QEMU's.
 import { blockSizeProblem, driveProperties, pciProperties, type DeviceDeclaration } from '../../schema/device.ts';
-import { bool, choice, str, uint } from '../../schema/property.ts';
+import { bool, chardevId, choice, str, uint } from '../../schema/property.ts';
+import { PORTS_MAX } from './virtio-console.ts';
 import { QUEUES_MAX, QUEUE_SIZE_MAX } from './virtio-device.ts';
 
 /** What every virtio device over PCI takes. */
@@ -54,4 +55,34 @@ export const virtioScsiPci = {
   check: ({ num_queues: queues, virtqueue_size: size }) => queueProblem({ 'num-queues': queues, 'queue-size': size }),
 } as const satisfies DeviceDeclaration;
 
-export const virtioDevices: readonly DeviceDeclaration[] = [virtioBlkPci, virtioScsiPci];
+export const virtioRngPci = {
+  name: 'virtio-rng-pci',
+  category: 'Misc',
+  bus: 'PCI',
+  properties: { ...virtioProperties, rng: { type: str, help: 'accepted: the source is the host\'s generator' } },
+} as const satisfies DeviceDeclaration;
+
+export const virtioSerialPci = {
+  name: 'virtio-serial-pci',
+  category: 'Input',
+  bus: 'PCI',
+  properties: { ...virtioProperties, max_ports: { type: uint(32), default: PORTS_MAX } },
+  check: ({ max_ports: ports }) =>
+    typeof ports === 'number' && (ports < 1 || ports > PORTS_MAX)
+      ? `Invalid number of ports: ${ports}, maximum is ${PORTS_MAX}`
+      : undefined,
+} as const satisfies DeviceDeclaration;
+
+const portProperties = {
+  chardev: { type: chardevId, help: 'ID of a chardev to use as a backend' },
+  name: { type: str, help: 'the name by which the guest finds the port' },
+  nr: { type: uint(32), help: 'number of the port; the first free one when it is not given' },
+} as const;
+
+const port = { category: 'Input', bus: 'virtio-serial-bus', properties: portProperties } as const;
+export const virtconsole = { name: 'virtconsole', ...port } as const satisfies DeviceDeclaration;
+export const virtserialport = { name: 'virtserialport', ...port } as const satisfies DeviceDeclaration;
+
+export const virtioDevices: readonly DeviceDeclaration[] = [
+  virtioBlkPci, virtioScsiPci, virtioRngPci, virtioSerialPci, virtconsole, virtserialport,
+];

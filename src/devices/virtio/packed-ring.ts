@@ -35,13 +35,17 @@ export class PackedRing implements Ring {
     this.#deviceEvent = dmaView(memory, position.deviceLow, position.deviceHigh, EVENT_BYTES);
   }
 
+  get hasAvailable(): boolean {
+    const { nextAvailable, availableWrap } = this.#position;
+    const first = this.#descriptors.getUint16(nextAvailable * DESCRIPTOR_BYTES + 14, true);
+    return ((first & FLAG.AVAILABLE) !== 0) === availableWrap && ((first & FLAG.USED) !== 0) !== availableWrap;
+  }
+
   pop(): Chain | undefined {
     const position = this.#position;
     const { size } = position;
     let index = position.nextAvailable;
-    const first = this.#descriptors.getUint16(index * DESCRIPTOR_BYTES + 14, true);
-    const wrap = position.availableWrap;
-    if (((first & FLAG.AVAILABLE) !== 0) !== wrap || ((first & FLAG.USED) !== 0) === wrap) return undefined;
+    if (!this.hasAvailable) return undefined;
     const chain = this.#chains.take(this);
     for (;;) {
       if (chain.slots === size) throw new RingError('a chain that is longer than the ring');

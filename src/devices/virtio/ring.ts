@@ -66,6 +66,8 @@ export class Chain {
 export class RingError extends Error {}
 
 export interface Ring {
+  /** Whether `pop` would find something. */
+  readonly hasAvailable: boolean;
   /** The next chain; undefined when there is none. RingError when the ring is nonsense. */
   pop(): Chain | undefined;
   /** Gives a chain back with the number of bytes that were written. The driver sees it after `publish`. */

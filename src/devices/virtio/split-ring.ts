@@ -40,6 +40,10 @@ export class SplitRing implements Ring {
     this.#published = position.nextUsed;
   }
 
+  get hasAvailable(): boolean {
+    return this.#available.getUint16(INDEX, true) !== this.#position.nextAvailable;
+  }
+
   pop(): Chain | undefined {
     const position = this.#position;
     const waiting = (this.#available.getUint16(INDEX, true) - position.nextAvailable) & 0xffff;

@@ -106,6 +106,10 @@ export class VirtQueue {
     }
   }
 
+  get hasAvailable(): boolean {
+    return this.ring?.hasAvailable === true;
+  }
+
   /** Whether a chain still belongs to the driver that made it: no reset came between. */
   owns(chain: Chain): boolean {
     return chain.ring === this.ring && this.ring !== undefined;

@@ -5,6 +5,7 @@ import type { PciBus } from '../../bus/pci-bus.ts';
 import type { AtaBus } from '../../devices/ata/ata-bus.ts';
 import type { I82077 } from '../../devices/floppy/i82077.ts';
 import type { ScsiBus } from '../../devices/scsi/scsi-bus.ts';
+import type { VirtioConsole } from '../../devices/virtio/virtio-console.ts';
 
 /** What a bus of each kind is to the devices on it. Whoever brings a controller with a bus of its own adds its kind here. */
 export interface BusKinds {
@@ -13,6 +14,7 @@ export interface BusKinds {
   readonly IDE: AtaBus;
   readonly 'floppy-bus': I82077;
   readonly SCSI: ScsiBus;
+  readonly 'virtio-serial-bus': VirtioConsole;
 }
 export type BusKind = keyof BusKinds;
 

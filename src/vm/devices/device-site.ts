@@ -17,6 +17,8 @@ export interface DeviceHost {
   readonly buses: BusTree;
   readonly drives: MachineDrives;
   readonly timers: Timers;
+  /** Fills an array from the host's random generator. */
+  readonly fillRandom: (target: Uint8Array) => void;
   /** Ends the machine with an exit status. */
   readonly exit: (code: number) => void;
 }

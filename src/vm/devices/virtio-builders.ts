@@ -2,20 +2,26 @@
 import { Failure } from '../../base/failure.ts';
 import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
 import type { VirtioDevice, VirtioHandler } from '../../devices/virtio/virtio-device.ts';
+import { VirtioConsole } from '../../devices/virtio/virtio-console.ts';
 import { VirtioPci } from '../../devices/virtio/virtio-pci.ts';
+import { VirtioRng } from '../../devices/virtio/virtio-rng.ts';
 import { VirtioScsi } from '../../devices/virtio/virtio-scsi.ts';
 import { given, type DeviceBuilders, type DeviceSite } from './device-site.ts';
 
 const STORAGE = 0x01_0000;
+const COMMUNICATION = 0x07_8000;
+const OTHER = 0x00_ff00;
 
 interface Placement {
   readonly classCode: number;
   /** The device id of the legacy interface, less 0x1000; absent where there never was one. */
   readonly legacyId?: number;
+  /** MSI-X vectors unless the user says so; default: one a queue, and one for the configuration. */
+  readonly vectors?: number;
 }
 
 /** Puts a device behind the PCI transport, as the properties that all of them have say. */
-function plugIn(site: DeviceSite, handler: VirtioHandler, { classCode, legacyId }: Placement): VirtioDevice {
+function plugIn(site: DeviceSite, handler: VirtioHandler, { classCode, legacyId, vectors }: Placement): VirtioDevice {
   const modern = site.flag('disable-modern') !== true;
   const legacy = site.text('disable-legacy') !== 'on' && legacyId !== undefined;
   if (!modern && !legacy) {
@@ -24,7 +30,7 @@ function plugIn(site: DeviceSite, handler: VirtioHandler, { classCode, legacyId 
   const transport = new VirtioPci({
     ...site.pciPlace(), pci: site.bus('PCI'), handler, classCode, modern,
     legacyId: legacy ? legacyId : undefined,
-    vectors: site.number('vectors') ?? handler.queueSizes.length + 1,
+    vectors: site.number('vectors') ?? vectors ?? handler.queueSizes.length + 1,
     ...given({
       packed: site.flag('packed'), eventIndex: site.flag('event_idx'), indirect: site.flag('indirect_desc'),
       multiFunction: site.flag('multifunction'),
@@ -61,4 +67,19 @@ export const VIRTIO_BUILDERS: DeviceBuilders = {
     plugIn(site, handler, { classCode: STORAGE, legacyId: 4 });
     site.host.buses.add('SCSI', handler.bus, { ownerId: site.options.id, firmwarePath: site.pciUnitPath('channel@0') });
   },
+  'virtio-rng-pci': (site) => {
+    plugIn(site, new VirtioRng(site.host.fillRandom), { classCode: OTHER, legacyId: 5 });
+  },
+  'virtio-serial-pci': (site) => {
+    const handler = new VirtioConsole(site.number('max_ports'));
+    plugIn(site, handler, { classCode: COMMUNICATION, legacyId: 3, vectors: 2 });
+    site.host.buses.add('virtio-serial-bus', handler, { ownerId: site.options.id });
+  },
+  virtconsole: (site) => addPort(site, true),
+  virtserialport: (site) => addPort(site, false),
 };
+
+function addPort(site: DeviceSite, isConsole: boolean): void {
+  const port = { isConsole, backend: site.chardev, portName: site.text('name'), number: site.number('nr') };
+  site.bus('virtio-serial-bus').addPort(port);
+}

@@ -1,0 +1,33 @@
+// Boots a disk image in snapshot mode, logs in on its serial console, runs a command, and prints what it wrote. The image stays as it
+// is. Usage: node examples/run-command.mjs IMAGE [COMMAND] [USER] [PASSWORD]
+import { Machine } from 'nandu';
+
+const [image, command = 'uname -a', user = 'root', password = 'root'] = process.argv.slice(2);
+
+export async function runCommand() {
+  const machine = await Machine.create({
+    ramBytes: 512 * 1024 * 1024,
+    drives: [{ file: image, interface: 'virtio', snapshot: true }],
+    noReboot: true,
+  });
+  const { console: terminal } = machine;
+  machine.start();
+  try {
+    await terminal.waitFor('login: ', { timeoutMs: 600_000 });
+    terminal.write(`${user}\n`);
+    await terminal.waitFor(/[Pp]assword: |[#$] $/, { timeoutMs: 120_000 });
+    if (/assword: $/.test(terminal.text)) {
+      terminal.write(`${password}\n`);
+      await terminal.waitFor(/[#$] $/, { timeoutMs: 120_000 });
+    }
+    terminal.write(`echo BEGIN; ${command}; echo END=$?\n`);
+    await terminal.waitFor(/\nBEGIN\r?\n/, { timeoutMs: 120_000 });
+    const output = await terminal.waitFor(/^END=\d+\r?\n/m, { timeoutMs: 600_000 });
+    return output.replace(/END=\d+\s*$/, '').replaceAll('\r', '');
+  } finally {
+    await machine.stop();
+  }
+}
+
+process.stdout.write(await runCommand());
+process.exit(0);
