@@ -11,7 +11,7 @@ export const rowsText = (rows: readonly Row[]): string => rows.map(([name, value
 const average = (sum: number, parts: number): string => (parts === 0 ? '-' : (sum / parts).toFixed(1));
 const percent = (part: number, whole: number): string => `${part} (${whole === 0 ? '-' : ((100 * part) / whole).toFixed(1)} %)`;
 const ms = (value: number): string => value.toFixed(0);
-const OPERATIONS_SHOWN = 15;
+const SHOWN = 15;
 
 export function translationReport(vcpu: Vcpu): string {
   const count = (field: string): number => Number(vcpu.get64(field));
@@ -67,9 +67,10 @@ function exitRows({ regions: { exits } }: Vcpu): Row[] {
   const causes = Object.keys(EXIT_CAUSES) as ExitCause[];
   const all = causes.reduce((sum, cause) => sum + exits.ofCause(cause), 0);
   const byCause = causes.map((cause): Row => [`  ${EXIT_CAUSES[cause]}`, percent(exits.ofCause(cause), all)]);
-  const shown = (list: readonly Row[]): Row[] => list.slice(0, OPERATIONS_SHOWN).map(([name, n]) => [`  ${name}`, n]);
+  const shown = (list: readonly Row[]): Row[] => list.slice(0, SHOWN).map(([name, n]) => [`  ${name}`, n]);
   return [
     ['exits by cause', all], ...byCause,
+    ['exits by place', ''], ...shown(exits.sites(SHOWN)),
     ["exits to the interpreter's instructions", ''], ...shown(exits.interpreted()),
     ['exits for the TLB', ''], ...shown(exits.missed()),
   ];

@@ -20,7 +20,7 @@ const OWN_TYPES: Readonly<Record<string, FunctionType>> = {
   condition: { params: ['i32'], results: ['i32'] },
   prepareWrite: { params: ['i64', 'i32'], results: [] },
   rotated: { params: ['i32', 'i64'], results: [] },
-  regionLeft: { params: ['i32', 'i32', 'i32'], results: [] },
+  regionLeft: { params: ['i32', 'i32', 'i32', 'i32'], results: [] },
 };
 
 export interface MemoryPages {
@@ -342,6 +342,11 @@ class RegionEmitter implements RegionFlow {
     code.get(ENTERED);
     pushBudget(code, this.#memory.area);
     code.op(OP.i32_sub);
+    this.#lowering.rip();
+    code.op(OP.i32_wrap_i64);
+    const where = record === 0 ? this.#lowering.record : record;
+    code.i32(this.#memory.u16[(where + RECORD.PC) >> 1]! & (PC_STACK - 1));
+    code.op(OP.i32_add);
     code.call(this.#importFunction('regionLeft'));
   }
 

@@ -31,6 +31,8 @@ export class ExitCounts {
   readonly #byCause = new Float64Array(NAMES.length);
   readonly #interpreted = new Float64Array(OPS.length);
   readonly #accesses = new Float64Array(OPS.length);
+  /** By cause and the low half of the RIP that the region was left at. */
+  readonly #bySite = new Map<number, number>();
   /** Executed inside regions. */
   instructions = 0;
 
@@ -38,9 +40,11 @@ export class ExitCounts {
     this.#memory = memory;
   }
 
-  /** Emitted code calls this as it leaves; `record` is what it returns. */
-  readonly count = (cause: number, record: number, instructions: number): void => {
+  /** Emitted code calls this as it leaves, from the instruction at `rip`, for `record`. */
+  readonly count = (cause: number, record: number, instructions: number, rip: number): void => {
     this.#byCause[cause]!++;
+    const site = cause * 2 ** 32 + (rip >>> 0);
+    this.#bySite.set(site, (this.#bySite.get(site) ?? 0) + 1);
     this.instructions += instructions;
     if (cause === exitNumber('interpreted')) this.#interpreted[this.#operationWhere(record >>> 0, isInterpreted)]!++;
     else if (cause === exitNumber('tlbMiss')) this.#accesses[this.#operationWhere(record >>> 0, isAccess)]!++;
@@ -65,6 +69,16 @@ export class ExitCounts {
 
   ofCause(cause: ExitCause): number {
     return this.#byCause[exitNumber(cause)]!;
+  }
+
+  /** Where regions are left most. */
+  sites(shown: number): readonly (readonly [site: string, count: number])[] {
+    const most = [...this.#bySite].sort((a, b) => b[1] - a[1]).slice(0, shown);
+    const text = (site: number): string => {
+      const cause = NAMES[Math.floor(site / 2 ** 32)]!;
+      return `…${(site % 2 ** 32).toString(16).padStart(8, '0')} ${EXIT_CAUSES[cause]}`;
+    };
+    return most.map(([site, count]) => [text(site), count]);
   }
 
   /** Operations that regions left to the interpreter, the most frequent first. */
