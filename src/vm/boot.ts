@@ -7,6 +7,7 @@ import type { BootInput } from '../machine/boot/boot-input.ts';
 import { resetVectorState, type BootState } from '../machine/boot/boot-state.ts';
 import { memoryMap } from '../machine/e820.ts';
 import { loadKernel } from '../machine/boot/detect.ts';
+import { giveKernelToFirmware } from '../machine/boot/kernel-files.ts';
 import { cmosBootOrder } from '../devices/timer/mc146818.ts';
 import type { BoardModel } from '../machine/board-model.ts';
 import { setUpPci } from '../machine/boot/pci-setup.ts';
@@ -72,6 +73,7 @@ export interface BootTarget {
   readonly flashed: boolean;
 }
 
+const NO_BYTES = new Uint8Array(0);
 const NO_UUID = '00000000-0000-0000-0000-000000000000';
 
 /** Drives with a `bootindex`, in its order. */
@@ -143,6 +145,11 @@ export function placeBootImages(images: BootImages, options: CompleteMachineOpti
   const { order, once = order } = options.boot;
   board.rtc.setCmos(cmosBootOrder(resets === 0 ? once : order));
   if (hasFirmware(images, target)) {
+    if (images.kernel !== undefined) {
+      const [initrd] = images.initrds;
+      const kernel = images.kernel.bytes;
+      giveKernelToFirmware(board.fwCfg, { kernel, initrd: initrd?.bytes ?? NO_BYTES, commandLine: options.append ?? '' });
+    }
     if (images.rom !== undefined && !target.flashed && resets === 0) board.shadow.mapRom(images.rom.regions);
     applyBootState(vcpu, resetVectorState());
     return;
