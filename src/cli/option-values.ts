@@ -39,7 +39,7 @@ const machineProperties = {
   pflash0: { type: str },
   pflash1: { type: str },
   usb: { type: bool },
-  // Accepted, because scripts give them and nothing depends on them here.
+  // Accepted, because scripts give them and nothing depends on them here; what would have to be there is refused when it is asked for.
   vmport: { type: choice('on', 'off', 'auto') },
   smm: { type: choice('on', 'off', 'auto') },
   'dump-guest-core': { type: bool },
@@ -56,6 +56,8 @@ export function applyMachine(settings: SystemSettings, text: string): string | v
   settings.machineType = model.name;
   if (values.accel !== undefined) chooseAccelerator(values.accel.split(':'));
   if (values.usb === true) throw unsupported('USB is not supported yet');
+  if (values.smm === 'on') throw unsupported('System Management Mode is not supported yet');
+  if (values.vmport === 'on') throw unsupported('the VMware port is not supported yet');
   if (values.acpi !== undefined) settings.acpi = values.acpi !== 'off';
   settings.hpet = values.hpet ?? settings.hpet;
   settings.graphics = values.graphics ?? settings.graphics;
