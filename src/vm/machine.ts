@@ -320,6 +320,7 @@ export class Machine {
   #takeRequests(): boolean {
     if (this.#run === 'ended') return false;
     if (this.#pendingReset && this.#pendingExit === undefined) {
+      if (!this.options.noReboot && this.drives.busy) return this.#resetLater();
       this.#pendingReset = false;
       if (this.options.noReboot) this.#pendingExit = { kind: 'reset', code: 0 };
       else this.#powerOn();
@@ -333,6 +334,15 @@ export class Machine {
     this.#sleeping?.cancel();
     this.console.end();
     void this.#closeDrives(this.#pendingExit);
+    return false;
+  }
+
+  /** A request in flight still writes into memory that the reset machine may use for something else: that is waited for. */
+  #resetLater(): false {
+    void this.drives.idle().then(() => {
+      if (this.#run === 'running') this.#schedule();
+      else this.#takeRequests();
+    });
     return false;
   }
 

@@ -123,6 +123,7 @@ export class DeviceSite {
     const given = (name: string): string | undefined => (this.text(name) === 'auto' ? undefined : this.text(name));
     drive.onReadError = (given('rerror') as ErrorAction | undefined) ?? drive.onReadError;
     drive.onWriteError = (given('werror') as ErrorAction | undefined) ?? drive.onWriteError;
+    if (this.flag('share-rw') === true) drive.shareWrites();
     const writeCache = given('write-cache');
     if (writeCache !== undefined) drive.setWriteCache(writeCache === 'on');
   }

@@ -46,6 +46,7 @@ export class MachineDrive implements RemovableDrive {
   /** Failed requests that wait for the machine to go on, to be tried again. */
   readonly #stopped: (() => void)[] = [];
   readonly #bounces: Uint8Array[] = [];
+  readonly #idleWaiters: (() => void)[] = [];
 
   constructor({ name, removable, backend, onReadError, onWriteError, stopMachine }: MachineDriveOptions) {
     this.name = name;
@@ -95,6 +96,11 @@ export class MachineDrive implements RemovableDrive {
 
   setWriteCache(enabled: boolean): void {
     if (this.#backend !== undefined) this.#backend.writethrough = !enabled;
+  }
+
+  /** Others may write to the image too: the guest takes care (share-rw). */
+  shareWrites(): void {
+    this.#backend?.setPermissions({ write: !this.readOnly, exclusive: false });
   }
 
   get discards(): boolean {
@@ -201,7 +207,13 @@ export class MachineDrive implements RemovableDrive {
       await request;
     } finally {
       this.requestsInFlight--;
+      if (this.requestsInFlight === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
     }
+  }
+
+  /** Resolves when no request is on its way; those that are stopped do not count. */
+  async idle(): Promise<void> {
+    if (this.requestsInFlight > 0) await new Promise<void>((wake) => this.#idleWaiters.push(wake));
   }
 
   #failed(error: Failure, operation: Operation, offset: number, count: number, again: () => Eventual<void>): Eventual<void> {

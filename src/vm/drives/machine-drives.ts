@@ -155,6 +155,10 @@ export class MachineDrives {
     return false;
   }
 
+  async idle(): Promise<void> {
+    while (this.busy) for (const drive of this.drives.values()) await drive.idle();
+  }
+
   /** The machine goes on: stopped requests are tried again. */
   retry(): void {
     for (const drive of this.drives.values()) drive.retry();
