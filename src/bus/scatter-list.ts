@@ -49,6 +49,11 @@ export class ScatterList {
     return left === 0 ? views : undefined;
   }
 
+  /** Every piece in turn. */
+  eachPiece(visit: (address: number, size: number) => void): void {
+    for (let index = 0; index < this.#sizes.length; index++) visit(this.#addresses[index]!, this.#sizes[index]!);
+  }
+
   /** To be called after the first `count` bytes were changed. */
   written(count = this.bytes): void {
     let left = count;

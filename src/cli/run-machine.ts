@@ -86,6 +86,7 @@ function monitorTarget(machine: Machine, { options }: OpenedMachine, ending: End
     name: options.name,
     uuid: options.uuid,
     drives: new DriveCommands(machine.drives),
+    balloon: machine.balloons[0],
     get runState() {
       return machine.runState;
     },

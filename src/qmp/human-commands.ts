@@ -19,6 +19,8 @@ export interface MonitorTarget {
   readonly name: string | undefined;
   readonly uuid: string | undefined;
   readonly runState: RunState;
+  /** Absent where there is no balloon. */
+  readonly balloon?: { readonly actualBytes: number; setTarget(bytes: number): void } | undefined;
   /** Absent where there are none. */
   readonly drives?: MonitorDrives;
   pause(): void;
@@ -65,6 +67,13 @@ const withDrives = (action: (drives: MonitorDrives, ...words: string[]) => Promi
     return '';
   };
 
+const MIB = 1024 * 1024;
+
+function balloonOf({ balloon }: MonitorTarget): NonNullable<MonitorTarget['balloon']> {
+  if (balloon === undefined) throw new Failure('not-found', 'No balloon device has been activated');
+  return balloon;
+}
+
 async function eject(drives: MonitorDrives, ...words: string[]): Promise<void> {
   const [name = ''] = words.filter((word) => word !== '-f');
   await drives.eject(name, words.includes('-f'));
@@ -72,6 +81,7 @@ async function eject(drives: MonitorDrives, ...words: string[]): Promise<void> {
 
 // prettier-ignore
 export const INFO_COMMANDS: readonly HumanCommand[] = [
+  { name: 'balloon', help: 'show balloon information', run: (vm) => `balloon: actual=${balloonOf(vm).actualBytes / MIB}` },
   { name: 'block', arguments: '[device]', help: 'show info of one block device or all block devices', run: (vm, name) => vm.drives?.info(name) ?? '' },
   { name: 'jit', help: 'show dynamic translation info', run: (vm) => vm.translation?.() ?? 'nothing is translated here' },
   { name: 'name', help: 'show the current VM name', run: (vm) => vm.name ?? '' },
@@ -83,6 +93,10 @@ export const INFO_COMMANDS: readonly HumanCommand[] = [
 
 // prettier-ignore
 export const HUMAN_COMMANDS: readonly HumanCommand[] = [
+  { name: 'balloon', arguments: 'target', count: [1, 1], help: 'request VM to change its memory allocation (in MB)', run(vm, target) {
+    balloonOf(vm).setTarget(parseSize('value', target, 'm'));
+    return '';
+  } },
   { name: 'block_resize', arguments: 'device size', count: [2, 2], help: 'resize a block image',
     run: withDrives((drives, name, size) => drives.resize(name!, parseSize('size', size!, 'm'))) },
   { name: 'change', arguments: 'device filename [format [read-only-mode]]', count: [2, 4], help: 'change a removable medium',

@@ -9,6 +9,7 @@ import { cpuOffset, REQUEST } from '../cpu/x86/state.ts';
 import { DEFAULT_REGION_OPTIONS, type RegionOptions } from '../cpu/translator/regions.ts';
 import { Vcpu, type VcpuPorts, type WasmModules } from '../cpu/vcpu.ts';
 import { boardModel, type BoardModel } from '../machine/board-model.ts';
+import type { VirtioBalloon } from '../devices/virtio/virtio-balloon.ts';
 import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
@@ -66,6 +67,8 @@ export class Machine {
   readonly board: PcBoard;
   readonly memory: PhysicalMap;
   readonly drives: MachineDrives;
+  /** None or one. */
+  readonly balloons: VirtioBalloon[] = [];
   readonly #platform: MachineHost;
   readonly #clock: HostDrivenClock | InstructionClock;
   readonly #timers: TimerQueue;
@@ -155,6 +158,7 @@ export class Machine {
     addFlash(this.board, this.memory, flash);
     addDevices({
       board: this.board, buses: new BusTree(), drives, timers: this.#timers,
+      ram: { ramBytes: options.ramBytes, discard: (address, size) => this.#discardRam(address, size) }, balloons: this.balloons,
       fillRandom: (target) => { for (let at = 0; at < target.length; at++) target[at] = platform.randomU32(); },
       exit: (code) => this.#end({ kind: 'debug-exit', code }),
     }, options.devices);
@@ -225,6 +229,14 @@ export class Machine {
       if (memory.hasCode(page)) vcpu.support.codeWritten(page * 4096, 4096);
     }
     vcpu.support.flushTlb();
+  }
+
+  /** What the guest has no use for: its bytes are gone, and the host gets the pages where it can take them. */
+  #discardRam(address: number, size: number): void {
+    const bytes = this.memory.view(address, size);
+    if (bytes === undefined) return;
+    this.#platform.discardMemory?.(bytes);
+    this.memory.written(address, size);
   }
 
   // --- life cycle

@@ -73,6 +73,17 @@ export const virtioSerialPci = {
       : undefined,
 } as const satisfies DeviceDeclaration;
 
+export const virtioBalloonPci = {
+  name: 'virtio-balloon-pci',
+  category: 'Misc',
+  bus: 'PCI',
+  properties: {
+    ...virtioProperties,
+    'deflate-on-oom': { type: bool, default: false },
+    'free-page-reporting': { type: bool, default: false },
+  },
+} as const satisfies DeviceDeclaration;
+
 const portProperties = {
   chardev: { type: chardevId, help: 'ID of a chardev to use as a backend' },
   name: { type: str, help: 'the name by which the guest finds the port' },
@@ -84,5 +95,5 @@ export const virtconsole = { name: 'virtconsole', ...port } as const satisfies D
 export const virtserialport = { name: 'virtserialport', ...port } as const satisfies DeviceDeclaration;
 
 export const virtioDevices: readonly DeviceDeclaration[] = [
-  virtioBlkPci, virtioScsiPci, virtioRngPci, virtioSerialPci, virtconsole, virtserialport,
+  virtioBlkPci, virtioScsiPci, virtioRngPci, virtioBalloonPci, virtioSerialPci, virtconsole, virtserialport,
 ];

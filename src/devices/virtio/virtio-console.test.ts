@@ -1,8 +1,9 @@
-// Tests of virtio-console.ts and virtio-rng.ts on the sample driver.
+// Tests of virtio-console.ts, virtio-rng.ts and virtio-balloon.ts on the sample driver.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CharBackend, CharFrontEnd } from '../../ports/char-backend.ts';
 import { SampleBench } from './sample-driver.ts';
+import { VirtioBalloon } from './virtio-balloon.ts';
 import { VirtioConsole } from './virtio-console.ts';
 import { VirtioRng } from './virtio-rng.ts';
 
@@ -94,4 +95,28 @@ test('the entropy device fills what it is offered', () => {
   queue.kick();
   assert.deepEqual(queue.used().map(({ bytes }) => bytes), [100]);
   assert(bench.ram.subarray(BUFFERS, BUFFERS + 100).every((byte) => byte === 5));
+});
+
+test('the balloon gives back runs of pages, free pages that are reported, and takes statistics', () => {
+  const discarded: string[] = [];
+  const discard = (address: number, size: number): void => { discarded.push(`${address.toString(16)}+${size.toString(16)}`); };
+  const balloon = new VirtioBalloon({ ramBytes: 1 << 24, reporting: true, discard });
+  const bench = new SampleBench(balloon, { features: [1, 5] });
+  bench.start();
+  const [inflate, , statistics, reporting] = [0, 1, 2, 3].map((index) => bench.queue(index));
+  [7, 9, 8, 0x10000].forEach((page, index) => bench.view.setUint32(BUFFERS + 4 * index, page, true));
+  inflate!.add([{ address: BUFFERS, size: 16, writable: false }]);
+  inflate!.kick();
+  reporting!.add([{ address: 0x3_0800, size: 0x3000, writable: true }]);
+  reporting!.kick();
+  assert.deepEqual(discarded, ['7000+3000', '31000+2000']);
+  bench.view.setUint16(BUFFERS, 4, true);
+  bench.view.setBigUint64(BUFFERS + 2, 12345n, true);
+  statistics!.add([{ address: BUFFERS, size: 10, writable: false }]);
+  statistics!.kick();
+  assert.deepEqual([balloon.statistics.get('stat-free-memory'), statistics!.used().length], [12345n, 0]);
+  balloon.askForStatistics();
+  assert.equal(statistics!.used().length, 1);
+  balloon.setTarget(1 << 23);
+  assert.equal(bench.device.readConfig(0, 4), 2048);
 });

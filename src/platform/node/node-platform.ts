@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MachineHost } from '../../vm/machine-host.ts';
+import { systemCalls } from './system-calls.ts';
 import { hostClockNs, localTimeMs, wallClockMs } from './host-clock.ts';
 
 const NS_PER_MS = 1e6;
@@ -59,6 +60,7 @@ export const nodePlatform: MachineHost = {
   // dist/src/platform/node -> dist/wasm
   readModule: async (name) => new Uint8Array(await readFile(join(import.meta.dirname, '..', '..', '..', 'wasm', name))),
   readFile: async (path) => new Uint8Array(await readFile(path)),
+  discardMemory: (bytes) => void systemCalls()?.discardMemory(bytes),
   randomU32,
   nextTurn: (callback) => void setImmediate(callback),
   sleep,

@@ -8,6 +8,8 @@ export interface SystemCalls {
   lseek(fd: number, offset: number, whence: number): number;
   fallocate(fd: number, mode: number, offset: number, count: number): number;
   posixFallocate(fd: number, offset: number, count: number): number;
+  /** madvise(2) with MADV_DONTNEED. */
+  discardMemory(bytes: Uint8Array): number;
   fcntl(fd: number, command: number, argument: Uint8Array): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   preadv2(fd: number, vector: Uint8Array, vectorCount: number, offset: number, flags: number): number;
@@ -56,6 +58,7 @@ function load(): SystemCalls | undefined {
 }
 
 const EINTR = 4;
+const MADV_DONTNEED = 4;
 
 function bind(koffi: Koffi): SystemCalls {
   const libc = koffi.load(null);
@@ -67,6 +70,8 @@ function bind(koffi: Koffi): SystemCalls {
 
   const preadv2 = libc.func('int64_t preadv2(int fd, void *vector, int vectorCount, int64_t offset, int flags)');
   const copyFileRange = libc.func('int64_t copy_file_range(int from, void *fromAt, int to, void *toAt, size_t count, unsigned int flags)');
+
+  const madvise = libc.func('int madvise(uint64_t address, size_t bytes, int advice)');
 
   const checked =
     (call: NativeFunction) =>
@@ -102,6 +107,7 @@ function bind(koffi: Koffi): SystemCalls {
     ioctl: checked(ioctl),
     preadv2: checked(preadv2),
     copyFileRange: checked(copyFileRange),
+    discardMemory: (bytes) => checked(madvise)(koffi.address(bytes), bytes.length, MADV_DONTNEED),
     address: (bytes) => Number(koffi.address(bytes)), // user space has 47 bits
     pooled: {
       fallocate: pooled(fallocate, checked(fallocate)),

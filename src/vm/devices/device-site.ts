@@ -2,6 +2,7 @@
 import { Failure } from '../../base/failure.ts';
 import type { PciBus } from '../../bus/pci-bus.ts';
 import { pciFirmwarePath } from '../../machine/firmware-path.ts';
+import type { VirtioBalloon } from '../../devices/virtio/virtio-balloon.ts';
 import type { PcBoard } from '../../machine/pc.ts';
 import type { BootDrive } from '../../ports/boot-drive.ts';
 import type { CharBackend } from '../../ports/char-backend.ts';
@@ -17,6 +18,9 @@ export interface DeviceHost {
   readonly buses: BusTree;
   readonly drives: MachineDrives;
   readonly timers: Timers;
+  /** Guest RAM for a balloon: `discard` gives a range back to the host. */
+  readonly ram: { readonly ramBytes: number; readonly discard: (address: number, size: number) => void };
+  readonly balloons: VirtioBalloon[];
   /** Fills an array from the host's random generator. */
   readonly fillRandom: (target: Uint8Array) => void;
   /** Ends the machine with an exit status. */

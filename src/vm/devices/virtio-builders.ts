@@ -1,5 +1,6 @@
 // Builders of the virtio devices over PCI.
 import { Failure } from '../../base/failure.ts';
+import { VirtioBalloon } from '../../devices/virtio/virtio-balloon.ts';
 import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
 import type { VirtioDevice, VirtioHandler } from '../../devices/virtio/virtio-device.ts';
 import { VirtioConsole } from '../../devices/virtio/virtio-console.ts';
@@ -69,6 +70,14 @@ export const VIRTIO_BUILDERS: DeviceBuilders = {
   },
   'virtio-rng-pci': (site) => {
     plugIn(site, new VirtioRng(site.host.fillRandom), { classCode: OTHER, legacyId: 5 });
+  },
+  'virtio-balloon-pci': (site) => {
+    const { ramBytes, discard } = site.host.ram;
+    const reporting = site.flag('free-page-reporting');
+    const balloon = new VirtioBalloon({ ramBytes, discard, ...given({ deflateOnOom: site.flag('deflate-on-oom'), reporting }) });
+    if (site.host.balloons.length > 0) throw new Failure('invalid-argument', 'Only one balloon device is supported');
+    site.host.balloons.push(balloon);
+    plugIn(site, balloon, { classCode: OTHER, legacyId: 2 });
   },
   'virtio-serial-pci': (site) => {
     const handler = new VirtioConsole(site.number('max_ports'));
