@@ -60,6 +60,18 @@ function paddedTables(config: FirmwareConfig): AcpiTables {
   return { ...tables, area: { ...tables.area, bytes } };
 }
 
+/** Builds the tables again only when what they depend on has changed. */
+function currentTables(current: () => FirmwareConfig): () => AcpiTables {
+  let window: number | undefined;
+  let tables: AcpiTables | undefined;
+  return () => {
+    const config = current();
+    if (tables === undefined || config.ecam?.start !== window) tables = paddedTables(config);
+    window = config.ecam?.start;
+    return tables;
+  };
+}
+
 function addTables(fwCfg: FwCfg, config: FirmwareFilesConfig, current: () => FirmwareConfig): void {
   const { lowRamBytes } = memoryMap(config.ramBytes, 0);
   fwCfg.addFile('etc/e820', encodeE820([{ start: 0, sizeBytes: lowRamBytes, type: E820.RAM }]));
@@ -67,9 +79,10 @@ function addTables(fwCfg: FwCfg, config: FirmwareFilesConfig, current: () => Fir
   fwCfg.addFile('etc/smbios/smbios-anchor', smbios.entryPoint);
   fwCfg.addFile('etc/smbios/smbios-tables', smbios.table);
   if (config.acpi === false) return;
-  fwCfg.addLiveFile(TABLE_FILES.area, () => paddedTables(current()).area.bytes);
-  fwCfg.addLiveFile(TABLE_FILES.root, () => paddedTables(current()).root.bytes);
-  fwCfg.addLiveFile('etc/table-loader', () => loaderScript(paddedTables(current()), TABLE_FILES));
+  const tables = currentTables(current);
+  fwCfg.addLiveFile(TABLE_FILES.area, () => tables().area.bytes);
+  fwCfg.addLiveFile(TABLE_FILES.root, () => tables().root.bytes);
+  fwCfg.addLiveFile('etc/table-loader', () => loaderScript(tables(), TABLE_FILES));
 }
 
 function bootOrder({ paths, strict }: BootPreferences): Uint8Array {

@@ -11,10 +11,10 @@ const PIRQ_FIELDS = ['PRQA', 'PRQB', 'PRQC', 'PRQD'];
 
 /** Pin `pin` of slot `slot` is wired to PIRQ (slot - 1 + pin) mod 4; the power management function's INTA to the SCI. */
 function routing(): AmlNode {
+  const [sci = integer(0), ...links] = ['LNKS', ...LINKS].map((link) => namePath(`\\_SB.${link}`));
   return name('_PRT', routingTable((slot, pin) => {
     const isPowerManagement = slot === PIIX3_SLOT && pin === 0;
-    const link = isPowerManagement ? 'LNKS' : LINKS[(slot + pin + PCI_PINS - 1) % PCI_PINS]!;
-    return [namePath(`\\_SB.${link}`), integer(0)];
+    return [isPowerManagement ? sci : links[(slot + pin + PCI_PINS - 1) % PCI_PINS]!, integer(0)];
   }));
 }
 

@@ -11,8 +11,9 @@ const link = (pirq: number): string => `LNK${PIRQS[pirq]!}`;
 const field = (pirq: number): string => `PRQ${PIRQS[pirq]!}`;
 
 function routing(): AmlNode[] {
+  const links = PIRQS.map((_, n) => namePath(`\\_SB.${link(n)}`));
   return [
-    name('PRTP', routingTable((slot, pin) => [namePath(`\\_SB.${link(ich9Route(slot, pin))}`), integer(0)])),
+    name('PRTP', routingTable((slot, pin) => [links[ich9Route(slot, pin)]!, integer(0)])),
     name('PRTA', routingTable((slot, pin) => [integer(0), integer(FIRST_PIRQ_PIN + ich9Route(slot, pin))])),
     method('_PRT', {}, ifThen(namePath('\\PICF'), returnValue(namePath('PRTA'))), returnValue(namePath('PRTP'))),
   ];
