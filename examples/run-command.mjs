@@ -21,8 +21,8 @@ export async function runCommand() {
       await terminal.waitFor(/[#$] $/, { timeoutMs: 120_000 });
     }
     terminal.write(`echo BEGIN; ${command}; echo END=$?\n`);
-    await terminal.waitFor(/\nBEGIN\r?\n/, { timeoutMs: 120_000 });
-    const output = await terminal.waitFor(/^END=\d+\r?\n/m, { timeoutMs: 600_000 });
+    await terminal.waitFor(/BEGIN\r?\n/, { timeoutMs: 120_000 }); // the echo of what was typed has no line end there
+    const output = await terminal.waitFor(/END=\d+\r?\n/, { timeoutMs: 600_000 });
     return output.replace(/END=\d+\s*$/, '').replaceAll('\r', '');
   } finally {
     await machine.stop();
