@@ -58,6 +58,7 @@ usage: nandu run [KERNEL] [OPTION]...   boot a kernel, or Linux to a shell
        nandu run --help                 the options
        nandu img COMMAND …              disk images: create, convert, info, check, …
        nandu img --help                 all of its commands and options
+       nandu trace FILE                 print a trace file
        nandu --version
 
 nandu-system-x86_64 takes QEMU's options.
@@ -71,6 +72,7 @@ async function command(words: readonly string[]): Promise<number> {
   const [name, ...rest] = words;
   if (name === 'run') return run(rest);
   if (name === 'img') return image(rest);
+  if (name === 'trace') return trace(rest);
   if (name === '--version' || name === 'version') return print(`nandu ${VERSION}\n`);
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') return print(HELP);
   throw new Failure('invalid-argument', `unknown command '${name}' (see nandu --help)`);
@@ -80,6 +82,11 @@ async function image(words: readonly string[]): Promise<number> {
   const { runImg } = await import('./image-tools/img.ts');
   const { processIo } = await import('./image-tools/process-io.ts');
   return runImg(words, processIo(`${PROGRAM} img`));
+}
+
+async function trace(words: readonly string[]): Promise<number> {
+  const { runTrace } = await import('./trace.ts');
+  return runTrace(words, print);
 }
 
 function print(text: string): number {

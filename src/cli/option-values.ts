@@ -368,3 +368,23 @@ export function applyLog(settings: SystemSettings, text: string): string | void 
     throw invalid(`unknown log item '${item}' (use -d help for a list)`);
   });
 }
+
+// -trace
+
+const TRACE_BUFFER_MAX = 10_000_000;
+
+export function applyTrace({ trace }: SystemSettings, text: string): void {
+  if (isHelp(text)) {
+    trace.help = true;
+    return;
+  }
+  const { enable, events, file, buffer } = propertiesFromText(
+    { enable: { type: str }, events: { type: str }, file: { type: str }, buffer: { type: uint(32) } }, text, { impliedName: 'enable' },
+  );
+  if (buffer !== undefined && (buffer < 1 || buffer > TRACE_BUFFER_MAX)) throw invalid(`buffer must be from 1 to ${TRACE_BUFFER_MAX} events`);
+  const origin = `-trace ${text}`;
+  if (enable !== undefined) trace.enabled.push({ kind: 'pattern', text: enable, origin });
+  if (events !== undefined) trace.enabled.push({ kind: 'file', text: events, origin });
+  trace.file = file ?? trace.file;
+  trace.bufferEvents = buffer ?? trace.bufferEvents;
+}

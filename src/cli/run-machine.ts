@@ -8,7 +8,8 @@ import { rowsText, translationReport } from '../vm/translation-report.ts';
 import { DriveCommands } from '../vm/drives/drive-commands.ts';
 import { VERSION } from './version.ts';
 import { openMachine, type OpenedMachine } from './system-machine.ts';
-import type { SystemSettings } from './system-settings.ts';
+import type { SystemSettings, TraceSettings } from './system-settings.ts';
+import { eventCatalogue } from '../trace/event.ts';
 import type { MonitorTarget } from '../qmp/human-commands.ts';
 import { HumanMonitor } from '../qmp/human-monitor.ts';
 import type { Machine } from '../platform/node/machine.ts';
@@ -27,15 +28,17 @@ export async function runMachine(program: string, settings: SystemSettings): Pro
   }
   const opened = await openMachine(settings, { quit: () => ending.ask(), inform });
   try {
-    return ending.asked ? 0 : await runOpened(opened, ending, settings.translationReport);
+    return ending.asked ? 0 : await runOpened(program, opened, ending, settings);
   } finally {
     await opened.close();
   }
 }
 
-async function runOpened(opened: OpenedMachine, ending: Ending, report: string | undefined): Promise<number> {
+async function runOpened(program: string, opened: OpenedMachine, ending: Ending, settings: SystemSettings): Promise<number> {
+  const { translationReport: report, trace } = settings;
   const [{ Machine }, { registerText }] = await Promise.all([import('../platform/node/machine.ts'), import('../vm/log.ts')]);
   const machine = await Machine.create(opened.options);
+  for (const warning of unknownEvents(trace)) process.stderr.write(`${program}: ${warning}\n`);
   ending.onAsked = () => void machine.stop();
   const target = monitorTarget(machine, opened, ending, () => registerText(machine.vcpu));
   for (const backend of opened.monitors) new HumanMonitor(backend, target);
@@ -44,6 +47,13 @@ async function runOpened(opened: OpenedMachine, ending: Ending, report: string |
   const { code } = await machine.exited;
   if (report !== undefined) writeReport(report, `${translationReport(machine.vcpu)}\n${timeText(profile?.finish() ?? [])}`);
   return code;
+}
+
+/** A pattern without * and ? is the name of an event, which there should be. */
+function unknownEvents({ enabled }: TraceSettings): string[] {
+  const names = new Set(eventCatalogue().map(({ name }) => name));
+  const given = enabled.filter(({ kind, text }) => kind === 'pattern' && !/[*?]/.test(text) && !names.has(text.replace(/^-/, '')));
+  return given.map(({ text, origin }) => `${origin}: warning: trace event '${text}' does not exist`);
 }
 
 async function startProfile(): Promise<TimeProfile> {
@@ -80,7 +90,7 @@ class Ending {
   }
 }
 
-function monitorTarget(machine: Machine, { options }: OpenedMachine, ending: Ending, registers: () => string): MonitorTarget {
+function monitorTarget(machine: Machine, { options, flushTrace }: OpenedMachine, ending: Ending, registers: () => string): MonitorTarget {
   return {
     version: VERSION,
     name: options.name,
@@ -96,6 +106,7 @@ function monitorTarget(machine: Machine, { options }: OpenedMachine, ending: End
     powerButton: () => machine.powerButton(),
     registers,
     translation: () => translationReport(machine.vcpu),
+    flushTrace: () => flushTrace(),
     quit: () => ending.ask(),
   };
 }

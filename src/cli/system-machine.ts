@@ -11,12 +11,15 @@ import { openChardev } from '../platform/node/open-chardev.ts';
 import { systemErrorText } from '../platform/node/system-error.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
 import type { DeviceOptions, FileSource, MachineOptions, ModuleFile } from '../vm/options.ts';
+import { openTraceOutput, type TraceOutput } from './trace-output.ts';
 import type { FirmwareFile, NamedChardev, SystemSettings } from './system-settings.ts';
 
 export interface OpenedMachine {
   readonly options: MachineOptions;
   /** Where monitors go. */
   readonly monitors: readonly CharBackend[];
+  /** Writes the trace that is waiting, or kept. */
+  flushTrace(): string;
   close(): Promise<void>;
 }
 
@@ -81,12 +84,14 @@ export async function openMachine(settings: SystemSettings, surroundings: Surrou
     if (settings.pidfile !== undefined) closers.push(writePidfile(settings.pidfile));
     const files = await readFiles(settings);
     const log = openLog(settings, closers);
+    const trace = openTrace(settings, log.write, closers);
     await chardevs.open();
     const ports = settings.serials.length > 0 ? settings.serials : [undefined]; // none at all would be the library's console
     const serials = ports.map((id) => (id === undefined ? undefined : chardevs.use(id, 'isa-serial.chardev')));
     const monitors = settings.monitors.map((id) => chardevs.use(id, 'monitor.chardev'));
     const devices = await readDevices(settings, chardevs);
-    return { options: { ...plainOptions(settings), ...(await readObjects(settings)), ...files, log, serials, devices }, monitors, close };
+    const options = { ...plainOptions(settings), ...(await readObjects(settings)), ...files, log, serials, devices };
+    return { options, monitors, flushTrace: () => trace.flush(), close };
   } catch (error) {
     await close();
     throw error;
@@ -197,6 +202,18 @@ function writePidfile(path: string): () => void {
     throw new Failure('io', `cannot create PID file: Could not create '${path}': ${systemErrorText(error)}`, { cause: error });
   }
   return () => rmSync(path, { force: true });
+}
+
+/** What is left of the trace is written at the end of the process too. */
+function openTrace({ trace, logFile }: SystemSettings, log: ((text: string) => void) | undefined, closers: (() => void)[]): TraceOutput {
+  const output = openTraceOutput(trace, logFile === undefined ? undefined : log);
+  const close = (): void => output.close();
+  process.once('exit', close);
+  closers.unshift(() => {
+    process.off('exit', close);
+    close();
+  });
+  return output;
 }
 
 function openLog({ logItems, logFile }: SystemSettings, closers: (() => void)[]): NonNullable<MachineOptions['log']> {

@@ -175,6 +175,10 @@ const expert: readonly Row[] = [
   { name: 'singlestep', help: ['blocks of one instruction each, same as -accel tcg,one-insn-per-tb=on'],
     apply: (settings) => { settings.oneInstructionBlocks = true; } },
   { name: 'D', argument: 'logfile', help: ['logs into a file instead of standard error'], apply: (settings, text) => { settings.logFile = text; } },
+  { name: 'trace', argument: '[[enable=]pattern][,events=file][,file=file][,buffer=n]', help: [
+    "writes trace events ('-trace help' for a list) to standard error or to a file", 'events=file   patterns, one a line',
+    'file=name.json   for Perfetto; name.log text; any other name QEMU\'s binary format', 'buffer=n   keeps the last n events, for trace-file flush',
+  ], apply: value.applyTrace },
   { name: 'no-reboot', help: ['exit instead of rebooting'], apply: (settings) => { settings.noReboot = true; } },
   { name: 'no-shutdown', help: ['stop instead of exiting when the guest powers off'], apply: (settings) => { settings.noShutdown = true; } },
   { name: 'action', argument: 'reboot=reset|shutdown,shutdown=poweroff|pause', help: ['what a reset or power-off of the guest does'],
@@ -204,7 +208,7 @@ function addMonitor(settings: SystemSettings, text: string): void {
 const LATER_WITH_ARGUMENT = [
   'mtdblock', 'sd', 'fsdev', 'virtfs', 'iscsi', 'usbdevice',
   'netdev', 'tpmdev', 'dtb', 'compat', 'qmp', 'qmp-pretty', 'overcommit', 'gdb', 'dfilter', 'seed', 'loadvm', 'option-rom',
-  'watchdog-action', 'echr', 'incoming', 'chroot', 'runas', 'sandbox', 'readconfig', 'trace', 'plugin', 'msg', 'dump-vmstate', 'numa',
+  'watchdog-action', 'echr', 'incoming', 'chroot', 'runas', 'sandbox', 'readconfig', 'plugin', 'msg', 'dump-vmstate', 'numa',
   'add-fd', 'set', 'mem-path', 'k', 'audio', 'audiodev', 'spice', 'vnc', 'acpitable', 'smbios', 'xen-domid', 'rotate',
 ];
 // prettier-ignore

@@ -23,6 +23,16 @@ export interface FirmwareFile {
   readonly origin: string;
 }
 
+/** What `-trace` asked for. */
+export interface TraceSettings {
+  /** Patterns, and files of patterns, in their order. */
+  readonly enabled: { readonly kind: 'pattern' | 'file'; readonly text: string; readonly origin: string }[];
+  file: string | undefined;
+  /** Only so many of the last events are kept, and written at the end or when asked for. */
+  bufferEvents: number | undefined;
+  help: boolean;
+}
+
 export interface SystemSettings {
   /** A name or alias of machine/board-model.ts. */
   machineType: string;
@@ -77,6 +87,7 @@ export interface SystemSettings {
   translationReport: string | undefined;
   logItems: LogItem[];
   logFile: string | undefined;
+  readonly trace: TraceSettings;
 }
 
 export const initialSettings = (): SystemSettings => ({
@@ -125,6 +136,7 @@ export const initialSettings = (): SystemSettings => ({
   translationReport: undefined,
   logItems: [],
   logFile: undefined,
+  trace: { enabled: [], file: undefined, bufferEvents: undefined, help: false },
 });
 
 const SERIAL_PORTS_MAX = 4;

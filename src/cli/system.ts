@@ -24,7 +24,7 @@ export async function report(program: string, action: () => Promise<number>): Pr
 
 async function run(words: readonly string[]): Promise<number> {
   const settings = initialSettings();
-  const answer = parseCommandLine(systemCommandLine, words, settings) ?? (await deviceAnswer(settings));
+  const answer = parseCommandLine(systemCommandLine, words, settings) ?? (await deviceAnswer(settings)) ?? (await traceAnswer(settings));
   if (answer !== undefined) {
     process.stdout.write(answer);
     return 0;
@@ -44,6 +44,13 @@ export async function runSettings(program: string, settings: SystemSettings): Pr
 /** Nothing of the guest will be seen, and the user has not asked for that. */
 const isInvisible = ({ displayGiven, chardevs }: SystemSettings): boolean =>
   !displayGiven && [...chardevs.values()].every(({ spec }) => spec.kind === 'null');
+
+/** -trace help: the modules of a machine declare the events. */
+async function traceAnswer({ trace }: SystemSettings): Promise<string | undefined> {
+  if (!trace.help) return undefined;
+  const { allEvents } = await import('./trace-events.ts');
+  return (await allEvents()).map(({ name }) => `${name}\n`).join('');
+}
 
 /** -device help and -device NAME,help, apart because the catalogue is loaded only for them. */
 async function deviceAnswer({ devices }: SystemSettings): Promise<string | undefined> {

@@ -1,6 +1,7 @@
 // The commands of the human monitor, as rows. Not the terminal (line-editor.ts) nor the session (human-monitor.ts).
 import { Failure } from '../base/failure.ts';
 import { parseSize } from '../schema/size.ts';
+import { enableEvents, eventCatalogue, eventPattern } from '../trace/event.ts';
 
 export type RunState = 'running' | 'paused' | 'prelaunch' | 'shutdown' | 'io-error';
 
@@ -31,6 +32,8 @@ export interface MonitorTarget {
   registers?(): string;
   /** The text of `info jit`. */
   translation?(): string;
+  /** Writes the trace that is waiting, or kept. */
+  flushTrace?(): string;
   quit(): void;
 }
 
@@ -87,6 +90,8 @@ export const INFO_COMMANDS: readonly HumanCommand[] = [
   { name: 'name', help: 'show the current VM name', run: (vm) => vm.name ?? '' },
   { name: 'registers', help: 'show the cpu registers', run: (vm) => vm.registers?.().trimEnd() ?? 'no registers to show' },
   { name: 'status', help: 'show the current VM status (running|paused)', run: (vm) => `VM status: ${STATUS[vm.runState]}` },
+  { name: 'trace-events', arguments: '[name]', help: 'show available trace-events & their state (name: event name pattern)',
+    run: (_vm, name) => traceEvents(name) },
   { name: 'uuid', help: 'show the current VM UUID', run: (vm) => vm.uuid ?? '00000000-0000-0000-0000-000000000000' },
   { name: 'version', help: 'show the version of nandu', run: (vm) => vm.version },
 ];
@@ -111,7 +116,28 @@ export const HUMAN_COMMANDS: readonly HumanCommand[] = [
   { name: 'stop', aliases: ['s'], help: 'stop emulation', run: act((vm) => vm.pause()) },
   { name: 'system_powerdown', help: 'send system power down event', run: act((vm) => vm.powerButton()) },
   { name: 'system_reset', help: 'reset the system', run: act((vm) => vm.reset()) },
+  { name: 'trace-event', arguments: 'name on|off', count: [2, 2], help: 'changes status of a specific trace event', run: traceEvent },
+  { name: 'trace-file', arguments: 'flush', count: [1, 1], help: 'write the trace that is kept or waiting', run: traceFile },
 ];
+
+function traceEvents(name: string): string {
+  const pattern = eventPattern(name === '' ? '*' : name);
+  const events = eventCatalogue().filter((event) => pattern.test(event.name));
+  if (events.length === 0) return `unknown event "${name}"`;
+  return events.map((event) => `${event.name} : state ${event.enabled ? 1 : 0}`).join('\n');
+}
+
+function traceEvent(_target: MonitorTarget, name: string, state = ''): string {
+  if (state !== 'on' && state !== 'off') throw new Failure('invalid-argument', `Parameter 'option' expects 'on' or 'off'`);
+  if (!/[*?]/.test(name) && !eventCatalogue().some((event) => event.name === name)) return `unknown event "${name}"`;
+  enableEvents(name, state === 'on');
+  return '';
+}
+
+function traceFile({ flushTrace }: MonitorTarget, action: string): string {
+  if (action !== 'flush') throw new Failure('invalid-argument', `unexpected argument "${action}"`);
+  return flushTrace?.() ?? 'nothing is traced here';
+}
 
 const find = (commands: readonly HumanCommand[], name: string): HumanCommand | undefined =>
   commands.find((command) => command.name === name || command.aliases?.includes(name));

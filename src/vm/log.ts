@@ -4,7 +4,7 @@ import type { Vcpu } from '../cpu/vcpu.ts';
 import { blockText, moduleListing } from '../cpu/translator/listing.ts';
 import { disassemble } from '../cpu/x86/disassembler.ts';
 import { GENERAL_REGISTERS, SEGMENT_REGISTERS } from '../cpu/x86/state.ts';
-import { enableEvents, setTraceSink, textSink } from '../trace/event.ts';
+import { enableEvents, setTraceSink } from '../trace/event.ts';
 import type { LogOptions } from './options.ts';
 
 const KIND = ['exception', 'software', 'external', 'NMI', 'INT1'] as const;
@@ -49,8 +49,11 @@ export function attachLog(vcpu: Vcpu, { items, write = () => {} }: LogOptions): 
   if (on.has('out_asm')) vcpu.regions.onModule = (codes, emitted) => write(moduleListing(codes, emitted, vcpu.translator, vcpu.area));
   if (on.has('exec')) vcpu.traceBlocks = (rip) => write(`Trace: ${rip.toString(16).padStart(16, '0')}\n`);
   if (on.has('guest_errors')) {
-    enableEvents('guestErrors:*');
-    setTraceSink(textSink((line) => write(`${line}\n`)));
+    enableEvents('guest_errors_*');
+    const former = setTraceSink((event, atNs, values) => {
+      if (event.component === 'guestErrors') write(`${event.name} ${event.text(values)}\n`);
+      else former(event, atNs, values);
+    });
   }
   let count = 0;
   return {

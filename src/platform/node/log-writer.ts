@@ -19,14 +19,20 @@ export class LogWriter {
   }
 
   flush(): void {
-    let bytes = Buffer.from(this.#text);
+    const bytes = Buffer.from(this.#text);
     this.#text = '';
-    while (bytes.length > 0) {
-      try {
-        bytes = bytes.subarray(writeSync(this.#descriptor, bytes));
-      } catch (error) {
-        if (!isErrorCode(error, 'EAGAIN')) return; // a log that cannot be written must not end the guest
-      }
+    writeFully(this.#descriptor, bytes);
+  }
+}
+
+/** Writes all of it unless there is an error: a log that cannot be written must not end the guest. */
+export function writeFully(descriptor: number, bytes: Uint8Array): void {
+  let left = bytes;
+  while (left.length > 0) {
+    try {
+      left = left.subarray(writeSync(descriptor, left));
+    } catch (error) {
+      if (!isErrorCode(error, 'EAGAIN')) return;
     }
   }
 }
