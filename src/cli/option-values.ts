@@ -372,16 +372,16 @@ export function applyLog(settings: SystemSettings, text: string): string | void 
 // -trace
 
 const TRACE_BUFFER_MAX = 10_000_000;
+const traceProperties = { enable: { type: str }, events: { type: str }, file: { type: str }, buffer: { type: uint(32) } };
 
 export function applyTrace({ trace }: SystemSettings, text: string): void {
   if (isHelp(text)) {
     trace.help = true;
     return;
   }
-  const { enable, events, file, buffer } = propertiesFromText(
-    { enable: { type: str }, events: { type: str }, file: { type: str }, buffer: { type: uint(32) } }, text, { impliedName: 'enable' },
-  );
-  if (buffer !== undefined && (buffer < 1 || buffer > TRACE_BUFFER_MAX)) throw invalid(`buffer must be from 1 to ${TRACE_BUFFER_MAX} events`);
+  const { enable, events, file, buffer } = propertiesFromText(traceProperties, text, { impliedName: 'enable' });
+  const isRing = buffer === undefined || (buffer >= 1 && buffer <= TRACE_BUFFER_MAX);
+  if (!isRing) throw invalid(`buffer must be from 1 to ${TRACE_BUFFER_MAX} events`);
   const origin = `-trace ${text}`;
   if (enable !== undefined) trace.enabled.push({ kind: 'pattern', text: enable, origin });
   if (events !== undefined) trace.enabled.push({ kind: 'file', text: events, origin });

@@ -2,12 +2,13 @@
 // events. The formats are those of src/trace.
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { Failure } from '../base/failure.ts';
+import { hostClockNs, wallClockMs } from '../platform/node/host-clock.ts';
 import { LogWriter, writeFully } from '../platform/node/log-writer.ts';
 import { systemErrorText } from '../platform/node/system-error.ts';
-import { enableEvents, setTraceSink, type TraceSink } from '../trace/event.ts';
+import { enableEvents, setTraceClock, setTraceSink, type TraceSink } from '../trace/event.ts';
 import { FlightRecorder } from '../trace/flight-recorder.ts';
 import { SimpleTraceWriter } from '../trace/simple-format.ts';
-import { textSink } from '../trace/text-sink.ts';
+import { textSink, type TextStamp } from '../trace/text-sink.ts';
 import { TimelineWriter } from '../trace/timeline.ts';
 import type { TraceSettings } from './system-settings.ts';
 
@@ -34,6 +35,7 @@ export function openTraceOutput(settings: TraceSettings, log: ((text: string) =>
       enableEvents(pattern.replace(/^-/, ''), !pattern.startsWith('-'));
     }
   }
+  setTraceClock(hostClockNs);
   const { file, bufferEvents } = settings;
   const open = (): Writer => (file === undefined ? textWriter(log) : fileWriter(file));
   return bufferEvents === undefined ? streamed(open(), file) : recorded(open, bufferEvents, file);
@@ -72,7 +74,7 @@ function readPatterns(path: string, origin: string): string[] {
   return text.split('\n').map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'));
 }
 
-const stamp = (): { readonly pid: number; readonly wallOffsetNs: number } => ({ pid: process.pid, wallOffsetNs: performance.timeOrigin * 1e6 });
+const stamp = (): TextStamp => ({ pid: process.pid, wallOffsetNs: wallClockMs() * 1e6 - hostClockNs() });
 
 function textWriter(log: ((text: string) => void) | undefined): Writer {
   if (log !== undefined) return { sink: textSink(log, stamp()), flush: () => {}, close: () => {} };

@@ -54,7 +54,7 @@ export class TraceEvent {
 
   enable(on: boolean): void {
     this.enabled = on;
-    this.#set(on ? (values) => sink(this, traceNow(), values) : undefined);
+    this.#set(on ? (values) => sink(this, traceClock(), values) : undefined);
   }
 
   /** The line for people, without the name. */
@@ -87,6 +87,7 @@ const catalogue: TraceEvent[] = [];
 /** What was asked for by pattern: it holds for events that are declared later too. */
 const orders: { readonly pattern: RegExp; readonly on: boolean }[] = [];
 let sink: TraceSink = () => {};
+let traceClock: () => number = () => 0;
 
 /** Declares the events of a component; all start off unless a pattern has asked for them. */
 export function defineEvents<const Declared extends Readonly<Record<string, string>>>(
@@ -129,8 +130,10 @@ export function setTraceSink(next: TraceSink): TraceSink {
   return former;
 }
 
-/** The clock of the events: monotonic host nanoseconds. */
-export const traceNow = (): number => performance.now() * 1e6;
+/** Gives the events their clock: monotonic host nanoseconds. */
+export function setTraceClock(now: () => number): void {
+  traceClock = now;
+}
 
 /** Every event that is declared so far, for `-trace help` and the manual. */
 export function eventCatalogue(): readonly TraceEvent[] {

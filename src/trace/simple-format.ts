@@ -177,11 +177,13 @@ class Cursor {
   }
 }
 
+const CONVERSIONS = { str: '%s', hex: '0x%"PRIx64"', value: '%"PRIu64"' } as const;
+
 /** The declarations as QEMU's trace-events file, for readers that know that notation. */
 export function traceEventsFile(events: readonly TraceEvent[]): string {
   return events.map((event) => {
     const parameters = event.arguments.map(({ name, kind }) => `${kind === 'str' ? 'const char *' : 'uint64_t '}${name}`);
-    const format = event.arguments.map(({ name, kind }) => `${name} ${kind === 'str' ? '%s' : kind === 'hex' ? '0x%"PRIx64"' : '%"PRIu64"'}`);
+    const format = event.arguments.map(({ name, kind }) => `${name} ${CONVERSIONS[kind]}`);
     return `${event.name}(${parameters.join(', ') || 'void'}) "${format.join(' ')}"\n`;
   }).join('');
 }

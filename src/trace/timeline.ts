@@ -51,5 +51,8 @@ function entryOf(event: TraceEvent, values: TraceValues): object {
   return { ph: 'X', cat, name, dur: MOMENT_US, args };
 }
 
-const plain = (value: TraceValue, hex: boolean): number | string | boolean =>
-  hex && typeof value !== 'string' && typeof value !== 'boolean' ? `0x${value.toString(16)}` : typeof value === 'bigint' ? String(value) : value;
+function plain(value: TraceValue, hex: boolean): number | string | boolean {
+  if (typeof value === 'string' || typeof value === 'boolean') return value;
+  if (hex) return `0x${value.toString(16)}`;
+  return typeof value === 'bigint' ? String(value) : value;
+}
