@@ -12,6 +12,7 @@ import type { OptionDict } from './options.ts';
 import { PERM, PERM_ALL, type ChildRole } from './permissions.ts';
 import { TrackedRequests } from './request.ts';
 import { STATUS, type BlockStatus } from './status.ts';
+import { isTraced, traced } from './trace.ts';
 
 export const SECTOR = 512;
 /** No zero buffer is bigger than this. */
@@ -160,6 +161,12 @@ export class BlockNode {
     if (count === 0) return;
     this.statistics.readOperations++;
     this.statistics.readBytes += count;
+    if (isTraced('coPreadv')) return traced('coPreadv', this, offset, count, () => this.#read(offset, target, flags));
+    return this.#read(offset, target, flags);
+  }
+
+  #read(offset: number, target: Uint8Array, flags: number): Eventual<void> {
+    const count = target.length;
     const { requestAlignment, maxTransfer } = this.limits;
     const plain = (requestAlignment === 1 || (offset % requestAlignment === 0 && count % requestAlignment === 0)) && count <= maxTransfer;
     if (!plain || offset + count > this.instance.size || this.requests.anySerialising) return this.#readSlowly(offset, target, flags);
@@ -202,6 +209,12 @@ export class BlockNode {
     if (count === 0) return;
     this.statistics.writeOperations++;
     this.statistics.writeBytes += count;
+    if (isTraced('coPwritev')) return traced('coPwritev', this, offset, count, () => this.#write(offset, source, flags));
+    return this.#write(offset, source, flags);
+  }
+
+  #write(offset: number, source: Uint8Array, flags: number): Eventual<void> {
+    const count = source.length;
     const { requestAlignment, maxTransfer } = this.limits;
     const aligned = requestAlignment === 1 || (offset % requestAlignment === 0 && count % requestAlignment === 0);
     const plain = aligned && count <= maxTransfer && flags === 0 && this.detectZeroes === 'off' && this.beforeWrite.size === 0;
@@ -440,6 +453,10 @@ export class BlockNode {
   async flush(): Promise<void> {
     if (!this.isOpen) return;
     this.statistics.flushOperations++;
+    await (isTraced('coFlush') ? traced('coFlush', this, 0, 0, () => this.#flush()) : this.#flush());
+  }
+
+  async #flush(): Promise<void> {
     while (this.#flushing !== undefined) await this.#flushing.catch(() => {});
     const generation = this.#writeGeneration;
     this.#flushing = this.#flushNow(generation);

@@ -4,6 +4,7 @@
 import { assert } from '../base/assert.ts';
 import { defineEvents } from '../trace/event.ts';
 import { guestErrors } from '../trace/guest-errors.ts';
+import { heldSince, loopNs } from '../trace/stalls.ts';
 
 export const trace = defineEvents('bus', {
   read: '{name:str} +{at:hex} {register:str} size {size} = {value:hex}',
@@ -129,7 +130,9 @@ export class AddressSpace {
     }
     const at = address - mapping.base;
     if (size > mapping.widthMax || at + size > mapping.size) return this.#readPieces(mapping, address, size);
+    const begun = loopNs();
     const value = mapping.region.read(at, size) >>> 0;
+    heldSince(begun, 'device', mapping.region.name);
     trace.read?.({ name: mapping.region.name, at, register: registerName(mapping.region, at), size, value });
     return value;
   }
@@ -146,20 +149,28 @@ export class AddressSpace {
       return;
     }
     trace.write?.({ name: mapping.region.name, at, register: registerName(mapping.region, at), size, value });
+    const begun = loopNs();
     mapping.region.write(at, size, value);
+    heldSince(begun, 'device', mapping.region.name);
   }
 
   /** Reads a run of elements from one address, if the device gives them so; else 0. */
   readRun(address: number, size: number, target: Uint8Array): number {
     const mapping = this.#at(address);
     if (mapping?.region.readRun === undefined || trace.read !== undefined || size > mapping.widthMax) return 0;
-    return mapping.region.readRun(address - mapping.base, size, target);
+    const begun = loopNs();
+    const count = mapping.region.readRun(address - mapping.base, size, target);
+    heldSince(begun, 'device', mapping.region.name);
+    return count;
   }
 
   writeRun(address: number, size: number, source: Uint8Array): number {
     const mapping = this.#at(address);
     if (mapping?.region.writeRun === undefined || trace.write !== undefined || size > mapping.widthMax) return 0;
-    return mapping.region.writeRun(address - mapping.base, size, source);
+    const begun = loopNs();
+    const count = mapping.region.writeRun(address - mapping.base, size, source);
+    heldSince(begun, 'device', mapping.region.name);
+    return count;
   }
 
   #readPieces(mapping: Mapping, address: number, size: number): number {

@@ -3,6 +3,10 @@
 // It does not sleep; the machine loop asks `nextDeadline` and calls `runDue`.
 import type { Clock, Timer, Timers } from '../ports/clock.ts';
 import { assert } from '../base/assert.ts';
+import { defineEvents } from '../trace/event.ts';
+import { heldSince, loopNs } from '../trace/stalls.ts';
+
+const trace = defineEvents('timer', { fired: '{name:str} deadline {deadline} late {late} ns' });
 
 const NOT_QUEUED = -1;
 
@@ -14,12 +18,14 @@ class QueuedTimer implements Timer {
   armedInRun = 0;
   readonly order: number;
   readonly callback: (deadlineNs: number) => void;
+  readonly name: string;
   readonly #queue: TimerQueue;
 
-  constructor(queue: TimerQueue, order: number, callback: (deadlineNs: number) => void) {
+  constructor(queue: TimerQueue, order: number, callback: (deadlineNs: number) => void, name: string) {
     this.#queue = queue;
     this.order = order;
     this.callback = callback;
+    this.name = name;
   }
 
   armAt(deadlineNs: number): void {
@@ -49,8 +55,8 @@ export class TimerQueue implements Timers {
     return this.#clock.now();
   }
 
-  createTimer(callback: (deadlineNs: number) => void): Timer {
-    return new QueuedTimer(this, this.#created++, callback);
+  createTimer(callback: (deadlineNs: number) => void, name = 'unnamed'): Timer {
+    return new QueuedTimer(this, this.#created++, callback, name);
   }
 
   /** The nearest deadline, Infinity when nothing is armed. */
@@ -67,7 +73,10 @@ export class TimerQueue implements Timers {
       if (first.armedInRun === run) break;
       const { deadline } = first;
       this.place(first, Infinity);
+      trace.fired?.({ name: first.name, deadline, late: nowNs - deadline });
+      const begun = loopNs();
       first.callback(deadline);
+      heldSince(begun, 'timer', first.name);
       fired++;
     }
     return fired;

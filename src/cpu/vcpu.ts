@@ -5,6 +5,7 @@ import { vcpuArea } from '../memory/memory-map.ts';
 import type { CpuFeatures } from './x86/cpuid.ts';
 import { cpuOffset, EXIT, MODE, MODE_BITS, REQUEST, SEGMENT_REGISTERS } from './x86/state.ts';
 import { DEFAULT_REGION_OPTIONS, Regions, type RegionOptions } from './translator/regions.ts';
+import { heldSince, loopNs } from '../trace/stalls.ts';
 import { BlockTranslator } from './x86/translate.ts';
 
 /** Buses and clock as the support module calls them: see assembly/host.ts. */
@@ -294,7 +295,9 @@ export class Vcpu {
         if (reason !== EXIT.SHUTDOWN) continue;
       }
       if (reason === EXIT.PROMOTE) {
+        const begun = loopNs();
         this.regions.promote(this.u32[(this.area + this.#at.exitDetail) >> 2]!);
+        heldSince(begun, 'translator', 'region');
         continue;
       }
       end = reason === EXIT.HALT ? 'halt' : reason === EXIT.SHUTDOWN ? 'shutdown' : 'budget';
@@ -310,6 +313,7 @@ export class Vcpu {
 
   #translate(physical: number): void {
     const begun = this.nowMs();
+    const begunNs = loopNs();
     const mode = this.#word(this.#at.modeKey) & ((1 << MODE_BITS) - 1);
     let result = this.translator.translate(physical, mode);
     if (result.kind === 'arena-full') {
@@ -323,6 +327,7 @@ export class Vcpu {
       this.traceDecoded?.(result.address);
     } else this.support.deliverFault(); // of the fetch; a triple fault shows in exitReason
     this.decodeMs += this.nowMs() - begun;
+    heldSince(begunNs, 'translator', 'block');
   }
 }
 

@@ -16,8 +16,8 @@ export interface Timer {
 }
 
 export interface Timers extends Clock {
-  /** The callback gets the deadline that it was armed for, which may lie before `now()`. */
-  createTimer(callback: (deadlineNs: number) => void): Timer;
+  /** The callback gets the deadline that it was armed for, which may lie before `now()`. `name` is what traces call it. */
+  createTimer(callback: (deadlineNs: number) => void, name?: string): Timer;
 }
 
 /** The date for the real-time clock, in milliseconds since 1970-01-01 UTC; it need not be monotonic. */

@@ -13,6 +13,8 @@ import type { VirtioBalloon } from '../devices/virtio/virtio-balloon.ts';
 import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
+import { defineEvents } from '../trace/event.ts';
+import { heldSince, loopNs, setLoopClock, stallCount } from '../trace/stalls.ts';
 import type { WallClock } from '../ports/clock.ts';
 import { buildBios, hasFirmware, loadBootImages, placeBootImages, type BootImages } from './boot.ts';
 import { MachineConsole } from './console.ts';
@@ -34,6 +36,14 @@ const SLICE_INSTRUCTIONS_START = 20_000;
 const SLICE_INSTRUCTIONS_MAX = 2_000_000;
 const TSC_KHZ = 1_000_000;
 const MSR_TSC = 0x10;
+
+const loopTrace = defineEvents('loop', {
+  turnBegin: '', turnEnd: '', timersBegin: '', timersEnd: 'fired {fired}', idle: 'until {untilNs} of guest time',
+});
+const vcpuTrace = defineEvents('vcpu', {
+  enter: 'cpu {cpu} budget {budget}', leave: 'cpu {cpu} reason {reason:str} executed {executed}',
+  interruptRaised: 'cpu {cpu}', interruptDelivered: 'cpu {cpu} vector {vector}',
+});
 
 type Run = 'created' | 'running' | 'paused' | 'ended';
 /** Why a machine does not run. */
@@ -150,6 +160,7 @@ export class Machine {
     });
     const features = cpuFeatures(options.cpu.model, featureOverrides(options));
     this.vcpu = new Vcpu(0, memory, modules, features, this.#ports(), regionOptions(options));
+    setLoopClock(() => platform.hostNs());
     this.vcpu.regions.nowMs = this.vcpu.nowMs = () => platform.hostNs() / NS_PER_MS;
     if (options.accelerator.oneInstructionBlocks === true) this.vcpu.translator.instructionsMax = 1;
     this.memory.invalidate = (physical, size) => this.#invalidate(physical, size);
@@ -198,6 +209,7 @@ export class Machine {
       traceInterrupt: (vector, error, kind) => this.#log.interrupt(vector, error, kind),
       acknowledgeInterrupt: () => {
         const vector = board.apic.interruptPending() ? board.apic.acknowledge() : -1;
+        vcpuTrace.interruptDelivered?.({ cpu: 0, vector });
         if (!board.apic.interruptPending()) this.vcpu.lowerInterrupt();
         return vector;
       },
@@ -372,6 +384,7 @@ export class Machine {
   // --- the loop
 
   #interrupt(): void {
+    vcpuTrace.interruptRaised?.({ cpu: 0 });
     this.#request(REQUEST.INTERRUPT);
   }
 
@@ -398,15 +411,25 @@ export class Machine {
     this.#sleeping = undefined;
     if (this.#scheduled) return;
     this.#scheduled = true;
+    const begun = loopNs();
     this.#platform.nextTurn(() => {
       this.#scheduled = false;
+      heldSince(begun, 'event loop', 'between turns');
       this.#turn();
     });
   }
 
   #turn(): void {
+    loopTrace.turnBegin?.({});
+    this.#runTurn();
+    loopTrace.turnEnd?.({});
+  }
+
+  #runTurn(): void {
     if (!this.#takeRequests() || this.#run !== 'running') return;
-    this.#timers.runDue(this.#timers.now());
+    loopTrace.timersBegin?.({});
+    const fired = this.#timers.runDue(this.#timers.now());
+    loopTrace.timersEnd?.({ fired });
     if (!this.#takeRequests() || this.#run !== 'running') return;
     if (this.vcpu.halted && !this.vcpu.wakeable) {
       this.#idle();
@@ -418,6 +441,7 @@ export class Machine {
 
   #idle(): void {
     const deadline = this.#timers.nextDeadline();
+    loopTrace.idle?.({ untilNs: deadline === Infinity ? -1 : deadline });
     const { icount } = this.options;
     if (this.#clock instanceof InstructionClock && icount?.sleep !== true && deadline !== Infinity) {
       this.#clock.warpTo(deadline);
@@ -446,6 +470,9 @@ export class Machine {
       : Math.min(SLICE_INSTRUCTIONS_MAX, Math.max(SLICE_INSTRUCTIONS_MIN, Math.floor(untilNs * this.#speed)));
     const before = vcpu.instructions;
     this.#inSlice = true;
+    vcpuTrace.enter?.({ cpu: 0, budget });
+    const begun = loopNs();
+    const stallsBefore = stallCount();
     let end: ReturnType<Vcpu['runSlice']>;
     try {
       end = vcpu.runSlice(budget);
@@ -453,6 +480,8 @@ export class Machine {
       this.#inSlice = false;
     }
     const executed = vcpu.instructions - before;
+    vcpuTrace.leave?.({ cpu: 0, reason: end, executed });
+    if (stallCount() === stallsBefore) heldSince(begun, 'processor', 'guest code');
     const elapsedNs = this.#timers.now() - start;
     if (executed > SLICE_INSTRUCTIONS_MIN && elapsedNs > 0) this.#speed += (executed / elapsedNs - this.#speed) / 8;
     if (end === 'shutdown') this.#tripleFault();

@@ -43,7 +43,7 @@ export class Ahci implements Device<AhciState> {
 
   constructor(wires: AhciWires) {
     this.#wires = wires;
-    this.#continuation = wires.timers.createTimer(() => this.#continue());
+    this.#continuation = wires.timers.createTimer(() => this.#continue(), 'ahci');
     this.ports = Array.from({ length: AHCI_PORTS }, (_, number) => new AhciPort({
       number, memory: wires.memory,
       state: () => this.state.ports[number]!,

@@ -60,7 +60,7 @@ export class Uart16550 implements Device<UartState>, CharFrontEnd {
 
   constructor(wires: UartWires) {
     this.#wires = wires;
-    this.#timeoutAlarm = wires.timers.createTimer(() => this.#receiveTimeout());
+    this.#timeoutAlarm = wires.timers.createTimer(() => this.#receiveTimeout(), 'uart-timeout');
     this.state.msr = this.#modemInputs();
     wires.backend?.connect(this);
   }

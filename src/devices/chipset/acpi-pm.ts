@@ -66,7 +66,7 @@ export class AcpiPm implements Device<AcpiPmState> {
     this.#overflow = wires.timers.createTimer(() => {
       this.#accountTimer();
       this.settle();
-    });
+    }, 'acpi-pm');
     this.state.timerHalf = this.#half();
   }
 

@@ -58,7 +58,7 @@ export class LocalApic implements Device<LocalApicState> {
     this.initialId = options.id;
     this.bootstrap = options.bootstrap;
     this.state = this.#initial();
-    this.#timer = options.timers.createTimer(() => this.#timerExpired());
+    this.#timer = options.timers.createTimer(() => this.#timerExpired(), 'apic-timer');
   }
 
   #initial(): LocalApicState {

@@ -106,7 +106,7 @@ export class NvmeController implements Device<NvmeState> {
 
   constructor(wires: NvmeWires) {
     this.wires = wires;
-    this.#continuation = wires.timers.createTimer(() => this.#processAll());
+    this.#continuation = wires.timers.createTimer(() => this.#processAll(), 'nvme');
   }
 
   get drive(): Drive {

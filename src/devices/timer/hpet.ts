@@ -98,7 +98,7 @@ export class Hpet implements Device<HpetState> {
 
   constructor(wires: HpetWires) {
     this.#wires = wires;
-    this.#alarms = Array.from({ length: HPET_TIMERS }, (_, index) => wires.timers.createTimer(() => this.#fire(index)));
+    this.#alarms = Array.from({ length: HPET_TIMERS }, (_, index) => wires.timers.createTimer(() => this.#fire(index), `hpet-${index}`));
   }
 
   /** Levels at the inputs are not the HPET's to forget. */

@@ -44,7 +44,7 @@ export class I8254 implements Device<I8254State> {
   constructor({ timers, irq }: I8254Wires) {
     this.#timers = timers;
     this.#irq = irq;
-    this.#alarm = timers.createTimer((deadlineNs) => this.#tick(deadlineNs));
+    this.#alarm = timers.createTimer((deadlineNs) => this.#tick(deadlineNs), 'pit');
   }
 
   reset(phase: ResetPhase): void {

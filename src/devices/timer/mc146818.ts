@@ -77,8 +77,8 @@ export class Mc146818 implements Device<Mc146818State> {
 
   constructor({ cmos = {}, ...wires }: CmosOptions) {
     this.#wires = wires;
-    this.#periodic = wires.timers.createTimer((deadlineNs) => this.#periodicTick(deadlineNs));
-    this.#update = wires.timers.createTimer(() => this.#updateTick());
+    this.#periodic = wires.timers.createTimer((deadlineNs) => this.#periodicTick(deadlineNs), 'rtc-periodic');
+    this.#update = wires.timers.createTimer(() => this.#updateTick(), 'rtc-update');
     const memory = this.state.cmos;
     memory[REG.A] = A.DEFAULT;
     memory[REG.B] = B.HOURS_24;

@@ -34,6 +34,8 @@ export interface RingFeatures {
 export class Chain {
   /** The head's index, or the buffer id of a packed ring. */
   id = 0;
+  /** Its number in trace events. */
+  request = 0;
   /** Descriptors that it takes in the ring. */
   slots = 0;
   /** The ring that it is from: nothing is given back to another one. */

@@ -1,6 +1,7 @@
 // Tests of virtio-blk.ts and of the rings under it: split and packed, with and without indirect tables and event indices.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { enableEvents, setTraceSink } from '../../trace/event.ts';
 import { MemoryDrive } from '../memory-drive.ts';
 import { BUFFERS, SampleBench, type SampleOptions, type SampleQueue } from './sample-driver.ts';
 import { VIRTIO_STATUS } from './features.ts';
@@ -128,6 +129,22 @@ describe('virtio-blk', () => {
     await drive.finishAll();
     assert.equal(bench.device.status, 0);
     assert.deepEqual([queue.used(), request.status, bench.interrupts], [[], 0xff, 0]);
+  });
+
+  test('the events of a request are joined by its number, from the doorbell to the interrupt', async () => {
+    const { bench, queue, drive } = make({}, true);
+    const events: string[] = [];
+    const former = setTraceSink(({ name }, _atNs, values) => events.push(`${name} ${String(values['request'] ?? '')}`.trim()));
+    enableEvents('virt*');
+    new Request(bench, 0).add(queue, IN, 0);
+    queue.kick();
+    await drive.finishAll();
+    enableEvents('virt*', false);
+    setTraceSink(former);
+    const request = /\d+/.exec(events[1]!)![0];
+    const named = ['virtqueue_pop', 'virtio_blk_handle_read', 'virtio_blk_submit_multireq'].map((name) => `${name} ${request}`);
+    const ends = ['virtio_blk_rw_complete', 'virtio_blk_req_complete', 'virtqueue_fill'].map((name) => `${name} ${request}`);
+    assert.deepEqual(events, ['virtio_queue_notify', ...named, 'virtqueue_flush', ...ends, 'virtqueue_flush', 'virtio_notify']);
   });
 
   test('a loop of descriptors breaks the device until it is reset', () => {

@@ -5,10 +5,19 @@ import { Failure } from '../../base/failure.ts';
 import type { Drive } from '../../ports/disk.ts';
 import { layout, le16, le32, le64, u8, type Decoded } from '../../struct/layout.ts';
 import { defineEvents } from '../../trace/event.ts';
+import { requestContext } from '../../trace/request.ts';
+import { heldSince, loopNs } from '../../trace/stalls.ts';
 import type { Chain } from './ring.ts';
 import type { VirtioDevice, VirtioHandler, VirtQueue } from './virtio-device.ts';
 
-const trace = defineEvents('virtioBlk', { request: '{drive:str} type {type} sector {sector} bytes {bytes} requests {requests}' });
+const trace = defineEvents('virtioBlk', {
+  handleControl: 'request {request} drive {drive:str} type {type}',
+  handleRead: 'request {request} drive {drive:str} sector {sector} bytes {bytes}',
+  handleWrite: 'request {request} drive {drive:str} sector {sector} bytes {bytes}',
+  submitMultireq: 'request {request} drive {drive:str} requests {requests} offset {offset} bytes {bytes} isWrite {isWrite}',
+  rwComplete: 'request {request} status {status}',
+  reqComplete: 'request {request} status {status}',
+});
 
 const SECTOR = 512;
 const HEADER_BYTES = 16;
@@ -134,13 +143,15 @@ export class VirtioBlk implements VirtioHandler {
     const sector = view.getUint32(8, true) + view.getUint32(12, true) * 2 ** 32;
     if (type === REQUEST.IN || type === REQUEST.OUT) return this.#beginTransfer(queue, chain, type === REQUEST.OUT, sector, run);
     if (run !== undefined) this.#submit(queue, run);
-    trace.request?.({ drive: this.#drive.name, type, sector, bytes: 0, requests: 1 });
+    trace.handleControl?.({ request: chain.request, drive: this.#drive.name, type });
     this.#finish(queue, chain, () => this.#control(type, chain));
     return undefined;
   }
 
   #beginTransfer(queue: VirtQueue, chain: Chain, isWrite: boolean, sector: number, run: Run | undefined): Run | undefined {
     const bytes = isWrite ? chain.readable.bytes - HEADER_BYTES : chain.writable.bytes - 1;
+    const handle = isWrite ? trace.handleWrite : trace.handleRead;
+    handle?.({ request: chain.request, drive: this.#drive.name, sector, bytes });
     const offset = sector * SECTOR;
     const views = this.#isTransfer(offset, bytes, isWrite)
       ? isWrite ? chain.readable.views(HEADER_BYTES, bytes) : chain.writable.views(0, bytes)
@@ -168,32 +179,41 @@ export class VirtioBlk implements VirtioHandler {
 
   #submit(queue: VirtQueue, run: Run): void {
     const { isWrite, offset, bytes, chains, views } = run;
-    trace.request?.({ drive: this.#drive.name, type: isWrite ? 1 : 0, sector: offset / SECTOR, bytes, requests: chains.length });
+    const { request } = chains[0]!;
+    trace.submitMultireq?.({ request, drive: this.#drive.name, requests: chains.length, offset, bytes, isWrite });
     let result: Eventual<void>;
+    requestContext.current = request;
     try {
       result = bytes === 0 ? undefined : isWrite ? this.#drive.writev(offset, views) : this.#drive.readv(offset, views);
     } catch (error) {
       completeRun(queue, run, statusOf(error));
       return;
+    } finally {
+      requestContext.current = 0;
     }
     if (!isPromise(result)) {
       completeRun(queue, run, STATUS.OK);
       return;
     }
     const later = (status: number): void => {
+      const begun = loopNs();
+      trace.rwComplete?.({ request, status });
       completeRun(queue, run, status);
       queue.publish();
+      heldSince(begun, 'completion', this.#drive.name);
     };
     result.then(() => later(STATUS.OK), (error: unknown) => later(statusOf(error)));
   }
 
   #finish(queue: VirtQueue, chain: Chain, action: () => Eventual<number>): void {
     let result: Eventual<number>;
+    requestContext.current = chain.request;
     try {
       result = action();
     } catch (error) {
       result = statusOf(error);
     }
+    requestContext.current = 0;
     if (!isPromise(result)) {
       complete(queue, chain, result, chain.writable.bytes);
       return;
@@ -273,6 +293,7 @@ function completeRun(queue: VirtQueue, { isWrite, chains }: Run, status: number)
 }
 
 function complete(queue: VirtQueue, chain: Chain, status: number, written: number): void {
+  trace.reqComplete?.({ request: chain.request, status });
   if (queue.owns(chain)) chain.writable.setByte(chain.writable.bytes - 1, status);
   queue.push(chain, written);
 }

@@ -7,6 +7,7 @@ import type { DmaMemory } from '../../ports/dma.ts';
 import { array, bool, bytes, struct, u16, u32, u8 } from '../../state/fields.ts';
 import { defineState, type StateSchema } from '../../state/define-state.ts';
 import { defineEvents } from '../../trace/event.ts';
+import { nextRequest } from '../../trace/request.ts';
 import { guestErrors } from '../../trace/guest-errors.ts';
 import { FeatureSet, VIRTIO_FEATURE, VIRTIO_STATUS } from './features.ts';
 import { PackedRing } from './packed-ring.ts';
@@ -15,9 +16,15 @@ import { SplitRing } from './split-ring.ts';
 
 export const trace = defineEvents('virtio', {
   status: '{name:str} status {value:hex}',
-  notify: '{name:str} queue {queue}',
-  interrupt: '{name:str} vector {vector:hex}',
+  queueNotify: '{name:str} queue {queue}',
+  notify: '{name:str} vector {vector:hex}',
   broken: '{name:str} queue {queue}: {what:str}',
+});
+
+const queueTrace = defineEvents('virtqueue', {
+  pop: 'request {request} {name:str} queue {queue} head {head} readable {readable} writable {writable}',
+  fill: 'request {request} {name:str} queue {queue} written {written}',
+  flush: '{name:str} queue {queue} interrupt {interrupt}',
 });
 
 export const NO_VECTOR = 0xffff;
@@ -98,6 +105,11 @@ export class VirtQueue {
       // A driver cannot have more requests than the ring has room for; so a hostile one cannot fill our memory either.
       if (this.inFlight === QUEUE_SIZE_MAX) throw new RingError('more requests than the ring has room for');
       this.inFlight++;
+      chain.request = nextRequest();
+      queueTrace.pop?.({
+        request: chain.request, name: this.device.name, queue: this.index, head: chain.id,
+        readable: chain.readable.bytes, writable: chain.writable.bytes,
+      });
       return chain;
     } catch (error) {
       if (!(error instanceof RingError)) throw error;
@@ -118,13 +130,16 @@ export class VirtQueue {
   /** Gives a request back; the driver sees it after `publish`. */
   push(chain: Chain, written: number): void {
     this.inFlight--;
+    queueTrace.fill?.({ request: chain.request, name: this.device.name, queue: this.index, written });
     if (this.owns(chain)) this.ring!.push(chain, written);
     else this.device.requestEnded();
   }
 
   /** Shows what was pushed and interrupts the driver if it wants that. */
   publish(): void {
-    if (this.ring?.publish() === true) this.device.interruptQueue(this.index);
+    const interrupt = this.ring?.publish() === true;
+    queueTrace.flush?.({ name: this.device.name, queue: this.index, interrupt });
+    if (interrupt) this.device.interruptQueue(this.index);
   }
 
   /** Asks for a notification of what comes next. */
@@ -270,7 +285,7 @@ export class VirtioDevice implements Device<VirtioState> {
   }
 
   notify(index: number): void {
-    trace.notify?.({ name: this.name, queue: index });
+    trace.queueNotify?.({ name: this.name, queue: index });
     const queue = this.queues[index];
     if (queue?.ring !== undefined) this.handler.notified(queue);
   }
@@ -297,7 +312,7 @@ export class VirtioDevice implements Device<VirtioState> {
   }
 
   #interrupt(vector: number): void {
-    trace.interrupt?.({ name: this.name, vector });
+    trace.notify?.({ name: this.name, vector });
     this.#wires.interrupt(vector);
   }
 

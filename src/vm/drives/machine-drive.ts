@@ -7,13 +7,18 @@ import type { BlockBackend } from '../../block/backend.ts';
 import { WRITE } from '../../block/driver.ts';
 import type { RemovableDrive } from '../../ports/disk.ts';
 import { defineEvents } from '../../trace/event.ts';
+import { requestContext } from '../../trace/request.ts';
 import type { ErrorAction } from '../options.ts';
 
 const SECTOR = 512;
 const BOUNCE_BYTES = 1024 * 1024;
 const BOUNCES_KEPT = 4;
 
-const trace = defineEvents('drive', { error: '{drive:str} {operation:str} at {offset} count {count}: {message:str}, {action:str}' });
+const trace = defineEvents('drive', {
+  submit: 'request {request} drive {drive:str} {operation:str} offset {offset} count {count}',
+  done: 'request {request} drive {drive:str}',
+  error: '{drive:str} {operation:str} at {offset} count {count}: {message:str}, {action:str}',
+});
 
 type Operation = 'read' | 'write';
 
@@ -193,19 +198,24 @@ export class MachineDrive implements RemovableDrive {
       if (!(error instanceof Failure)) throw error;
       return this.#failed(error, operation, offset, count, () => this.#attempt(operation, offset, count, request));
     };
+    const { current } = requestContext;
+    trace.submit?.({ request: current, drive: this.name, operation, offset, count });
     try {
       const result = request(backend);
-      return result instanceof Promise ? this.#inFlight(result).catch(failed) : result;
+      if (result instanceof Promise) return this.#inFlight(result, current).catch(failed);
+      trace.done?.({ request: current, drive: this.name });
+      return result;
     } catch (error) {
       return failed(error);
     }
   }
 
-  async #inFlight(request: Promise<void>): Promise<void> {
+  async #inFlight(result: Promise<void>, request: number): Promise<void> {
     this.requestsInFlight++;
     try {
-      await request;
+      await result;
     } finally {
+      trace.done?.({ request, drive: this.name });
       this.requestsInFlight--;
       if (this.requestsInFlight === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
     }

@@ -1,0 +1,42 @@
+// Trace events of block nodes. `operation` joins a request of a node to its end; `request` is the guest's (trace/request.ts).
+import type { Eventual } from '../base/eventual.ts';
+import { defineEvents } from '../trace/event.ts';
+import { requestContext } from '../trace/request.ts';
+
+export const trace = defineEvents('bdrv', {
+  coPreadv: 'request {request} operation {operation} node {node:str} driver {driver:str} offset {offset} bytes {bytes}',
+  coPwritev: 'request {request} operation {operation} node {node:str} driver {driver:str} offset {offset} bytes {bytes}',
+  coFlush: 'request {request} operation {operation} node {node:str} driver {driver:str} offset {offset} bytes {bytes}',
+  coDone: 'request {request} operation {operation} node {node:str} failed {failed}',
+});
+
+let operations = 0;
+
+type Kind = 'coPreadv' | 'coPwritev' | 'coFlush';
+
+export const isTraced = (kind: Kind): boolean => (trace[kind] ?? trace.coDone) !== undefined;
+
+interface Traced {
+  readonly name: string;
+  readonly driver: { readonly name: string };
+}
+
+/** A request of a node between its events. */
+export function traced<Result extends Eventual<void>>(
+  kind: Kind, node: Traced, offset: number, bytes: number, action: () => Result,
+): Result {
+  const request = requestContext.current;
+  const operation = ++operations;
+  trace[kind]?.({ request, operation, node: node.name, driver: node.driver.name, offset, bytes });
+  const done = (failed: boolean): void => trace.coDone?.({ request, operation, node: node.name, failed });
+  let result: Result;
+  try {
+    result = action();
+  } catch (error) {
+    done(true);
+    throw error;
+  }
+  if (result instanceof Promise) result.then(() => done(false), () => done(true));
+  else done(false);
+  return result;
+}
