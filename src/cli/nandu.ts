@@ -59,6 +59,7 @@ usage: nandu run [KERNEL] [OPTION]...   boot a kernel, or Linux to a shell
        nandu img COMMAND …              disk images: create, convert, info, check, …
        nandu img --help                 all of its commands and options
        nandu trace FILE                 print a trace file
+       nandu latency FILE               where the time of disk requests went, from a trace file
        nandu --version
 
 nandu-system-x86_64 takes QEMU's options.
@@ -73,6 +74,7 @@ async function command(words: readonly string[]): Promise<number> {
   if (name === 'run') return run(rest);
   if (name === 'img') return image(rest);
   if (name === 'trace') return trace(rest);
+  if (name === 'latency') return latency(rest);
   if (name === '--version' || name === 'version') return print(`nandu ${VERSION}\n`);
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') return print(HELP);
   throw new Failure('invalid-argument', `unknown command '${name}' (see nandu --help)`);
@@ -82,6 +84,11 @@ async function image(words: readonly string[]): Promise<number> {
   const { runImg } = await import('./image-tools/img.ts');
   const { processIo } = await import('./image-tools/process-io.ts');
   return runImg(words, processIo(`${PROGRAM} img`));
+}
+
+async function latency(words: readonly string[]): Promise<number> {
+  const { runLatency } = await import('./latency.ts');
+  return runLatency(words, print);
 }
 
 async function trace(words: readonly string[]): Promise<number> {

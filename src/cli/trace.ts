@@ -23,13 +23,22 @@ export async function runTrace(words: readonly string[], out: (text: string) => 
 }
 
 async function printFile(path: string, out: (text: string) => void): Promise<void> {
-  const bytes = read(path);
   let before: number | undefined;
+  for (const record of await readTraceFile(path)) {
+    out(lineOf(record, before ?? record.atNs));
+    before = record.atNs;
+  }
+}
+
+/** The events of a file, read as they are asked for. */
+export async function readTraceFile(path: string): Promise<Iterable<SimpleTraceRecord>> {
+  const bytes = read(path);
+  return named(path, readSimpleTrace(bytes, await allEvents()));
+}
+
+function* named(path: string, records: Iterable<SimpleTraceRecord>): Generator<SimpleTraceRecord> {
   try {
-    for (const record of readSimpleTrace(bytes, await allEvents())) {
-      out(lineOf(record, before ?? record.atNs));
-      before = record.atNs;
-    }
+    yield* records;
   } catch (error) {
     if (error instanceof Failure) throw new Failure(error.kind, `${path}: ${error.message}`, { cause: error });
     throw error;
