@@ -3,7 +3,7 @@
 import {
   CPL, CR0, CR4, CS_ACCESS, CS_BASE, CS_LIMIT, EFLAGS, EMPTY_TLB_OFFSET, MMU_INDEX_SUPERVISOR, MMU_INDEX_SUPERVISOR_AC, MMU_INDEX_USER,
   MODE_AVX,
-  MODE_BITS, MODE_FLAT, MODE_FPU, MODE_KEY, MODE_PROTECTED, MODE_SSE, MODE_STACK32, MODE_STEP, MODE_USER, MODE_VM86, SS_ACCESS,
+  MODE_FLAT, MODE_FPU, MODE_KEY, MODE_PROTECTED, MODE_SSE, MODE_STACK32, MODE_STEP, MODE_USER, MODE_VM86, SS_ACCESS,
   STEP_ARMED, TLB_EXECUTE, TLB_KIND_EXECUTE, TLB_KIND_READ, TLB_KIND_WRITE, TLB_READ, TLB_WRITE, XCR0,
 } from './generated/layout';
 import { updateDebug } from './debug';
@@ -13,7 +13,7 @@ import {
   CR4_OSXSAVE, CR4_SMAP, FLAG_AC, FLAG_TF, FLAG_VM, SEGMENT_DS, SEGMENT_ES, SEGMENT_SS, get32, get64, longMode, segmentAccess,
   segmentBase, segmentLimit, set32,
 } from './registers';
-import { newGeneration, tlbTable } from './tlb';
+import { keyOfMode, newGeneration, tlbTable } from './tlb';
 
 const CR0_AM: u64 = 1 << 18;
 const CODE_16: u32 = 0;
@@ -88,8 +88,7 @@ export function updateMode(): void {
   if (level == 3) key |= MODE_USER;
   if (cr0 & CR0_PE) key |= flags & FLAG_VM ? MODE_VM86 : MODE_PROTECTED;
   if (updateDebug() || (flags & FLAG_TF) || get32(STEP_ARMED)) key |= MODE_STEP;
-  const generation = get32(MODE_KEY) & ~(((<u32>1) << MODE_BITS) - 1);
-  set32(MODE_KEY, generation | key);
+  set32(MODE_KEY, keyOfMode(key));
   if (size != CODE_64 && get64(CS_BASE) != cachedBase) {
     cachedBase = get64(CS_BASE);
     newGeneration();

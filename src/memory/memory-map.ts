@@ -39,8 +39,11 @@ export const VCPU_COUNT_MAX = 16;
 export const TLB_OFFSET = 64 * KIB;
 export const JUMP_CACHE_OFFSET = 1024 * KIB;
 
-/** Software TLB. An entry is {tag u64, addend u32, physical page address u32}; host address = addend + u32(linear). */
-export const TLB_ENTRIES = 1024;
+/**
+ * Software TLB. An entry is {linear page u64, host page u32, physical page u32}; that of an empty one does not belong in its place, so
+ * that no address is near it.
+ */
+export const TLB_ENTRIES = 4096;
 export const TLB_ENTRY_BYTES = 16;
 export const TLB_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
 /** Which translation rules apply: supervisor, user, supervisor with EFLAGS.AC set (SMAP suspended). */
@@ -54,7 +57,7 @@ export const TLB_KIND_COUNT = 3;
 export const EMPTY_TLB_OFFSET = 1280 * KIB;
 
 /** Jump cache: {rip u64, block u32, modeKey u32}, indexed by a hash of RIP. */
-export const JUMP_CACHE_ENTRIES = 4096;
+export const JUMP_CACHE_ENTRIES = 16384;
 export const JUMP_CACHE_ENTRY_BYTES = 16;
 
 /** The places where regions are left: REGION_EXIT.BYTES each, a region's in a row. */

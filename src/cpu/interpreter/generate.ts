@@ -1,18 +1,17 @@
 // Generates the interpreter: one WebAssembly function `run`, a loop around one br_table over the IR operations of
 // cpu/ir/op.ts, whose cases are the operations' meanings with operands read through the current record.
 // Built at build time (tools/build-wasm.ts) into dist/wasm/interpreter.wasm. The meanings are shared with the translator.
-import { BLOCK, PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
+import { BLOCK, PC_STACK, RECORD } from '../ir/record.ts';
 import type { Lowering, Operand, Width } from '../ir/lowering.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
 import { OPS } from '../ir/op.ts';
-import { REGION } from '../ir/ops-control.ts';
 import '../ir/ops-vector.ts'; // the last link of the chain that declares every operation
 import { cpuOffset } from '../x86/state.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
 import { EXIT } from '../x86/state.ts';
 import {
-  CPU, ENTRY, HOST, I32_SCRATCH, I64_SCRATCH, IP, LINEAR, LOCALS, OPERATION, V128_SCRATCH,
+  CPU, ENTRY, HOST, I32_SCRATCH, I64_SCRATCH, IP, LINEAR, LOCALS, OPERATION, PAGE_OFFSET, V128_SCRATCH,
 } from './interpreter-locals.ts';
 import { probeJumpCache, RegionLoop, type Labels } from './region-loop.ts';
 
@@ -146,12 +145,12 @@ class InterpreterLowering implements Lowering {
   #probe(table: string, bytes: number): void {
     const { code } = this;
     code.set(LINEAR);
-    probeTlb(code, { pushTable: () => this.state(table, 2), linear: LINEAR, entry: ENTRY, bytes });
-    code.op(OP.i64_eq);
+    probeTlb(code, { pushTable: () => this.state(table, 2), linear: LINEAR, entry: ENTRY, offset: PAGE_OFFSET, bytes });
+    code.op(OP.i64_le_u);
   }
 
   #hostAddress(): void {
-    pushHostAddress(this.code, LINEAR, ENTRY);
+    pushHostAddress(this.code, PAGE_OFFSET, ENTRY);
   }
 
   #faultIfRaised(): void {

@@ -23,11 +23,13 @@ export interface TlbProbe {
   /** Local with the linear address, and local for the address of its entry. */
   readonly linear: number;
   readonly entry: number;
+  /** Local for the offset in the page. */
+  readonly offset: number;
   readonly bytes: number;
 }
 
-/** Pushes the tag of the entry and the page of the last byte: equal when the whole access hits. */
-export function probeTlb(code: CodeWriter, { pushTable, linear, entry, bytes }: TlbProbe): void {
+/** Pushes the distance from the entry's page and the largest one with which the whole access hits, both unsigned. */
+export function probeTlb(code: CodeWriter, { pushTable, linear, entry, offset, bytes }: TlbProbe): void {
   pushTable();
   code.get(linear);
   code.op(OP.i32_wrap_i64);
@@ -39,19 +41,16 @@ export function probeTlb(code: CodeWriter, { pushTable, linear, entry, bytes }: 
   code.tee(entry);
   code.memory(OP.i64_load);
   code.get(linear);
-  if (bytes > 1) {
-    code.i64(bytes - 1);
-    code.op(OP.i64_add);
-  }
-  code.i64(-4096);
-  code.op(OP.i64_and);
+  code.op(OP.i64_xor);
+  code.tee(offset);
+  code.i64(4096 - bytes);
 }
 
-/** Pushes the host address of a linear one whose entry hit. */
-export function pushHostAddress(code: CodeWriter, linear: number, entry: number): void {
+/** Pushes the host address of the byte `offset` into the page of an entry that hit. */
+export function pushHostAddress(code: CodeWriter, offset: number, entry: number): void {
   code.get(entry);
   code.memory(OP.i32_load, 8);
-  code.get(linear);
+  code.get(offset);
   code.op(OP.i32_wrap_i64);
   code.op(OP.i32_add);
 }

@@ -33,6 +33,8 @@ export const TLB_WRITE = one('i32');
 export const ENTERED = one('i32');
 export const LINEAR = one('i64');
 export const TLB_ENTRY = one('i32');
+/** Of an access in its page. */
+export const PAGE_OFFSET = one('i64');
 /** Values on their way to memory, which is addressed after they are computed. */
 export const VALUE = { i32: one('i32'), i64: one('i64'), v128: one('v128') } as const;
 export const SCRATCH_I32 = locals('i32', 4);

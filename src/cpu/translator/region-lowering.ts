@@ -15,7 +15,7 @@ import type { ExitCause } from './exit-counts.ts';
 import { effectsOf, leavesFlags } from './helper-effects.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
-  BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, LINEAR, localOf, ROTATED, SCRATCH_I32, SCRATCH_I64,
+  BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, LINEAR, localOf, PAGE_OFFSET, ROTATED, SCRATCH_I32, SCRATCH_I64,
   SCRATCH_V128, TARGET, TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
 } from './region-locals.ts';
 
@@ -446,12 +446,12 @@ export class RegionLowering implements Lowering {
   #translate(table: number, bytes: number): void {
     const { code } = this;
     code.set(LINEAR);
-    probeTlb(code, { pushTable: () => code.get(table), linear: LINEAR, entry: TLB_ENTRY, bytes });
-    code.op(OP.i64_ne);
+    probeTlb(code, { pushTable: () => code.get(table), linear: LINEAR, entry: TLB_ENTRY, offset: PAGE_OFFSET, bytes });
+    code.op(OP.i64_gt_u);
     code.if();
     this.flow!.leave('tlbMiss');
     code.end();
-    pushHostAddress(code, LINEAR, TLB_ENTRY);
+    pushHostAddress(code, PAGE_OFFSET, TLB_ENTRY);
   }
 
   load(bytes: 1 | 2 | 4 | 8, signed: boolean, to: 'i32' | 'i64', write: boolean): void {
