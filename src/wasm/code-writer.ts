@@ -297,18 +297,14 @@ export class ModuleWriter {
         w.u32(this.#imports.length + index);
       }
     });
+    const heads = this.#bodies.map(({ locals }) => localsHead(locals));
     section(out, 10, (w) => {
       w.u32(this.#bodies.length);
-      for (const body of this.#bodies) {
-        const head = new CodeWriter(64);
-        head.u32(body.locals.length);
-        for (const type of body.locals) {
-          head.u32(1);
-          head.byte(TYPE[type]);
-        }
-        w.u32(head.length + body.code.length + 1);
+      for (const [index, { code }] of this.#bodies.entries()) {
+        const head = heads[index]!;
+        w.u32(head.length + code.length + 1);
         w.append(head);
-        w.append(body.code);
+        w.append(code);
         w.byte(OP.end);
       }
     });
@@ -318,6 +314,23 @@ export class ModuleWriter {
     });
     return out.bytes.slice(0, out.length);
   }
+}
+
+/** The declarations of a function's locals, in runs of one type. */
+function localsHead(locals: readonly ValueType[]): CodeWriter {
+  const runs: { type: ValueType; count: number }[] = [];
+  for (const type of locals) {
+    const last = runs.at(-1);
+    if (last?.type === type) last.count++;
+    else runs.push({ type, count: 1 });
+  }
+  const head = new CodeWriter(64);
+  head.u32(runs.length);
+  for (const { type, count } of runs) {
+    head.u32(count);
+    head.byte(TYPE[type]);
+  }
+  return head;
 }
 
 function section(out: CodeWriter, id: number, write: (w: CodeWriter) => void): void {
