@@ -2,7 +2,7 @@
 // cpu/ir/op.ts, whose cases are the operations' meanings with operands read through the current record.
 // Built at build time (tools/build-wasm.ts) into dist/wasm/interpreter.wasm. The meanings are shared with the translator.
 import { BLOCK, PC_STACK, RECORD } from '../ir/record.ts';
-import type { Lowering, Operand, Width } from '../ir/lowering.ts';
+import type { Address, Lowering, Operand, Width } from '../ir/lowering.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
 import { OPS } from '../ir/op.ts';
 import '../ir/ops-vector.ts'; // the last link of the chain that declares every operation
@@ -160,9 +160,10 @@ class InterpreterLowering implements Lowering {
     this.code.brIf(this.#labels.fault);
   }
 
-  load(bytes: 1 | 2 | 4 | 8, signed: boolean, to: 'i32' | 'i64', write: boolean): void {
+  load(at: Address, bytes: 1 | 2 | 4 | 8, signed: boolean, to: 'i32' | 'i64', write: boolean): void {
     const { code } = this;
     const result = to === 'i32' ? HOST : I64_SCRATCH[3]!;
+    at.push();
     this.#probe(write ? 'tlbWrite' : 'tlbRead', bytes);
     code.if();
     this.#hostAddress();
@@ -191,8 +192,9 @@ class InterpreterLowering implements Lowering {
     code.get(result);
   }
 
-  store(bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void {
+  store(at: Address, bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void {
     const { code } = this;
+    at.push();
     this.#probe('tlbWrite', bytes);
     code.if();
     this.#hostAddress();
@@ -208,8 +210,9 @@ class InterpreterLowering implements Lowering {
     code.end();
   }
 
-  loadVector(): void {
+  loadVector(at: Address): void {
     const { code } = this;
+    at.push();
     this.#probe('tlbRead', 16);
     code.if();
     this.#hostAddress();
@@ -227,8 +230,9 @@ class InterpreterLowering implements Lowering {
     code.get(V128_SCRATCH[0]!);
   }
 
-  storeVector(push: () => void): void {
+  storeVector(at: Address, push: () => void): void {
     const { code } = this;
+    at.push();
     this.#probe('tlbWrite', 16);
     code.if();
     this.#hostAddress();
@@ -243,6 +247,23 @@ class InterpreterLowering implements Lowering {
     this.call('writeMemory128');
     this.#faultIfRaised();
     code.end();
+  }
+
+  raiseStack(width: 2 | 3, bytes: number, pushMore?: () => void): void {
+    const { code } = this;
+    this.openState();
+    this.state('rsp', 3);
+    code.i64(bytes);
+    code.op(OP.i64_add);
+    if (pushMore !== undefined) {
+      pushMore();
+      code.op(OP.i64_add);
+    }
+    if (width === 2) {
+      code.op(OP.i32_wrap_i64);
+      code.op(OP.i64_extend_i32_u);
+    }
+    this.closeState('rsp', 3);
   }
 
   prepareWrite(bytes: number): void {

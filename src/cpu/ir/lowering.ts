@@ -9,6 +9,16 @@ export const WIDTHS: readonly Width[] = [0, 1, 2, 3];
 
 export type Operand = 'd' | 'a' | 'b';
 
+/** Where memory is accessed. */
+export interface Address {
+  /** Pushes the linear address (i64). */
+  readonly push: () => void;
+  /** What it is relative to, where that is known: the register in a with the immediate, or RSP with so many bytes. */
+  readonly near?: 'operand' | number;
+  /** It wraps around at 4 GiB. */
+  readonly wraps: boolean;
+}
+
 export interface Lowering {
   readonly code: CodeWriter;
   /** Scratch locals, free at the start of every operation. */
@@ -46,12 +56,14 @@ export interface Lowering {
   setFlags(ccOp: number, width: Width, localA: number, localB: number | null): void;
   /** Pushes 0 or 1: whether a condition code (CONDITION in flags.ts) holds, a constant one or that of the immediate. */
   condition(code: number | 'immediate'): void;
-  /** The linear address (i64) is on the stack; leaves the value. `write` demands write access as well (read-modify-write). */
-  load(bytes: 1 | 2 | 4 | 8, signed: boolean, to: 'i32' | 'i64', write: boolean): void;
-  loadVector(): void;
-  /** The linear address (i64) is on the stack; `push` pushes the value. */
-  store(bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void;
-  storeVector(push: () => void): void;
+  /** Leaves the value. `write` demands write access as well (read-modify-write). */
+  load(at: Address, bytes: 1 | 2 | 4 | 8, signed: boolean, to: 'i32' | 'i64', write: boolean): void;
+  loadVector(at: Address): void;
+  /** `push` pushes the value. */
+  store(at: Address, bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void;
+  storeVector(at: Address, push: () => void): void;
+  /** RSP rises by a number and by what `pushMore` pushes (i64), within the width of the stack. */
+  raiseStack(width: 2 | 3, bytes: number, pushMore?: () => void): void;
   /** The linear address (i64) is on the stack: faults as a store of `bytes` would. */
   prepareWrite(bytes: number): void;
   /** Calls an imported function that follows `name(d, a, b, imm)` and leaves the instruction if it raised a fault. */

@@ -2,7 +2,7 @@
 // each in 64 bits or wrapped to 32 ('b32', 'x32': flat protected mode). Addresses are linear; a fault leaves the
 // instruction with its state as before.
 import { OP } from '../../wasm/opcodes.ts';
-import type { Lowering, Width } from './lowering.ts';
+import type { Address, Lowering, Width } from './lowering.ts';
 import { op } from './op.ts';
 import { pushAddress } from './ops-integer.ts';
 
@@ -22,6 +22,12 @@ function pushLinear(m: Lowering, form: Form): void {
   }
 }
 
+function addressOf(m: Lowering, form: Form): Address {
+  const wraps = form === 'b32' || form === 'x32';
+  const push = (): void => pushLinear(m, form);
+  return form === 'b' || form === 'b32' ? { push, near: 'operand', wraps } : { push, wraps };
+}
+
 const BYTES = [1, 2, 4, 8] as const;
 type ByForm = Readonly<Record<Form, number>>;
 const byForm = (name: string, lower: (m: Lowering, form: Form) => void): ByForm =>
@@ -30,8 +36,7 @@ const byForm = (name: string, lower: (m: Lowering, form: Form) => void): ByForm 
 const loadOp = (name: string, from: Width, to: Width, signed: boolean, write = false): ByForm =>
   byForm(name, (m, form) => {
     m.open('d');
-    pushLinear(m, form);
-    m.load(BYTES[from], signed, to === 3 ? 'i64' : 'i32', write);
+    m.load(addressOf(m, form), BYTES[from], signed, to === 3 ? 'i64' : 'i32', write);
     m.close('d', to);
   });
 
@@ -56,16 +61,14 @@ export const LOAD_SX: Readonly<Record<string, ByForm>> = {
 /** Stores of operand d. */
 export const STORE: readonly ByForm[] = ([0, 1, 2, 3] as const).map((w) =>
   byForm(`store.${8 << w}`, (m, form) => {
-    pushLinear(m, form);
-    m.store(BYTES[w], w === 3 ? 'i64' : 'i32', () => m.get('d', w));
+    m.store(addressOf(m, form), BYTES[w], w === 3 ? 'i64' : 'i32', () => m.get('d', w));
   }),
 );
 /** Stores of the second immediate; forms with an index do not exist. */
 export const STORE_IMMEDIATE: readonly { readonly b: number; readonly b32: number }[] = ([0, 1, 2, 3] as const).map((w) => {
   const make = (form: 'b' | 'b32'): number =>
     op(`storei.${8 << w}.${form}`, (m) => {
-      pushLinear(m, form);
-      m.store(BYTES[w], w === 3 ? 'i64' : 'i32', () => {
+      m.store(addressOf(m, form), BYTES[w], w === 3 ? 'i64' : 'i32', () => {
         m.immediate2();
         if (w === 3) m.code.op(OP.i64_extend_i32_s);
       });
@@ -75,13 +78,11 @@ export const STORE_IMMEDIATE: readonly { readonly b: number; readonly b32: numbe
 
 export const LOAD_VECTOR = byForm('load.v128', (m, form) => {
   m.open('d');
-  pushLinear(m, form);
-  m.loadVector();
+  m.loadVector(addressOf(m, form));
   m.closeVector('d');
 });
 export const STORE_VECTOR = byForm('store.v128', (m, form) => {
-  pushLinear(m, form);
-  m.storeVector(() => m.getVector('d'));
+  m.storeVector(addressOf(m, form), () => m.getVector('d'));
 });
 /** Raises #GP(0) unless the address is a multiple of 16. */
 export const ALIGN16 = byForm('align16', (m, form) => {
@@ -105,29 +106,12 @@ function pushTop(m: Lowering, w: 2 | 3): void {
   m.code.op(OP.i64_extend_i32_u);
 }
 function pushValue(m: Lowering, w: 2 | 3, push: () => void): void {
-  const top = m.i64[1]!;
-  pushTop(m, w);
-  m.code.tee(top);
-  m.store(BYTES[w], w === 3 ? 'i64' : 'i32', push);
-  m.openState();
-  m.code.get(top);
-  m.closeState('rsp', 3);
+  const bytes = BYTES[w];
+  m.store({ push: () => pushTop(m, w), near: -bytes, wraps: w === 2 }, bytes, w === 3 ? 'i64' : 'i32', push);
+  m.raiseStack(w, -bytes);
 }
 function popValue(m: Lowering, w: 2 | 3): void {
-  m.state('rsp', 3);
-  m.load(BYTES[w], false, w === 3 ? 'i64' : 'i32', false);
-}
-function raiseStack(m: Lowering, w: 2 | 3, pushBytes: () => void): void {
-  m.openState();
-  m.state('rsp', 3);
-  m.code.i64(w === 3 ? 8 : 4);
-  m.code.op(OP.i64_add);
-  pushBytes();
-  if (w === 2) {
-    m.code.op(OP.i32_wrap_i64);
-    m.code.op(OP.i64_extend_i32_u);
-  }
-  m.closeState('rsp', 3);
+  m.load({ push: () => m.state('rsp', 3), near: 0, wraps: w === 2 }, BYTES[w], false, w === 3 ? 'i64' : 'i32', false);
 }
 const stackOp = (name: string, lower: (m: Lowering, w: 2 | 3) => void): readonly number[] => [
   -1, -1, op(`${name}.32`, (m) => lower(m, 2)), op(`${name}.64`, (m) => lower(m, 3)),
@@ -138,7 +122,7 @@ export const POP = stackOp('pop', (m, w) => {
   const value = w === 3 ? m.i64[2]! : m.i32[2]!;
   popValue(m, w);
   m.code.set(value);
-  raiseStack(m, w, () => {});
+  m.raiseStack(w, BYTES[w]);
   m.open('d');
   m.code.get(value);
   m.close('d', w);
@@ -203,10 +187,7 @@ export const RETURN = stackOp('ret', (m, w) => {
   if (w === 2) m.code.op(OP.i64_extend_i32_u);
   m.code.set(target);
   checkTarget(m, w, target);
-  raiseStack(m, w, () => {
-    m.immediate(3);
-    m.code.op(OP.i64_add);
-  });
+  m.raiseStack(w, BYTES[w], () => m.immediate(3));
   m.openState();
   m.code.get(target);
   m.closeState('rip', 3);

@@ -9,6 +9,7 @@ import { CONTINUE, REGION } from '../ir/ops-control.ts';
 import { OPS } from '../ir/op.ts';
 import { BLOCK, PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import { cpuOffset, MODE_BITS } from '../x86/state.ts';
+import { reachOf, type Reach } from './access-groups.ts';
 import { ControlFlow } from './control-flow.ts';
 import { RegionLowering, type RegionFlow } from './region-lowering.ts';
 import { exitNumber, type ExitCause } from './exit-counts.ts';
@@ -135,7 +136,7 @@ class RegionEmitter implements RegionFlow {
     }
     if (this.#flow.isLoopHead[node]) this.#lowering.join();
     const lowering = this.#lowering;
-    const { at, record, delta } = lowering;
+    const { at, record, delta, operation } = lowering;
     const saved = { block: this.#block, number: this.#number, record: this.#record, instruction: this.#instruction };
     lowering.at = { ...at };
     this.#emitBlock(node - 1);
@@ -146,6 +147,7 @@ class RegionEmitter implements RegionFlow {
     lowering.at = at;
     lowering.record = record;
     lowering.delta = delta;
+    lowering.operation = operation;
   }
 
   #emitBlock(number: number): void {
@@ -164,6 +166,7 @@ class RegionEmitter implements RegionFlow {
       pc = at;
       this.#record = n;
       lowering.record = record;
+      lowering.operation = operation.number;
       lowering.rotationCount = n > 0 && isRotation[operation.number] ? lowering.constantCount(record) : undefined;
       if (!passesRotation[operation.number] && lowering.rotationCount === undefined) lowering.settleRotation();
       if (operation.number === CONTINUE) return this.#continue(block, record);
@@ -212,6 +215,14 @@ class RegionEmitter implements RegionFlow {
   }
 
   // RegionFlow -----------------------------------------------------------------------------------------------------------
+
+  reach(registerSlot: number): Reach | undefined {
+    const block = this.#block!;
+    const operations = Array.from({ length: block.end - this.#record }, (_, n) => {
+      return this.#operation(block.address + (this.#record + n) * RECORD.BYTES, this.#record + n);
+    });
+    return reachOf(this.#memory, registerSlot, this.#lowering.record, operations);
+  }
 
   leave(cause: ExitCause): void {
     this.#exitTo(this.#instruction, cause);

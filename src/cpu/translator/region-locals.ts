@@ -19,6 +19,8 @@ export const BUDGET = one('i32');
 const PARAMETERS = next;
 export const GENERAL = locals('i64', 16);
 export const TEMPORARIES = locals('i64', 8);
+/** Host address of the first byte of the group around each general register. */
+export const GROUP_HOST = locals('i32', 16);
 export const CC_A = one('i64');
 export const CC_B = one('i64');
 /** Result of a rotation whose CF and OF are not in the triple yet. */

@@ -5,19 +5,28 @@ import { assert } from '../../base/assert.ts';
 import type { CodeWriter } from '../../wasm/code-writer.ts';
 import { OP, TYPE } from '../../wasm/opcodes.ts';
 import { CC, ccOp } from '../ir/flags.ts';
-import type { Lowering, Operand, Width } from '../ir/lowering.ts';
+import type { Address, Lowering, Operand, Width } from '../ir/lowering.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
 import { MOVI } from '../ir/ops-integer.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
+import { constantAdded, type Reach } from './access-groups.ts';
 import { emitCondition } from './conditions.ts';
 import type { ExitCause } from './exit-counts.ts';
 import { effectsOf, leavesFlags } from './helper-effects.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
-  BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, LINEAR, localOf, PAGE_OFFSET, ROTATED, SCRATCH_I32, SCRATCH_I64,
+  BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, GROUP_HOST, LINEAR, localOf, PAGE_OFFSET, ROTATED, SCRATCH_I32, SCRATCH_I64,
   SCRATCH_V128, TARGET, TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
 } from './region-locals.ts';
+
+/** Of the general registers. */
+const RSP = 4;
+
+interface Near {
+  readonly register: number;
+  readonly displacement: number;
+}
 
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
 const FLAG_OPERANDS = [[CC_A, 'ccA'], [CC_B, 'ccB']] as const;
@@ -29,11 +38,22 @@ export interface RegionFlow {
   jump(index: number): void;
   /** Continues at the RIP in TARGET; `instructions` of the block count. */
   dispatch(instructions: number): void;
+  /** How far the accesses from the running record on reach around a register. */
+  reach(registerSlot: number): Reach | undefined;
   /** Leaves the region before the running instruction. */
   leave(cause: ExitCause): void;
   /** Leaves the region with a fault that the record being lowered has raised. */
   leaveWithFault(): void;
 }
+
+/** Bytes relative to a register, from `low` to before `high`, whose first one's host address is in a local of the register's. */
+export interface Group {
+  readonly low: number;
+  readonly high: number;
+  readonly writes: boolean;
+}
+
+const NO_GROUPS: readonly (Group | undefined)[] = new Array<undefined>(GENERAL.length).fill(undefined);
 
 /** What is known, while code is made, of how locals and memory stand at a place in it. */
 export interface RegionState {
@@ -43,6 +63,8 @@ export interface RegionState {
   knownFlags: number | undefined;
   /** The triple in memory is older than the locals. */
   flagsDirty: boolean;
+  /** By general register: the bytes around it whose host address is known. */
+  groups: readonly (Group | undefined)[];
   /** Kind of a rotation whose CF and OF are not in the triple yet, as `rotated` in assembly/integer.ts takes it; 0: none. */
   rotation: number;
 }
@@ -57,9 +79,11 @@ export class RegionLowering implements Lowering {
   flow: RegionFlow | undefined;
   /** Address of the record that is being lowered. */
   record = 0;
+  /** Number of its operation. */
+  operation = 0;
   /** Distance of the running block from the base. */
   delta = 0;
-  at: RegionState = { dirty: 0, knownFlags: undefined, flagsDirty: false, rotation: 0 };
+  at: RegionState = { dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, rotation: 0 };
   /** What follows cannot be reached: everything has led away. */
   #diverged = false;
   /** Of the record that is being lowered, when that is a rotation by a constant. */
@@ -133,7 +157,7 @@ export class RegionLowering implements Lowering {
 
   /** Several ways may have led here: all is in memory, of the flags nothing is known. */
   join(): void {
-    this.at = { dirty: 0, knownFlags: undefined, flagsDirty: false, rotation: 0 };
+    this.at = { dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, rotation: 0 };
   }
 
   snapshot(): RegionState {
@@ -155,7 +179,7 @@ export class RegionLowering implements Lowering {
       return;
     }
     this.#flushFlags();
-    const { dirty } = this.at;
+    const { dirty, groups } = this.at;
     code.else();
     this.at = before;
     otherwise();
@@ -163,6 +187,7 @@ export class RegionLowering implements Lowering {
     code.end();
     this.at.dirty |= dirty;
     this.at.knownFlags = undefined;
+    this.at.groups = this.at.groups.map((group, register) => (group === groups[register] ? group : undefined));
   }
 
   // Operands -------------------------------------------------------------------------------------------------------------
@@ -238,7 +263,18 @@ export class RegionLowering implements Lowering {
   }
 
   #noteWritten(part: LocalPart | undefined): void {
-    if (part !== undefined && part.home < GENERAL.length * 8) this.at.dirty |= 1 << (part.home >> 3);
+    if (part === undefined || part.home >= GENERAL.length * 8) return;
+    const register = part.home >> 3;
+    this.at.dirty |= 1 << register;
+    this.#moveGroup(register, register === RSP ? constantAdded(this.#memory, this.operation, this.record) : undefined);
+  }
+
+  /** A register has risen by `bytes`, or (undefined) has another value. */
+  #moveGroup(register: number, bytes: number | undefined): void {
+    const group = this.at.groups[register];
+    if (group === undefined) return;
+    const moved = bytes === undefined ? undefined : { ...group, low: group.low - bytes, high: group.high - bytes };
+    this.at.groups = this.at.groups.with(register, moved);
   }
 
   /** The low bits of the i64 on the stack replace a part of a local. */
@@ -332,6 +368,7 @@ export class RegionLowering implements Lowering {
     const register = cpuOffset(field) >> 3;
     this.used |= 1 << register;
     this.at.dirty |= 1 << register;
+    this.#moveGroup(register, undefined);
     if (width !== 3) code.op(OP.i64_extend_i32_u);
     code.set(local);
   }
@@ -454,26 +491,90 @@ export class RegionLowering implements Lowering {
     pushHostAddress(code, PAGE_OFFSET, TLB_ENTRY);
   }
 
-  load(bytes: 1 | 2 | 4 | 8, signed: boolean, to: 'i32' | 'i64', write: boolean): void {
-    this.#translate(write ? TLB_WRITE : TLB_READ, bytes);
-    this.code.memory(PLAIN_LOAD[to][bytes][signed ? 1 : 0]);
+  /** Pushes the host address of an access, less what is returned. */
+  #pushHost(at: Address, bytes: number, writes: boolean): number {
+    const near = this.#nearRegister(at);
+    if (near !== undefined) {
+      const group = this.#groupFor(near, bytes, writes, at.wraps);
+      if (group !== undefined) {
+        this.code.get(GROUP_HOST[near.register]!);
+        return near.displacement - group.low;
+      }
+    }
+    at.push();
+    this.#translate(writes ? TLB_WRITE : TLB_READ, bytes);
+    return 0;
   }
 
-  store(bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void {
-    this.#translate(TLB_WRITE, bytes);
+  #nearRegister({ near }: Address): Near | undefined {
+    if (near === undefined) return undefined;
+    if (near !== 'operand') return { register: RSP, displacement: near };
+    const slot = this.#slot('a');
+    return slot < GENERAL.length * 8 && (slot & 7) === 0 ? { register: slot >> 3, displacement: this.#immediate } : undefined;
+  }
+
+  /** The group that an access is in, which begins here when others follow; undefined when it is alone. */
+  #groupFor({ register, displacement }: Near, bytes: number, writes: boolean, wraps: boolean): Group | undefined {
+    const known = this.at.groups[register];
+    const isInside = known !== undefined && displacement >= known.low && displacement + bytes <= known.high;
+    if (isInside && (known.writes || !writes)) return known;
+    const reach = this.flow!.reach(register * 8);
+    if (reach === undefined || displacement < reach.low || displacement + bytes > reach.high) return undefined;
+    const { code } = this;
+    this.used |= 1 << register;
+    code.get(GENERAL[register]!);
+    code.i64(reach.low);
+    code.op(OP.i64_add);
+    if (wraps) {
+      code.op(OP.i32_wrap_i64);
+      code.op(OP.i64_extend_i32_u);
+    }
+    this.#translate(reach.writes ? TLB_WRITE : TLB_READ, reach.high - reach.low);
+    code.set(GROUP_HOST[register]!);
+    const group = { low: reach.low, high: reach.high, writes: reach.writes };
+    this.at.groups = this.at.groups.with(register, group);
+    return group;
+  }
+
+  load(at: Address, bytes: 1 | 2 | 4 | 8, signed: boolean, to: 'i32' | 'i64', write: boolean): void {
+    const offset = this.#pushHost(at, bytes, write);
+    this.code.memory(PLAIN_LOAD[to][bytes][signed ? 1 : 0], offset);
+  }
+
+  store(at: Address, bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void {
+    const offset = this.#pushHost(at, bytes, true);
     push();
-    this.code.memory(PLAIN_STORE[from][bytes]);
+    this.code.memory(PLAIN_STORE[from][bytes], offset);
   }
 
-  loadVector(): void {
-    this.#translate(TLB_READ, 16);
-    this.code.memory(OP.v128_load);
+  loadVector(at: Address): void {
+    const offset = this.#pushHost(at, 16, false);
+    this.code.memory(OP.v128_load, offset);
   }
 
-  storeVector(push: () => void): void {
-    this.#translate(TLB_WRITE, 16);
+  storeVector(at: Address, push: () => void): void {
+    const offset = this.#pushHost(at, 16, true);
     push();
-    this.code.memory(OP.v128_store);
+    this.code.memory(OP.v128_store, offset);
+  }
+
+  raiseStack(width: 2 | 3, bytes: number, pushMore?: () => void): void {
+    const { code } = this;
+    const group = this.at.groups[RSP];
+    this.state('rsp', 3);
+    code.i64(bytes);
+    code.op(OP.i64_add);
+    if (pushMore !== undefined && this.#immediate !== 0) {
+      pushMore();
+      code.op(OP.i64_add);
+    }
+    if (width === 2) {
+      code.op(OP.i32_wrap_i64);
+      code.op(OP.i64_extend_i32_u);
+    }
+    this.closeState('rsp', 3);
+    this.at.groups = this.at.groups.with(RSP, group);
+    this.#moveGroup(RSP, pushMore === undefined ? bytes : bytes + this.#immediate);
   }
 
   prepareWrite(bytes: number): void {
@@ -504,6 +605,7 @@ export class RegionLowering implements Lowering {
     if (typeof part !== 'object') return;
     this.#loadState(part.home, OP.i64_load);
     this.code.set(part.local);
+    if (part.home < GENERAL.length * 8) this.#moveGroup(part.home >> 3, undefined);
   }
 
   callHelper(name: string, mayFault: boolean): void {
@@ -522,6 +624,7 @@ export class RegionLowering implements Lowering {
     code.i32(this.#immediate);
     this.call(name);
     for (const slot of slots) this.#reload(slot);
+    if (effects.mode) this.at.groups = NO_GROUPS;
     if (!keepsFlags) this.at.knownFlags = undefined;
     if (effects.budget) this.#reloadWord(BUDGET, 'executorBudget');
     if (effects.mode) {
