@@ -137,7 +137,9 @@ export function newGeneration(): void { newGenerations(true); }
 /** A generation comes round again: nothing may remember the one of that number before. */
 function forgetKeys(): void {
   memory.fill(cpu + JUMP_CACHE_OFFSET, 0, JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES);
-  for (let slot: u32 = 0; slot < REGION_SLOTS; slot++) store<u32>(REGION_TABLE + slot * REGION_RECORD_BYTES + REGION_RECORD_KEY, 0xffffffff);
+  for (let slot: u32 = 0; slot < REGION_SLOTS; slot++) {
+    store<u32>(REGION_TABLE + slot * REGION_RECORD_BYTES + REGION_RECORD_KEY, 0xffffffff);
+  }
 }
 
 /** Drops every translation. */

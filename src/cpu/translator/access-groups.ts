@@ -43,7 +43,8 @@ function accessOf(name: string): Access {
 const ACCESSES = OPS.map(({ name }) => accessOf(name));
 /** What is called may change what is mapped how. */
 const stops = OPS.map(({ name }) => Object.hasOwn(HELPERS, name) || /^(continue|stale|leave|raise|repeat|dispatch|region)$/.test(name));
-const writesNothing = OPS.map(({ name }) => /^(store|cmp|test|push|call|ret|jump|check_|align16|end_shadow|next_rip)/.test(name) || /_jump/.test(name));
+const WRITES_NOTHING = /^(store|cmp|test|push|call|ret|jump|check_|align16|end_shadow|next_rip)|_jump/;
+const writesNothing = OPS.map(({ name }) => WRITES_NOTHING.test(name));
 const writesSources = OPS.map(({ name }) => name.startsWith('xchg.'));
 const addsConstant = OPS.map(({ name }) => (name === 'addi.64' ? 1 : name === 'subi.64' ? -1 : 0));
 

@@ -14,8 +14,11 @@ export interface RegionLimits {
   /** Instructions that are copies of what another region has already: callees that are worth having in place. */
   readonly copiedInstructions: number;
 }
-/** TurboFan's time grows faster than linearly beyond these instructions. */
-export const REGION_LIMITS: RegionLimits = { instructions: 1000, blocks: 400, copiedInstructions: 300 };
+/**
+ * TurboFan's time grows faster than linearly with the size of a function, and until it is done the code is slow: with 1,000 instructions
+ * a boot takes as long, but processes that come and go half as long again.
+ */
+export const REGION_LIMITS: RegionLimits = { instructions: 400, blocks: 400, copiedInstructions: 150 };
 const NO_PAGE = 0xffffffff;
 
 /** A record of a block, as the emitter reads it. */

@@ -14,6 +14,7 @@ import { constantAdded, type Reach } from './access-groups.ts';
 import { emitCondition } from './conditions.ts';
 import type { ExitCause } from './exit-counts.ts';
 import { effectsOf, leavesFlags } from './helper-effects.ts';
+import { multiply64 } from './multiply.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
   BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, GROUP_HOST, LINEAR, localOf, PAGE_OFFSET, ROTATED, SCRATCH_I32, SCRATCH_I64,
@@ -609,7 +610,7 @@ export class RegionLowering implements Lowering {
   }
 
   callHelper(name: string, mayFault: boolean): void {
-    if (name === 'imul64') return this.#multiply();
+    if (name === 'imul64') return multiply64(this);
     if (this.rotationCount !== undefined) return this.#rotate(name === 'ror', this.rotationCount);
     const { code } = this;
     const effects = effectsOf(name);
@@ -633,67 +634,6 @@ export class RegionLowering implements Lowering {
     }
     if (effects.memory) this.codeMayHaveChanged = true;
     if (mayFault) this.#faultIfRaised();
-  }
-
-  /** 64-bit IMUL of two operands. */
-  #multiply(): void {
-    const { code } = this;
-    const [x, y, product] = SCRATCH_I64;
-    this.get('a', 3);
-    code.set(x!);
-    this.get('b', 3);
-    code.set(y!);
-    code.get(x!);
-    code.get(y!);
-    code.op(OP.i64_mul);
-    code.set(product!);
-    this.#pushHighDiffers(x!, y!, product!);
-    code.op(OP.i64_extend_i32_u);
-    code.set(y!);
-    code.get(product!);
-    this.close('d', 3);
-    this.setFlags(ccOp(CC.MUL, 3), 3, product!, y!);
-  }
-
-  /**
-   * Whether the signed product of two 64-bit factors does not fit 64 bits: not when both are so small that it must, otherwise by
-   * dividing it back.
-   */
-  #pushHighDiffers(x: number, y: number, product: number): void {
-    const { code } = this;
-    const small = (local: number): void => {
-      code.get(local);
-      code.op(OP.i64_extend32_s);
-      code.get(local);
-      code.op(OP.i64_eq);
-    };
-    small(x);
-    small(y);
-    code.op(OP.i32_and);
-    code.if(TYPE.i32);
-    code.i32(0);
-    code.else();
-    code.get(x);
-    code.op(OP.i64_eqz);
-    code.if(TYPE.i32);
-    code.i32(0);
-    code.else();
-    code.get(x);
-    code.i64(-1);
-    code.op(OP.i64_eq);
-    code.if(TYPE.i32); // a division by -1 traps on the one value whose product overflows
-    code.get(y);
-    code.i64big(-0x8000000000000000n);
-    code.op(OP.i64_eq);
-    code.else();
-    code.get(product);
-    code.get(x);
-    code.op(OP.i64_div_s);
-    code.get(y);
-    code.op(OP.i64_ne);
-    code.end();
-    code.end();
-    code.end();
   }
 
   #spillWord(local: number, field: string): void {
