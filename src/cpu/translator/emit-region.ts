@@ -218,6 +218,10 @@ class RegionEmitter implements RegionFlow {
 
   reach(registerSlot: number): Reach | undefined {
     const block = this.#block!;
+    // A page may end within the group although the access itself would hit: then the instruction is done again from its beginning.
+    for (let record = this.#instruction; record < this.#lowering.record; record += RECORD.BYTES) {
+      if (!preparesOnly[this.#operation(record, (record - block.address) / RECORD.BYTES)]) return undefined;
+    }
     const operations = Array.from({ length: block.end - this.#record }, (_, n) => {
       return this.#operation(block.address + (this.#record + n) * RECORD.BYTES, this.#record + n);
     });
@@ -372,6 +376,9 @@ const PASSES_ROTATION =
 const SETS_ALL_FLAGS = /^((add|sub|and|or|xor|cmp|test)i?|neg|imul|(cmpi?|testi?)_jump)\./;
 const passesRotation = OPS.map(({ name }) => PASSES_ROTATION.test(name) || SETS_ALL_FLAGS.test(name));
 const isRotation = OPS.map(({ name }) => name === 'rol' || name === 'ror');
+
+/** What can be repeated: works out addresses and operands in temporaries. */
+const preparesOnly = OPS.map(({ name }) => /^(ea|ea_segment|rip_plus|movi|movi64|sum|sign)(\.|$)/.test(name));
 
 const LAST_OF_BLOCK = /^(jump|dispatch|(cmpi?|testi?|sub|result|condition|zero)_jump|call|call_indirect|ret|jump_indirect|raise)(\.|$)/;
 const endsBlock = OPS.map(({ name }) => LAST_OF_BLOCK.test(name));
