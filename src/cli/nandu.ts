@@ -8,6 +8,8 @@ import { VERSION } from './version.ts';
 import { parseCharTarget } from '../chardev/spec.ts';
 
 const PROGRAM = 'nandu';
+/** Not process.stdout.fd: looking at that makes a pipe one that does not wait. */
+const STDOUT = 1;
 
 /** What `nandu run` was asked for. */
 interface RunRequest {
@@ -88,12 +90,23 @@ async function image(words: readonly string[]): Promise<number> {
 
 async function latency(words: readonly string[]): Promise<number> {
   const { runLatency } = await import('./latency.ts');
-  return runLatency(words, print);
+  return printingMuch((out) => runLatency(words, out));
 }
 
 async function trace(words: readonly string[]): Promise<number> {
   const { runTrace } = await import('./trace.ts');
-  return runTrace(words, print);
+  return printingMuch((out) => runTrace(words, out));
+}
+
+/** For what may be longer than a pipe holds: all of it is written before the process ends. */
+async function printingMuch(action: (out: (text: string) => void) => Promise<number>): Promise<number> {
+  const { LogWriter } = await import('../platform/node/log-writer.ts');
+  const writer = new LogWriter(STDOUT);
+  try {
+    return await action((text) => writer.write(text));
+  } finally {
+    writer.flush();
+  }
 }
 
 function print(text: string): number {

@@ -2,6 +2,7 @@
 import { Failure } from '../base/failure.ts';
 import { parseSize } from '../schema/size.ts';
 import { stallsText } from '../trace/stalls.ts';
+import { waitsText } from '../trace/waits.ts';
 import { enableEvents, eventCatalogue, eventPattern } from '../trace/event.ts';
 
 export type RunState = 'running' | 'paused' | 'prelaunch' | 'shutdown' | 'io-error';
@@ -90,7 +91,8 @@ export const INFO_COMMANDS: readonly HumanCommand[] = [
   { name: 'jit', help: 'show dynamic translation info', run: (vm) => vm.translation?.() ?? 'nothing is translated here' },
   { name: 'name', help: 'show the current VM name', run: (vm) => vm.name ?? '' },
   { name: 'registers', help: 'show the cpu registers', run: (vm) => vm.registers?.().trimEnd() ?? 'no registers to show' },
-  { name: 'stalls', help: 'show what held the event loop for long', run: () => stallsText() },
+  { name: 'stalls', help: 'show what held the event loop for long, and what is waited for',
+    run: () => [stallsText(), waitsText()].filter((text) => text !== '').join('\n') },
   { name: 'status', help: 'show the current VM status (running|paused)', run: (vm) => `VM status: ${STATUS[vm.runState]}` },
   { name: 'trace-events', arguments: '[name]', help: 'show available trace-events & their state (name: event name pattern)',
     run: (_vm, name) => traceEvents(name) },

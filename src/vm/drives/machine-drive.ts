@@ -8,6 +8,7 @@ import { WRITE } from '../../block/driver.ts';
 import type { RemovableDrive } from '../../ports/disk.ts';
 import { defineEvents } from '../../trace/event.ts';
 import { requestContext } from '../../trace/request.ts';
+import { beginWait, endWait } from '../../trace/waits.ts';
 import type { ErrorAction } from '../options.ts';
 
 const SECTOR = 512;
@@ -20,7 +21,7 @@ const trace = defineEvents('drive', {
   error: '{drive:str} {operation:str} at {offset} count {count}: {message:str}, {action:str}',
 });
 
-type Operation = 'read' | 'write';
+type Operation = 'read' | 'write' | 'write-zeroes' | 'discard' | 'flush';
 
 export interface MachineDriveOptions {
   readonly name: string;
@@ -180,15 +181,15 @@ export class MachineDrive implements RemovableDrive {
 
   writeZeroes(offset: number, count: number, options?: { readonly unmap?: boolean; readonly fua?: boolean }): Eventual<void> {
     const flags = (options?.unmap ? WRITE.MAY_UNMAP : 0) | (options?.fua ? WRITE.FUA : 0);
-    return this.#attempt('write', offset, count, (backend) => backend.writeZeroes(offset, count, flags));
+    return this.#attempt('write-zeroes', offset, count, (backend) => backend.writeZeroes(offset, count, flags));
   }
 
   discard(offset: number, count: number): Eventual<void> {
-    return this.#attempt('write', offset, count, (backend) => backend.discard(offset, count));
+    return this.#attempt('discard', offset, count, (backend) => backend.discard(offset, count));
   }
 
   flush(): Eventual<void> {
-    return this.#attempt('write', 0, 0, (backend) => (backend.node.readOnly ? undefined : backend.flush()));
+    return this.#attempt('flush', 0, 0, (backend) => (backend.node.readOnly ? undefined : backend.flush()));
   }
 
   #attempt(operation: Operation, offset: number, count: number, request: (backend: BlockBackend) => Eventual<void>): Eventual<void> {
@@ -202,7 +203,7 @@ export class MachineDrive implements RemovableDrive {
     trace.submit?.({ request: current, drive: this.name, operation, offset, count });
     try {
       const result = request(backend);
-      if (result instanceof Promise) return this.#inFlight(result, current).catch(failed);
+      if (result instanceof Promise) return this.#inFlight(result, operation, current).catch(failed);
       trace.done?.({ request: current, drive: this.name });
       return result;
     } catch (error) {
@@ -210,11 +211,13 @@ export class MachineDrive implements RemovableDrive {
     }
   }
 
-  async #inFlight(result: Promise<void>, request: number): Promise<void> {
+  async #inFlight(result: Promise<void>, operation: Operation, request: number): Promise<void> {
     this.requestsInFlight++;
+    const wait = beginWait(this.name, operation);
     try {
       await result;
     } finally {
+      endWait(wait);
       trace.done?.({ request, drive: this.name });
       this.requestsInFlight--;
       if (this.requestsInFlight === 0) for (const wake of this.#idleWaiters.splice(0)) wake();

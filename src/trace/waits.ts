@@ -1,0 +1,54 @@
+// What is waited for without holding the event loop: requests of drives on their way. One that takes longer than a guest's driver is
+// patient for, or a person, is named: while it lasts in the text of `info stalls`, and when it has ended, by how often and how long.
+import { defineEvents } from './event.ts';
+import { loopNs } from './stalls.ts';
+
+const trace = defineEvents('wait', { long: '{name:str} {operation:str} took {ns} ns' });
+
+export const LONG_WAIT_NS = 1e9;
+/** More kinds than this are not kept apart. */
+const KINDS_MAX = 64;
+
+export interface Wait {
+  readonly name: string;
+  readonly operation: string;
+  readonly begunNs: number;
+}
+
+interface Ended {
+  count: number;
+  longestNs: number;
+}
+
+const waits = new Set<Wait>();
+const ended = new Map<string, Ended>();
+
+export function beginWait(name: string, operation: string): Wait {
+  const wait = { name, operation, begunNs: loopNs() };
+  waits.add(wait);
+  return wait;
+}
+
+export function endWait(wait: Wait): void {
+  waits.delete(wait);
+  const ns = loopNs() - wait.begunNs;
+  if (ns <= LONG_WAIT_NS) return;
+  const { name, operation } = wait;
+  trace.long?.({ name, operation, ns: Math.round(ns) });
+  const own = `${name}: ${operation}`;
+  const key = ended.size < KINDS_MAX || ended.has(own) ? own : 'others';
+  const { count, longestNs } = ended.get(key) ?? { count: 0, longestNs: 0 };
+  ended.set(key, { count: count + 1, longestNs: Math.max(longestNs, ns) });
+}
+
+const seconds = (ns: number): string => `${(ns / 1e9).toFixed(1)} s`;
+
+/** What `info stalls` says of waits; '' when there is nothing to say. */
+export function waitsText(): string {
+  const now = loopNs();
+  const long = [...waits].filter(({ begunNs }) => now - begunNs > LONG_WAIT_NS);
+  const lasting = long.map(({ name, operation, begunNs }) => `${name}: ${operation} waits since ${seconds(now - begunNs)}`);
+  const over = [...ended].map(([key, { count, longestNs }]) => `${key} waited ${count} times, longest ${seconds(longestNs)}`);
+  const lines = [...lasting, ...over];
+  return lines.length === 0 ? '' : [`waited for more than ${seconds(LONG_WAIT_NS)}:`, ...lines].join('\n');
+}
