@@ -16,7 +16,10 @@ const MAPPING_BYTES = 20;
 /** Type, event number, time, length (of all but the type), process. */
 const EVENT_BYTES = 32;
 const TYPE_BYTES = 8;
-const STRING_BYTES_MAX = 4096;
+const LENGTH_AT = 24;
+const STRING_CHARACTERS_MAX = 4096;
+/** Of a UTF-16 code unit. */
+const UTF8_BYTES_MAX = 3;
 const PIECE_BYTES = 256 * 1024;
 
 const encoder = new TextEncoder();
@@ -41,19 +44,18 @@ export class SimpleTraceWriter {
 
   readonly sink: TraceSink = (event, atNs, values) => {
     if (!this.#named.has(event.id)) this.#name(event);
-    const strings = event.arguments.map(({ name, kind }) => (kind === 'str' ? cut(String(values[name])) : undefined));
-    const bytes = strings.reduce((sum, text) => sum + (text === undefined ? 8 : 4 + text.length), EVENT_BYTES);
-    this.#reserve(bytes);
+    this.#reserve(roomFor(event, values));
+    const start = this.#used;
     this.#u64(RECORD.EVENT);
     this.#u64(event.id);
     this.#u64(Math.floor(atNs));
-    this.#u32(bytes - TYPE_BYTES);
+    this.#used += 4; // the length, when it is known
     this.#u32(this.#pid);
-    event.arguments.forEach(({ name }, index) => {
-      const text = strings[index];
-      if (text === undefined) this.#u64(values[name]!);
-      else this.#string(text);
-    });
+    for (const { name, kind } of event.arguments) {
+      if (kind === 'str') this.#text(values[name] as string);
+      else this.#u64(values[name]!);
+    }
+    this.#view.setUint32(start + LENGTH_AT, this.#used - start - TYPE_BYTES, true);
   };
 
   flush(): void {
@@ -89,6 +91,21 @@ export class SimpleTraceWriter {
     this.#used += 8;
   }
 
+  #text(text: string): void {
+    const length = Math.min(text.length, STRING_CHARACTERS_MAX);
+    const start = this.#used + 4;
+    for (let index = 0; index < length; index++) {
+      const code = text.charCodeAt(index);
+      if (code >= 0x80) {
+        this.#string(encoder.encode(text.slice(0, length)));
+        return;
+      }
+      this.#buffer[start + index] = code;
+    }
+    this.#u32(length);
+    this.#used += length;
+  }
+
   #string(bytes: Uint8Array): void {
     this.#u32(bytes.length);
     this.#buffer.set(bytes, this.#used);
@@ -96,7 +113,14 @@ export class SimpleTraceWriter {
   }
 }
 
-const cut = (text: string): Uint8Array => encoder.encode(text).subarray(0, STRING_BYTES_MAX);
+/** Bytes that an event has at most. */
+function roomFor({ arguments: declared }: TraceEvent, values: TraceValues): number {
+  let bytes = EVENT_BYTES;
+  for (const { name, kind } of declared) {
+    bytes += kind === 'str' ? 4 + UTF8_BYTES_MAX * Math.min((values[name] as string).length, STRING_CHARACTERS_MAX) : 8;
+  }
+  return bytes;
+}
 
 /** An event read back; a count of lost ones has no event. */
 export interface SimpleTraceRecord {
