@@ -14,7 +14,7 @@ import {
   BLOCK_HEADER_MEMBER, BLOCK_HEADER_PAGE_NEXT,
   BLOCK_HEADER_PHYSICAL, BLOCK_HEADER_PHYSICAL2, BLOCK_HEADER_RECORDS, BLOCK_HEADER_SECOND_NEXT, COUNT_CODE_DROP,
   COUNT_CODE_WRITE, COUNT_JUMP_CACHE_MISS, CR2, CS_BASE, CS_LIMIT, EXIT_DECODE, EXIT_DETAIL, EXIT_REASON, EXIT_SHUTDOWN, FAULT_VECTOR,
-  JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, MODE_BITS, MODE_KEY, PAGE_BLOCKS, PAGE_CODE_BITMAP, PHYS_CODE,
+  JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, JUMP_CACHE_TARGET, MODE_BITS, MODE_KEY, PAGE_BLOCKS, PAGE_CODE_BITMAP, PHYS_CODE,
   PHYS_MAP, RECORD_BYTES,
   A_BRANCH, PC_STACK, RECORD_A, RECORD_IMM, RECORD_IMM2, RECORD_OP, RECORD_PC, PENDING_STEP, RIP, STALE_OP, ZERO, TLB_ENTRIES,
   TLB_ENTRY_BYTES, TLB_EXECUTE,
@@ -83,7 +83,7 @@ export function lookup(): u32 {
   for (let attempt = 0; attempt < 8; attempt++) {
     const rip = load<u64>(cpu + RIP);
     const key = load<u32>(cpu + MODE_KEY);
-    const cached = cpu + JUMP_CACHE_OFFSET + ((<u32>rip ^ <u32>(rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)) * 16;
+    const cached = cpu + JUMP_CACHE_OFFSET + ((<u32>rip ^ <u32>(rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)) * JUMP_CACHE_ENTRY_BYTES;
     if (load<u64>(cached) == rip && load<u32>(cached, 12) == key) return load<u32>(cached, 8);
     const known = refresh(cached, rip, key);
     if (known != 0) return known;
@@ -98,6 +98,7 @@ export function lookup(): u32 {
         store<u64>(cached, rip);
         store<u32>(cached, block, 8);
         store<u32>(cached, key, 12);
+        store<u32>(cached, 0, JUMP_CACHE_TARGET);
         return block;
       }
       if (load<i32>(cpu + FAULT_VECTOR) < 0) {
@@ -124,7 +125,7 @@ export function lookup(): u32 {
 /** The jump cache may still lead from this RIP to a block that was dropped: forget that. */
 export function forgetRip(): void {
   const rip = load<u64>(cpu + RIP);
-  store<u32>(cpu + JUMP_CACHE_OFFSET + ((<u32>rip ^ <u32>(rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)) * 16, 0, 12);
+  store<u32>(cpu + JUMP_CACHE_OFFSET + ((<u32>rip ^ <u32>(rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)) * JUMP_CACHE_ENTRY_BYTES, 0, 12);
 }
 
 /** After a jump record has moved RIP: the block to go on with, or 0 to leave. Links jumps inside a page for good. */

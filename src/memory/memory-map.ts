@@ -54,26 +54,31 @@ export const TLB_KIND = { READ: 0, WRITE: 1, EXECUTE: 2 } as const;
 export const TLB_KIND_COUNT = 3;
 
 /** A TLB without entries: every access under alignment checks takes the slow path, which makes them. */
-export const EMPTY_TLB_OFFSET = 1280 * KIB;
+export const EMPTY_TLB_OFFSET = 1600 * KIB;
 
-/** Jump cache: {rip u64, block u32, modeKey u32}, indexed by a hash of RIP. */
+/** Jump cache, indexed by a hash of RIP: {rip u64, block u32, modeKey u32, and what is below}. */
 export const JUMP_CACHE_ENTRIES = 16384;
-export const JUMP_CACHE_ENTRY_BYTES = 16;
+export const JUMP_CACHE_ENTRY_BYTES = 32;
+/** u32: the region that the block is an entry of, as REGION_EXIT.TARGET; 0 unknown. i32: distance of the block from its base. */
+export const JUMP_CACHE_TARGET = 16;
+export const JUMP_CACHE_DELTA = 20;
 
 /** The places where regions are left: REGION_EXIT.BYTES each, a region's in a row. */
 export const REGION_EXITS = 52 * MIB;
 export const REGION_EXIT_COUNT = 512 * KIB;
 /** Byte offsets in an exit. */
 export const REGION_EXIT = {
-  RECORD: 0, // u32: the record to go on with, with EXIT_FAULT or EXIT_JUMP
+  RECORD: 0, // u32: the record to go on with, with EXIT bits
   DELTA: 4, // i32: distance of its block from the region's base
   TARGET: 8, // u32: of a jump, the record in REGION_TABLE of the region that it leads to, with the entry in the low bits; 0 unknown
   TARGET_DELTA: 12, // i32: from this region's base to that one's
   BYTES: 16,
 } as const;
-/** The record has raised a fault; the record is a jump that the region has not counted. */
+/** The record has raised a fault. */
 export const EXIT_FAULT = 1;
+/** The record is a jump that the region has not counted; it is also checked against the limit of CS. */
 export const EXIT_JUMP = 2;
+export const EXIT_LIMITED = 4;
 
 /** Regions (cpu/translator/): a record each, by slot. */
 export const REGION_TABLE = 60 * MIB;
@@ -90,9 +95,6 @@ export const REGION_RECORD = {
   PAGE: 32, // {u32 linear distance from the base's page, u32 guest-physical page} each
   BYTES: 256,
 } as const;
-/** The regions entered last, as TARGET of an exit names them: a ring that ENTRY_LOG_AT of the vCPU's state points into. */
-export const ENTRY_LOG_OFFSET = 1408 * KIB;
-export const ENTRY_LOG_COUNT = 4096;
 
 /** Decoded blocks: headers and IR records. When it is full everything is dropped and it starts again. */
 export const IR_ARENA = 64 * MIB;

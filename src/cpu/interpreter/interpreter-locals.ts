@@ -18,7 +18,8 @@ export const TARGET = 19; // both of them, as exits and block headers name them
 export const EXIT_AT = 20; // the exit by which it was left; 0: RIP says where to go on
 export const BASE = 21; // RIP of the region's base
 export const PAGE_OFFSET = 22; // of an access
+export const LAST_BASE = 23; // BASE of the region before
 export const LOCALS: readonly ValueType[] = [
   ...Array<ValueType>(8).fill('i32'), ...Array<ValueType>(5).fill('i64'), ...Array<ValueType>(2).fill('v128'),
-  ...Array<ValueType>(6).fill('i32'), 'i64', 'i64',
+  ...Array<ValueType>(6).fill('i32'), 'i64', 'i64', 'i64',
 ];

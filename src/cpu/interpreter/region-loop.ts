@@ -1,7 +1,8 @@
 // The operation REGION in the interpreter: the loop that runs regions (translator/) one after the other, as long as one leads to the
 // next. Not how regions are made, and not what they do.
 import {
-  ENTRY_LOG_COUNT, ENTRY_LOG_OFFSET, EXIT_FAULT, EXIT_JUMP, JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, REGION_EXIT, REGION_RECORD, REGION_TABLE,
+  EXIT_FAULT, EXIT_JUMP, EXIT_LIMITED, JUMP_CACHE_DELTA, JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, JUMP_CACHE_TARGET, REGION_EXIT, REGION_RECORD, REGION_TABLE,
 } from '../../memory/memory-map.ts';
 import type { CodeWriter, Label } from '../../wasm/code-writer.ts';
 import { OP } from '../../wasm/opcodes.ts';
@@ -9,7 +10,7 @@ import type { Lowering } from '../ir/lowering.ts';
 import { REGION } from '../ir/ops-control.ts';
 import { BLOCK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
-import { BASE, BUDGET, CPU, ENTRY, ENTRY_NUMBER, EXIT_AT, IP, LINEAR, OPERATION, REGION_AT, TARGET } from './interpreter-locals.ts';
+import { BASE, BUDGET, CPU, ENTRY, ENTRY_NUMBER, EXIT_AT, IP, LAST_BASE, LINEAR, OPERATION, REGION_AT, TARGET } from './interpreter-locals.ts';
 
 export interface Labels {
   dispatch: Label;
@@ -45,7 +46,7 @@ export class RegionLoop {
     code.if();
     this.#follow(linked);
     code.end();
-    this.#lookUpRegion(next);
+    this.#lookUpRegion(next, linked);
     code.op(OP.unreachable);
     code.end();
     code.end();
@@ -115,7 +116,6 @@ export class RegionLoop {
     code.i32(1);
     code.op(OP.i32_add);
     code.memory(OP.i32_store, REGION_RECORD.ENTERED);
-    this.#logEntry();
     code.get(ENTRY_NUMBER);
     code.get(BASE);
     code.get(BUDGET);
@@ -129,25 +129,6 @@ export class RegionLoop {
     code.tee(EXIT_AT);
   }
 
-  /** Notes TARGET among the regions entered last. */
-  #logEntry(): void {
-    const { code } = this.#m;
-    code.get(CPU);
-    code.get(CPU);
-    code.memory(OP.i32_load, cpuOffset('entryLogAt'));
-    code.i32(4);
-    code.op(OP.i32_add);
-    code.i32(ENTRY_LOG_COUNT * 4 - 1);
-    code.op(OP.i32_and);
-    code.tee(ENTRY);
-    code.memory(OP.i32_store, cpuOffset('entryLogAt'));
-    code.get(CPU);
-    code.get(ENTRY);
-    code.op(OP.i32_add);
-    code.get(TARGET);
-    code.memory(OP.i32_store, ENTRY_LOG_OFFSET);
-  }
-
   /** The region was left by the exit EXIT_AT: for a record, or by a jump, on which `linked` goes on where its region is known. */
   #follow(linked: Label): void {
     const { code } = this.#m;
@@ -159,16 +140,26 @@ export class RegionLoop {
     code.op(OP.i32_add);
     code.tee(EXIT_AT);
     code.memory(OP.i32_load, REGION_EXIT.RECORD);
-    code.tee(IP);
+    code.set(IP);
+    const jumps = code.block();
+    this.#exitBits();
     code.i32(EXIT_JUMP);
-    code.op(OP.i32_and);
+    code.op(OP.i32_eq);
+    code.brIf(jumps);
+    this.#exitBits();
+    code.i32(EXIT_JUMP | EXIT_LIMITED);
+    code.op(OP.i32_ne);
     this.#m.state('csLimit', 2);
     code.i32(-1);
-    code.op(OP.i32_eq);
-    code.op(OP.i32_and);
-    code.op(OP.i32_eqz);
+    code.op(OP.i32_ne);
+    code.op(OP.i32_or);
     code.if();
     this.#resume();
+    code.end();
+    code.get(IP);
+    code.i32(EXIT_LIMITED);
+    code.op(OP.i32_xor);
+    code.set(IP);
     code.end();
     this.#countJump();
     this.#followLink(linked);
@@ -185,6 +176,13 @@ export class RegionLoop {
     code.op(OP.i64_shr_u);
     code.op(OP.i64_and);
     this.#m.closeState('rip', 3);
+  }
+
+  /** Pushes what the exit says beside its record. */
+  #exitBits(): void {
+    this.#m.code.get(IP);
+    this.#m.code.i32(EXIT_FAULT | EXIT_JUMP | EXIT_LIMITED);
+    this.#m.code.op(OP.i32_and);
   }
 
   /** Pushes a distance that the exit names. */
@@ -230,8 +228,11 @@ export class RegionLoop {
     code.end();
   }
 
-  /** The region at RIP, if the jump cache knows one, and on with it at `next`; otherwise to the lookup of all blocks. */
-  #lookUpRegion(next: Label): void {
+  /**
+   * The region at RIP, if the jump cache knows one: on with it at `linked` where it is known to be mapped, else at `next`; otherwise to
+   * the lookup of all blocks.
+   */
+  #lookUpRegion(next: Label, linked: Label): void {
     const { code } = this.#m;
     const missed = code.block();
     code.get(BUDGET);
@@ -243,14 +244,16 @@ export class RegionLoop {
     probeJumpCache(code);
     code.op(OP.i32_eqz);
     code.brIf(missed);
+    code.get(BASE);
+    code.set(LAST_BASE);
+    this.#takeCachedTarget(linked);
     code.get(IP);
     code.memory(OP.i32_load16_u, RECORD.OP);
     code.i32(REGION);
     code.op(OP.i32_ne);
     code.brIf(missed);
-    code.get(BASE);
-    code.set(LINEAR);
     this.#targetOfBlock();
+    this.#cacheTarget();
     this.#link();
     code.br(next);
     code.end();
@@ -258,7 +261,41 @@ export class RegionLoop {
     code.br(this.#labels.dispatch);
   }
 
-  /** The jump by which a region was left (EXIT_AT, with its base in LINEAR) remembers where it led. */
+  /** The entry of the jump cache at ENTRY knows the region that its block leads to. */
+  #takeCachedTarget(linked: Label): void {
+    const { code } = this.#m;
+    code.get(ENTRY);
+    code.memory(OP.i32_load, JUMP_CACHE_OFFSET + JUMP_CACHE_TARGET);
+    code.tee(TARGET);
+    code.if();
+    this.#splitTarget();
+    code.get(LINEAR);
+    code.get(ENTRY);
+    code.memory(OP.i64_load32_s, JUMP_CACHE_OFFSET + JUMP_CACHE_DELTA);
+    code.op(OP.i64_sub);
+    code.set(BASE);
+    this.#isMapped();
+    code.if();
+    this.#link();
+    code.br(linked);
+    code.end();
+    code.end();
+  }
+
+  #cacheTarget(): void {
+    const { code } = this.#m;
+    code.get(ENTRY);
+    code.get(TARGET);
+    code.memory(OP.i32_store, JUMP_CACHE_OFFSET + JUMP_CACHE_TARGET);
+    code.get(ENTRY);
+    code.get(LINEAR);
+    code.get(BASE);
+    code.op(OP.i64_sub);
+    code.op(OP.i32_wrap_i64);
+    code.memory(OP.i32_store, JUMP_CACHE_OFFSET + JUMP_CACHE_DELTA);
+  }
+
+  /** The jump by which a region was left (EXIT_AT, with its base in LAST_BASE) remembers where it led. */
   #link(): void {
     const { code } = this.#m;
     code.get(EXIT_AT);
@@ -268,7 +305,7 @@ export class RegionLoop {
     code.memory(OP.i32_store, REGION_EXIT.TARGET);
     code.get(EXIT_AT);
     code.get(BASE);
-    code.get(LINEAR);
+    code.get(LAST_BASE);
     code.op(OP.i64_sub);
     code.op(OP.i32_wrap_i64);
     code.memory(OP.i32_store, REGION_EXIT.TARGET_DELTA);
@@ -293,7 +330,7 @@ export class RegionLoop {
     this.#m.closeState('rip', 3);
     code.get(IP);
     code.get(IP);
-    code.i32(~(EXIT_FAULT | EXIT_JUMP));
+    code.i32(~(EXIT_FAULT | EXIT_JUMP | EXIT_LIMITED));
     code.op(OP.i32_and);
     code.set(IP);
     code.i32(EXIT_FAULT);
@@ -342,7 +379,7 @@ export function probeJumpCache(code: CodeWriter): void {
   code.op(OP.i32_xor);
   code.i32(JUMP_CACHE_ENTRIES - 1);
   code.op(OP.i32_and);
-  code.i32(4);
+  code.i32(Math.log2(JUMP_CACHE_ENTRY_BYTES));
   code.op(OP.i32_shl);
   code.get(CPU);
   code.op(OP.i32_add);

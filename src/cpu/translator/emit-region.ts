@@ -2,13 +2,13 @@
 // entries, returns and edges that structure cannot express, registers in locals from the prologue to the one place where the
 // region is left. The meaning of each operation is the catalogue's (ir/op.ts), through RegionLowering.
 import { assert } from '../../base/assert.ts';
-import { EXIT_FAULT, EXIT_JUMP, REGION_RECORD, REGION_TABLE } from '../../memory/memory-map.ts';
+import { EXIT_FAULT, EXIT_JUMP, EXIT_LIMITED, REGION_RECORD, REGION_TABLE } from '../../memory/memory-map.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
 import { CONTINUE, REGION } from '../ir/ops-control.ts';
 import { OPS } from '../ir/op.ts';
 import { BLOCK, PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
-import { cpuOffset, MODE_BITS } from '../x86/state.ts';
+import { cpuOffset, MODE, MODE_BITS } from '../x86/state.ts';
 import { reachOf, type Reach } from './access-groups.ts';
 import { ControlFlow } from './control-flow.ts';
 import { RegionLowering, type RegionFlow } from './region-lowering.ts';
@@ -50,7 +50,7 @@ const nodeOf = (block: number): number => block + 1;
 
 /** A place where a region is left for a record: REGION_EXIT without what is found out later. */
 export interface RegionExit {
-  /** With EXIT_FAULT or EXIT_JUMP. */
+  /** With EXIT bits. */
   readonly record: number;
   readonly delta: number;
 }
@@ -236,12 +236,16 @@ class RegionEmitter implements RegionFlow {
     this.#exitTo(this.#lowering.record | EXIT_FAULT, 'fault');
   }
 
+  get #jumpBits(): number {
+    return (this.#region.key & MODE.CODE_SIZE) === 2 ? EXIT_JUMP : EXIT_JUMP | EXIT_LIMITED;
+  }
+
   /** Leaves for a record of the running block. */
   #exitTo(record: number, cause: ExitCause): void {
     const code = this.#code;
     this.#lowering.storeDirty();
     this.exits.push({ record, delta: this.#block!.delta });
-    if (this.#counting) this.#countExit(cause, record & ~EXIT_JUMP);
+    if (this.#counting) this.#countExit(cause, record & ~(EXIT_JUMP | EXIT_LIMITED));
     code.i32(this.exits.length); // 0 is to look up RIP
     code.get(BUDGET);
     code.op(OP.return);
@@ -254,7 +258,7 @@ class RegionEmitter implements RegionFlow {
     this.#beginInstruction(record);
     const target = block.targets.get(number);
     // The exit remembers what other region the jump leads to.
-    if (target === undefined) return this.#exitTo(record | EXIT_JUMP, 'jump');
+    if (target === undefined) return this.#exitTo(record | this.#jumpBits, 'jump');
     this.#edge(nodeOf(target), this.#memory.u16[(record + RECORD.D) >> 1]!);
   }
 

@@ -1,7 +1,10 @@
 // The regions of one vCPU: made when the executor reports a block that is executed often, entered through a table of functions,
 // dropped when their code changes or when they have become too many. What goes into a region is region-blocks.ts, how it is
 // emitted is emit-region.ts.
-import { REGION_EXIT, REGION_EXIT_COUNT, REGION_EXITS, REGION_RECORD, REGION_SLOTS, REGION_TABLE } from '../../memory/memory-map.ts';
+import {
+  JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, REGION_EXIT, REGION_EXIT_COUNT, REGION_EXITS, REGION_RECORD, REGION_SLOTS,
+  REGION_TABLE,
+} from '../../memory/memory-map.ts';
 import { REGION, STALE } from '../ir/ops-control.ts';
 import { BLOCK } from '../ir/record.ts';
 import { MODE } from '../x86/state.ts';
@@ -273,6 +276,8 @@ export class Regions {
   flush(): void {
     for (const region of new Set([...this.#byBlock.values()].flatMap((regions) => [...regions]))) this.#drop(region);
     this.forget();
+    const jumpCache = (this.memory.area + JUMP_CACHE_OFFSET) >> 2; // has the addresses of records
+    this.memory.u32.fill(0, jumpCache, jumpCache + (JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES) / 4);
     this.statistics.flushes++;
   }
 

@@ -111,7 +111,6 @@ derived('u64', 'scratch0', 'scratch1', 'scratch2', 'scratch3'); // slow-path tra
 derived('u64', 'instructionCount'); // retired, updated when a slice ends and by block ends
 derived('u64', 'executorBudget');
 derived('u32', 'budgetSkipped'); // instructions of the slice that a request cut off
-derived('u32', 'entryLogAt'); // offset in the log of region entries (ENTRY_LOG_OFFSET) of the last one
 derived('u32', 'promoteAt'); // executions after which a block is handed to the region translator; 0 never
 derived('u32', 'pendingStep'); // EFLAGS.TF was set when the instruction began: #DB after it
 // Counters of the executor, read by `info jit` and the benchmarks.
