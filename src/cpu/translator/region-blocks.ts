@@ -15,10 +15,10 @@ export interface RegionLimits {
   readonly copiedInstructions: number;
 }
 /**
- * TurboFan's time grows faster than linearly with the size of a function, and until it is done the code is slow: with 1,000 instructions
+ * TurboFan's time grows faster than linearly with the size of a function, and until it is done the code is slow: with 1,000
  * a boot takes as long, but processes that come and go half as long again.
  */
-export const REGION_LIMITS: RegionLimits = { instructions: 400, blocks: 400, copiedInstructions: 150 };
+export const REGION_LIMITS: RegionLimits = { instructions: 600, blocks: 400, copiedInstructions: 100 };
 const NO_PAGE = 0xffffffff;
 
 /** A record of a block, as the emitter reads it. */

@@ -22,7 +22,7 @@ export interface RegionOptions {
   readonly limits: RegionLimits;
 }
 
-export const DEFAULT_REGION_OPTIONS: RegionOptions = { promoteAt: 3000, moduleBytesMax: 64 << 20, counting: false, limits: REGION_LIMITS };
+export const DEFAULT_REGION_OPTIONS: RegionOptions = { promoteAt: 4000, moduleBytesMax: 64 << 20, counting: false, limits: REGION_LIMITS };
 
 interface Region {
   readonly slot: number;
