@@ -109,18 +109,22 @@ export function lookup(): u32 {
       }
     }
     store<u32>(cpu + EXIT_REASON, 0);
-    if (load<u32>(cpu + PENDING_STEP) != 0) {
-      // The trap of the instruction before comes first: the fetch has not happened yet.
-      store<u32>(cpu + PENDING_STEP, 0);
-      store<u64>(cpu + CR2, cr2);
-      clearFault();
-      stepTrap(cpu + ZERO, cpu + ZERO, cpu + ZERO, 0);
-    }
-    deliverFault();
+    deliverFetchFault(cr2);
     if (load<u32>(cpu + EXIT_REASON) == EXIT_SHUTDOWN) return 0;
   }
   store<u32>(cpu + EXIT_REASON, 0);
   return 0;
+}
+
+/** A fetch has raised a fault, which is pending; `cr2` is what CR2 was before. The trap of the instruction before comes first. */
+export function deliverFetchFault(cr2: u64): void {
+  if (load<u32>(cpu + PENDING_STEP) != 0) {
+    store<u32>(cpu + PENDING_STEP, 0);
+    store<u64>(cpu + CR2, cr2);
+    clearFault();
+    stepTrap(cpu + ZERO, cpu + ZERO, cpu + ZERO, 0);
+  }
+  deliverFault();
 }
 
 /** The jump cache may still lead from this RIP to a block that was dropped: forget that. */

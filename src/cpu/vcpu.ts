@@ -41,6 +41,7 @@ interface Support {
   codeWritten(physical: number, size: number): void;
   translateExecute(linear: bigint): bigint;
   deliverFault(): void;
+  deliverFetchFault(cr2Before: bigint): void;
   deliverInterrupt(vector: number): void;
   deliverNmi(): void;
   resetCpu(): void;
@@ -312,6 +313,7 @@ export class Vcpu {
   }
 
   #translate(physical: number): void {
+    const cr2 = this.get64('cr2');
     const begun = this.nowMs();
     const begunNs = loopNs();
     const mode = this.#word(this.#at.modeKey) & ((1 << MODE_BITS) - 1);
@@ -325,7 +327,7 @@ export class Vcpu {
       this.support.insertBlock(result.address);
       this.decodedBlocks++;
       this.traceDecoded?.(result.address);
-    } else this.support.deliverFault(); // of the fetch; a triple fault shows in exitReason
+    } else this.support.deliverFetchFault(cr2); // a triple fault shows in exitReason
     this.decodeMs += this.nowMs() - begun;
     heldSince(begunNs, 'translator', 'block');
   }

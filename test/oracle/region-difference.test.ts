@@ -11,3 +11,8 @@ test(`${CASES} random programs of several pages run in regions as they are inter
   const outcome = await FUZZERS['cpu-regions']!.run({ seed: SEED, first: 0, cases: CASES, isTimeUp: () => false });
   assert(outcome.failing === undefined, describeOutcome('cpu-regions', outcome));
 });
+
+test('the trap of a single step comes before the fault of a fetch that nothing has been decoded from yet', async () => {
+  const outcome = await FUZZERS['cpu-regions']!.run({ seed: 102139, first: 0, cases: 1, isTimeUp: () => false });
+  assert(outcome.failing === undefined, describeOutcome('cpu-regions', outcome));
+});

@@ -11,8 +11,8 @@ import { REGION } from '../ir/ops-control.ts';
 import { BLOCK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
 import {
-  BASE, BUDGET, CPU, ENTRY, ENTRY_NUMBER, EXIT_AT,
-  IP, LAST_BASE, LINEAR, OPERATION, REGION_AT, TARGET } from './interpreter-locals.ts';
+  BASE, BUDGET, CPU, ENTRY, ENTRY_NUMBER, EXIT_AT, IP, LAST_BASE, LINEAR, OPERATION, REGION_AT, TARGET,
+} from './interpreter-locals.ts';
 
 export interface Labels {
   dispatch: Label;
