@@ -483,7 +483,11 @@ export class Machine {
     vcpuTrace.leave?.({ cpu: 0, reason: end, executed });
     if (stallCount() === stallsBefore) heldSince(begun, 'processor', 'guest code');
     const elapsedNs = this.#timers.now() - start;
-    if (executed > SLICE_INSTRUCTIONS_MIN && elapsedNs > 0) this.#speed += (executed / elapsedNs - this.#speed) / 8;
+    if (executed > SLICE_INSTRUCTIONS_MIN && elapsedNs > 0) {
+      // Down at once: cold code behind a fast loop would hold devices up for tens of milliseconds.
+      const measured = executed / elapsedNs;
+      this.#speed = measured < this.#speed ? measured : this.#speed + (measured - this.#speed) / 8;
+    }
     if (end === 'shutdown') this.#tripleFault();
   }
 
