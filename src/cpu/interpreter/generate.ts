@@ -6,17 +6,15 @@ import type { Address, Lowering, Operand, Width } from '../ir/lowering.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
 import { OPS } from '../ir/op.ts';
 import '../ir/ops-vector.ts'; // the last link of the chain that declares every operation
-import { cpuOffset } from '../x86/state.ts';
+import { cpuOffset, EXIT } from '../x86/state.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
-import { EXIT } from '../x86/state.ts';
 import {
   CPU, ENTRY, HOST, I32_SCRATCH, I64_SCRATCH, IP, LINEAR, LOCALS, OPERATION, PAGE_OFFSET, V128_SCRATCH,
 } from './interpreter-locals.ts';
 import { probeJumpCache, RegionLoop, type Labels } from './region-loop.ts';
 
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
-
 
 /** Implements the lowering with operands in memory, addressed by the fields of the record at IP. */
 class InterpreterLowering implements Lowering {

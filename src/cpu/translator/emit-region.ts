@@ -1,6 +1,6 @@
 // Regions as WebAssembly, one function each: structured control flow along the dominator tree, a loop around one br_table for the
-// entries, returns and edges that structure cannot express, registers in locals from the prologue to the one place where the
-// region is left. The meaning of each operation is the catalogue's (ir/op.ts), through RegionLowering.
+// entries, returns and edges that structure cannot express, registers in locals, exits that store what is only there. The meaning of each
+// operation is the catalogue's (ir/op.ts), through RegionLowering.
 import { assert } from '../../base/assert.ts';
 import { EXIT_FAULT, EXIT_JUMP, EXIT_LIMITED, REGION_RECORD, REGION_TABLE } from '../../memory/memory-map.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';

@@ -14,9 +14,10 @@ export interface RegionLimits {
   /** Instructions that are copies of what another region has already: callees that are worth having in place. */
   readonly copiedInstructions: number;
 }
+
 /**
- * TurboFan's time grows faster than linearly with the size of a function, and until it is done the code is slow: with 1,000
- * a boot takes as long, but processes that come and go half as long again.
+ * TurboFan's time grows faster than linearly with the size of a function, and until it is done the code is slow: with 1,000 instructions
+ * a boot takes as long, but processes that come and go take half as long again.
  */
 export const REGION_LIMITS: RegionLimits = { instructions: 600, blocks: 400, copiedInstructions: 100 };
 const NO_PAGE = 0xffffffff;
