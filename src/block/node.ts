@@ -325,7 +325,9 @@ export class BlockNode {
     this.#checkWritable();
     if (count === 0) return;
     this.statistics.zeroOperations++;
-    return this.#writeZeroesTracked(offset, count, this.flags.unmap ? flags : flags & ~WRITE.MAY_UNMAP);
+    const allowed = this.flags.unmap ? flags : flags & ~WRITE.MAY_UNMAP;
+    if (!isTraced('coPwriteZeroes')) return this.#writeZeroesTracked(offset, count, allowed);
+    return traced('coPwriteZeroes', this, offset, count, () => this.#writeZeroesTracked(offset, count, allowed));
   }
 
   async #writeZeroesTracked(offset: number, count: number, flags: number): Promise<void> {
@@ -418,6 +420,11 @@ export class BlockNode {
     const inside = Math.min(count, instance.size - offset);
     if (inside <= 0 || !this.flags.unmap || instance.discard === undefined) return;
     this.statistics.discardOperations++;
+    if (!isTraced('coPdiscard')) return this.#discardTracked(offset, inside);
+    return traced('coPdiscard', this, offset, inside, () => this.#discardTracked(offset, inside));
+  }
+
+  async #discardTracked(offset: number, inside: number): Promise<void> {
     const request = this.requests.begin(offset, inside);
     try {
       await this.requests.waitForOverlaps(request);

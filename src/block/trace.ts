@@ -6,13 +6,15 @@ import { requestContext } from '../trace/request.ts';
 export const trace = defineEvents('bdrv', {
   coPreadv: 'request {request} operation {operation} node {node:str} driver {driver:str} offset {offset} bytes {bytes}',
   coPwritev: 'request {request} operation {operation} node {node:str} driver {driver:str} offset {offset} bytes {bytes}',
+  coPwriteZeroes: 'request {request} operation {operation} node {node:str} driver {driver:str} offset {offset} bytes {bytes}',
+  coPdiscard: 'request {request} operation {operation} node {node:str} driver {driver:str} offset {offset} bytes {bytes}',
   coFlush: 'request {request} operation {operation} node {node:str} driver {driver:str} offset {offset} bytes {bytes}',
   coDone: 'request {request} operation {operation} node {node:str} failed {failed}',
 });
 
 let operations = 0;
 
-type Kind = 'coPreadv' | 'coPwritev' | 'coFlush';
+type Kind = 'coPreadv' | 'coPwritev' | 'coPwriteZeroes' | 'coPdiscard' | 'coFlush';
 
 export const isTraced = (kind: Kind): boolean => (trace[kind] ?? trace.coDone) !== undefined;
 

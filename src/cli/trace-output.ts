@@ -4,9 +4,11 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { Failure } from '../base/failure.ts';
 import { hostClockNs, wallClockMs } from '../platform/node/host-clock.ts';
 import { LogWriter, writeFully } from '../platform/node/log-writer.ts';
+import { asyncRequestCarrier } from '../platform/node/request-carrier.ts';
 import { systemErrorText } from '../platform/node/system-error.ts';
 import { enableEvents, setTraceClock, setTraceSink, type TraceSink } from '../trace/event.ts';
 import { FlightRecorder } from '../trace/flight-recorder.ts';
+import { setRequestCarrier } from '../trace/request.ts';
 import { SimpleTraceWriter } from '../trace/simple-format.ts';
 import { textSink, type TextStamp } from '../trace/text-sink.ts';
 import { TimelineWriter } from '../trace/timeline.ts';
@@ -36,6 +38,7 @@ export function openTraceOutput(settings: TraceSettings, log: ((text: string) =>
     }
   }
   setTraceClock(hostClockNs);
+  setRequestCarrier(asyncRequestCarrier);
   const { file, bufferEvents } = settings;
   const open = (): Writer => (file === undefined ? textWriter(log) : fileWriter(file));
   return bufferEvents === undefined ? streamed(open(), file) : recorded(open, bufferEvents, file);

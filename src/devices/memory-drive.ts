@@ -4,6 +4,7 @@ import type { Eventual } from '../base/eventual.ts';
 import { ErrnoFailure } from '../base/errno.ts';
 import { assert } from '../base/assert.ts';
 import type { RemovableDrive } from '../ports/disk.ts';
+import { requestContext } from '../trace/request.ts';
 
 export interface MemoryDriveOptions {
   readonly size: number;
@@ -27,6 +28,8 @@ export class MemoryDrive implements RemovableDrive {
   badOffset = -1;
   slow: boolean;
   flushes = 0;
+  /** The number of the request that asked for something last. */
+  lastRequest = 0;
   writes = 0;
   readonly #waiting: (() => void)[] = [];
 
@@ -60,6 +63,7 @@ export class MemoryDrive implements RemovableDrive {
 
   #perform(offset: number, count: number, action: () => void): Eventual<void> {
     assert(offset >= 0 && count >= 0 && offset + count <= this.size, 'a request lies inside its drive');
+    this.lastRequest = requestContext.current;
     const fails = this.badOffset >= offset && this.badOffset < offset + count;
     if (!this.slow) {
       if (fails) throw new ErrnoFailure('EIO');

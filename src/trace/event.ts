@@ -2,6 +2,7 @@
 // An event that is off is undefined, so `trace.x?.({ ... })` does not even evaluate its arguments.
 // Not a log: events are for people who look into a machine; errors for the user are Failures. Files of events: simple-format.ts,
 // timeline.ts.
+import { countRequestEvents } from './request.ts';
 
 export type TraceValue = number | bigint | string | boolean;
 export type TraceValues = Readonly<Record<string, TraceValue>>;
@@ -53,6 +54,7 @@ export class TraceEvent {
   }
 
   enable(on: boolean): void {
+    if (on !== this.enabled && this.arguments.some(({ name }) => name === 'request')) countRequestEvents(on ? 1 : -1);
     this.enabled = on;
     this.#set(on ? (values) => sink(this, traceClock(), values) : undefined);
   }

@@ -14,6 +14,7 @@ import { PcBoard } from '../machine/pc.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
 import { defineEvents } from '../trace/event.ts';
+import { requestContext } from '../trace/request.ts';
 import { heldSince, loopNs, setLoopClock, stallCount } from '../trace/stalls.ts';
 import type { WallClock } from '../ports/clock.ts';
 import { buildBios, hasFirmware, loadBootImages, placeBootImages, type BootImages } from './boot.ts';
@@ -420,6 +421,7 @@ export class Machine {
   }
 
   #turn(): void {
+    requestContext.leave(); // the turn may have been asked for in the middle of one
     loopTrace.turnBegin?.({});
     this.#runTurn();
     loopTrace.turnEnd?.({});

@@ -11,6 +11,7 @@ import { STATUS, type BlockStatus } from '../status.ts';
 import { FileExtents } from './extents.ts';
 import { ImageLocks } from './locks.ts';
 import { resizeFile } from './resize.ts';
+import { isTracedHost, tracedHost } from './trace.ts';
 import { Zeroing } from './zeroing.ts';
 
 /** Sizes are counted in sectors, as everywhere in the reference: a file's last sector is filled up with zeroes. */
@@ -59,13 +60,17 @@ export class FileInstance implements BlockInstance {
   }
 
   read(offset: number, target: Uint8Array): Eventual<void> {
-    const count = this.#file.read(offset, target);
+    const count = isTracedHost()
+      ? tracedHost('read', offset, target.length, () => this.#file.read(offset, target))
+      : this.#file.read(offset, target);
     if (count instanceof Promise) return count.then((done) => void target.fill(0, done));
     if (count < target.length) target.fill(0, count);
   }
 
   write(offset: number, source: Uint8Array): Eventual<void> {
-    const result = this.#file.write(offset, source);
+    const result = isTracedHost()
+      ? tracedHost('write', offset, source.length, () => this.#file.write(offset, source))
+      : this.#file.write(offset, source);
     const end = offset + source.length;
     if (result instanceof Promise) return result.then(() => this.#grow(end));
     this.#grow(end);
@@ -101,7 +106,7 @@ export class FileInstance implements BlockInstance {
   async flush(): Promise<void> {
     if (this.#flushFailure !== undefined) throw this.#flushFailure;
     try {
-      await this.#file.flush();
+      await (isTracedHost() ? tracedHost('flush', 0, 0, () => this.#file.flush()) : this.#file.flush());
     } catch (error) {
       // The kernel may have marked what it could not write as clean: a later flush would succeed without having saved it.
       if (this.#file.alignment === 1 && error instanceof Failure) this.#flushFailure = error;

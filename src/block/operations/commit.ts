@@ -6,6 +6,7 @@ import { WRITE } from '../driver.ts';
 import type { BlockNode } from '../node.ts';
 import { STATUS } from '../status.ts';
 import { Pace, type Operation } from './pace.ts';
+import { tracedJob } from './trace.ts';
 
 const BUFFER_BYTES = 2 << 20;
 
@@ -15,7 +16,9 @@ export interface CommitRequest extends Operation {
   readonly base: BlockBackend;
 }
 
-export async function commit(request: CommitRequest): Promise<void> {
+export const commit = (request: CommitRequest): Promise<void> => tracedJob('commit', () => commitNow(request));
+
+async function commitNow(request: CommitRequest): Promise<void> {
   const { top, base } = request;
   if (top.size > base.size) await base.resize(top.size);
   const pace = new Pace(base.graph.host, request);

@@ -9,6 +9,7 @@ import { statusAbove } from '../chain-status.ts';
 import { SECTOR } from '../node.ts';
 import { STATUS } from '../status.ts';
 import { Pace, type Operation } from './pace.ts';
+import { tracedJob } from './trace.ts';
 
 const BUFFER_BYTES = 2 << 20;
 
@@ -41,7 +42,9 @@ export interface CompareRequest extends Operation {
 }
 
 /** Answers with the first difference. */
-export async function compare(request: CompareRequest): Promise<Comparison> {
+export const compare = (request: CompareRequest): Promise<Comparison> => tracedJob('compare', () => compareNow(request));
+
+async function compareNow(request: CompareRequest): Promise<Comparison> {
   const [a, b] = request.images;
   const common = Math.min(a.backend.size, b.backend.size);
   const total = Math.max(a.backend.size, b.backend.size);

@@ -14,6 +14,7 @@ import { backingOf } from './backing-chain.ts';
 import { copyRange } from './copy-range.ts';
 import { Pace, type Operation } from './pace.ts';
 import { forEachRun, type SparseRule } from './sparse-runs.ts';
+import { tracedJob } from './trace.ts';
 
 export const CONVERT_BUFFER_BYTES = 2 << 20;
 const MAX_BUFFER_BYTES = 16 << 20;
@@ -62,9 +63,7 @@ const roundUp = (value: number, unit: number): number => Math.ceil(value / unit)
 
 export const sourceBytes = (sources: readonly BlockBackend[]): number => sources.reduce((sum, { size }) => sum + roundUp(size, SECTOR), 0);
 
-export async function convert(request: ConvertRequest): Promise<void> {
-  await new Conversion(request).run();
-}
+export const convert = (request: ConvertRequest): Promise<void> => tracedJob('convert', () => new Conversion(request).run());
 
 class Conversion {
   readonly #request: ConvertRequest;

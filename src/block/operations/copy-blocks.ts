@@ -4,6 +4,7 @@ import type { Eventual } from '../../base/eventual.ts';
 import { Failure } from '../../base/failure.ts';
 import type { BlockBackend } from '../backend.ts';
 import { Pace, type Operation } from './pace.ts';
+import { tracedJob } from './trace.ts';
 
 /** Small blocks are copied many at a time. */
 const BUFFER_BYTES = 2 << 20;
@@ -17,7 +18,9 @@ export interface CopyBlocksRequest extends Operation {
   readonly blockBytes: number;
 }
 
-export async function copyBlocks(request: CopyBlocksRequest): Promise<void> {
+export const copyBlocks = (request: CopyBlocksRequest): Promise<void> => tracedJob('copy', () => copyNow(request));
+
+async function copyNow(request: CopyBlocksRequest): Promise<void> {
   const { source, target, start, end, blockBytes } = request;
   const pace = new Pace(source.graph.host, request);
   const step = Math.max(1, Math.floor(BUFFER_BYTES / blockBytes)) * Math.min(blockBytes, BUFFER_BYTES);

@@ -1,7 +1,9 @@
 // What long operations share with whoever waits for them: progress, interruption, a rate, and turns for the event loop, which
 // gets none of its own while files answer synchronously.
 import { Failure } from '../../base/failure.ts';
+import { requestContext } from '../../trace/request.ts';
 import type { BlockHost } from '../host.ts';
+import { trace } from './trace.ts';
 
 export interface Operation {
   /** Called as work gets done; `total` may still grow. */
@@ -38,6 +40,7 @@ export class Pace {
   /** Called after each step; what it returns is to be awaited when it is a promise. */
   step(bytes: number): Promise<void> | undefined {
     if (this.#operation.signal?.aborted) throw new Interrupted();
+    trace.step?.({ request: requestContext.current, bytes });
     const limit = this.#operation.bytesPerSecond ?? 0;
     if (limit > 0) return this.#limited(bytes, limit);
     const now = this.#host.nowNs();
@@ -56,7 +59,10 @@ export class Pace {
     this.#sliceBytes += bytes;
     const allowedNs = (this.#sliceBytes / bytesPerSecond) * 1e9;
     const waitNs = this.#sliceNs + allowedNs - this.#host.nowNs();
-    if (waitNs > 0) await this.#host.sleep(Math.ceil(waitNs / 1e6));
+    if (waitNs > 0) {
+      trace.limited?.({ request: requestContext.current, ns: Math.round(waitNs) });
+      await this.#host.sleep(Math.ceil(waitNs / 1e6));
+    }
     if (allowedNs > SLICE_NS) {
       this.#sliceNs = this.#host.nowNs();
       this.#sliceBytes = 0;

@@ -9,6 +9,7 @@ import { isAllocatedAbove, nodeStatus } from '../chain-status.ts';
 import { SECTOR, type BlockNode } from '../node.ts';
 import { STATUS } from '../status.ts';
 import { Pace, type Operation } from './pace.ts';
+import { tracedJob } from './trace.ts';
 
 const BUFFER_BYTES = 2 << 20;
 
@@ -20,7 +21,9 @@ export interface RebaseRequest extends Operation {
   readonly prefix?: BlockNode | undefined;
 }
 
-export async function rebase(request: RebaseRequest): Promise<void> {
+export const rebase = (request: RebaseRequest): Promise<void> => tracedJob('rebase', () => rebaseNow(request));
+
+async function rebaseNow(request: RebaseRequest): Promise<void> {
   const { overlay, oldBacking, newBacking, prefix } = request;
   const pace = new Pace(overlay.graph.host, request);
   const oldBuffer = new Uint8Array(BUFFER_BYTES);

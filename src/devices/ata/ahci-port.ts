@@ -2,11 +2,12 @@
 // their data by the region table, and answers with received frames. Headers and tables are copied before they are looked at.
 // No port multiplier, no partial or slumber states.
 import { assert } from '../../base/assert.ts';
-import { attempt } from '../../base/eventual.ts';
 import type { Failure } from '../../base/failure.ts';
 import { ScatterList } from '../../bus/scatter-list.ts';
 import type { DmaMemory } from '../../ports/dma.ts';
 import { bool, u32, u8, type StateOf } from '../../state/fields.ts';
+import { attemptRequest } from '../../trace/device-request.ts';
+import { nextRequest } from '../../trace/request.ts';
 import type { AtaBus } from './ata-bus.ts';
 import { QUEUED } from './ata-commands.ts';
 import { AtaDisk, type QueuedCommand } from './ata-disk.ts';
@@ -73,6 +74,8 @@ type TransferPlan = Exclude<AtaPlan, { kind: 'done' | 'packet' }>;
 
 /** A command that has been taken from the list. */
 interface Command {
+  /** Its number in traces. */
+  readonly request: number;
   readonly slot: number;
   readonly header: number;
   readonly table: number;
@@ -240,6 +243,7 @@ export class AhciPort implements AtaBus {
 
   issue(slots: number): void {
     if ((this.state.command & PORT_COMMAND.START) === 0) return;
+    trace.ahciIssue?.({ port: this.#wires.number, slots });
     this.state.issued = (this.state.issued | slots) >>> 0;
     this.process();
   }
@@ -293,9 +297,10 @@ export class AhciPort implements AtaBus {
     const table = words === undefined ? 0 : words.getUint32(12, true) * WORD + ((words.getUint32(8, true) & ~0x7f) >>> 0);
     const fis = words === undefined ? undefined : memory.view(table, 64)?.slice();
     if (words === undefined || fis === undefined) return this.#hostBusError();
-    const command = { slot, header, table, regions: words.getUint16(2, true), fis };
+    const request = nextRequest();
+    const command = { request, slot, header, table, regions: words.getUint16(2, true), fis };
     if (fis[0] !== FIS.HOST_TO_DEVICE) return this.#forgetCommand(slot);
-    trace.ahciCommand?.({ port: this.#wires.number, slot, command: fis[2]!, bytes: command.regions });
+    trace.ahciCommand?.({ request, port: this.#wires.number, slot, command: fis[2]!, bytes: command.regions });
     if ((fis[1]! & IS_COMMAND) === 0) this.#control(command);
     else if (this.unit instanceof AtaDisk && (fis[2] === QUEUED.READ || fis[2] === QUEUED.WRITE)) this.#queue(this.unit, command);
     else this.#execute(command);
@@ -336,8 +341,8 @@ export class AhciPort implements AtaBus {
     return list;
   }
 
-  /** Begins something in the drive for a slot; what ends after the port was stopped changes nothing. */
-  #start<T>(slot: number, work: () => T | Promise<T>, done: (value: T) => void, failed: (failure: Failure) => void): void {
+  /** Begins something in the drive for a command; what ends after the port was stopped changes nothing. */
+  #start<T>({ slot, request }: Command, work: () => T | Promise<T>, done: (value: T) => void, failed: (failure: Failure) => void): void {
     const run = this.#run;
     const epoch = this.#epoch;
     this.#inFlight |= 1 << slot;
@@ -355,7 +360,8 @@ export class AhciPort implements AtaBus {
       if (!this.#processing) this.process(); // the host may have started the port again
       return false;
     };
-    attempt(work, (value) => { if (ended()) done(value); }, (failure) => { if (ended()) failed(failure); });
+    const name = this.label;
+    attemptRequest({ request, name }, work, (value) => { if (ended()) done(value); }, (failure) => { if (ended()) failed(failure); });
   }
 
   #becameIdle(): void {
@@ -373,7 +379,7 @@ export class AhciPort implements AtaBus {
     const request = queuedCommand(fis, fis[2] === QUEUED.WRITE);
     this.#forgetCommand(slot);
     if (queuedTag(fis) !== slot || (state.active & (1 << slot)) === 0 || !disk.mayQueue(request)) {
-      return this.#queuedFailed(disk, slot, request, ERROR.ABORT);
+      return this.#queuedFailed(disk, command, request, ERROR.ABORT);
     }
     const bytes = request.sectors * SECTOR_BYTES;
     const list = this.#regionsOf(command, bytes);
@@ -381,17 +387,18 @@ export class AhciPort implements AtaBus {
     if (list === undefined || views === undefined) return this.#hostBusError();
     if (list.bytes < bytes) {
       this.#raise(IS.OVERFLOW);
-      return this.#queuedFailed(disk, slot, request, ERROR.ABORT);
+      return this.#queuedFailed(disk, command, request, ERROR.ABORT);
     }
     const { drive } = disk;
     const offset = request.lba * SECTOR_BYTES;
     const fua = request.fua || !disk.state.writeCache;
     this.#batchBytes += bytes;
-    this.#start(slot, () => (request.write ? drive.writev(offset, views, { fua }) : drive.readv(offset, views)), () => {
+    this.#start(command, () => (request.write ? drive.writev(offset, views, { fua }) : drive.readv(offset, views)), () => {
       if (!request.write) list.written(bytes);
+      trace.ahciComplete?.({ request: command.request, port: this.#wires.number, slot, failed: false });
       this.#ended |= 1 << slot;
       if (!this.#processing) this.process();
-    }, () => this.#queuedFailed(disk, slot, request, request.write ? ERROR.ABORT : ERROR.UNCORRECTABLE));
+    }, () => this.#queuedFailed(disk, command, request, request.write ? ERROR.ABORT : ERROR.UNCORRECTABLE));
   }
 
   /** One frame for all queued commands that ended. */
@@ -405,7 +412,8 @@ export class AhciPort implements AtaBus {
     this.#raise(IS.SET_BITS);
   }
 
-  #queuedFailed(disk: AtaDisk, slot: number, request: QueuedCommand, error: number): void {
+  #queuedFailed(disk: AtaDisk, { request: traced, slot }: Command, request: QueuedCommand, error: number): void {
+    trace.ahciComplete?.({ request: traced, port: this.#wires.number, slot, failed: true });
     this.#tellEnded();
     disk.queuedFailed(slot, request, error);
     const { status } = disk.taskFile;
@@ -433,7 +441,7 @@ export class AhciPort implements AtaBus {
   }
 
   #perform(command: Command, unit: AtaUnit, begin: () => AtaPlan | Promise<AtaPlan>): void {
-    this.#start(command.slot, begin, (plan) => this.#carryOut(command, unit, plan), (failure) => {
+    this.#start(command, begin, (plan) => this.#carryOut(command, unit, plan), (failure) => {
       unit.fail(failure, 0);
       this.#complete(command, unit, undefined, 0);
     });
@@ -463,7 +471,6 @@ export class AhciPort implements AtaBus {
 
   #move(command: Command, unit: AtaUnit, plan: TransferPlan, list: ScatterList, views: Uint8Array[]): void {
     const { drive } = unit;
-    const { slot } = command;
     const { bytes } = plan;
     const done = (): void => {
       if (plan.kind === 'read') list.written(bytes);
@@ -477,20 +484,21 @@ export class AhciPort implements AtaBus {
     if (plan.kind === 'in') {
       list.fill(plan.data);
       done();
-    } else if (plan.kind === 'out') this.#start(slot, () => unit.accept(list.gather(bytes) ?? new Uint8Array(bytes)), done, failed);
+    } else if (plan.kind === 'out') this.#start(command, () => unit.accept(list.gather(bytes) ?? new Uint8Array(bytes)), done, failed);
     else if (drive === undefined || plan.offset + bytes > drive.size) {
       unit.abort();
       this.#complete(command, unit, undefined, 0);
-    } else if (plan.kind === 'read') this.#start(slot, () => drive.readv(plan.offset, views), done, failed);
-    else this.#start(slot, () => drive.writev(plan.offset, views, { fua: plan.fua }), done, failed);
+    } else if (plan.kind === 'read') this.#start(command, () => drive.readv(plan.offset, views), done, failed);
+    else this.#start(command, () => drive.writev(plan.offset, views, { fua: plan.fua }), done, failed);
   }
 
   /** The result is in the unit's task file: answers, and goes on with the next command. */
-  #complete({ slot, header }: Command, unit: AtaUnit, plan: AtaPlan | undefined, bytes: number): void {
+  #complete({ request, slot, header }: Command, unit: AtaUnit, plan: AtaPlan | undefined, bytes: number): void {
     const { state } = this;
     const { memory } = this.#wires;
     const { taskFile } = unit;
     const failed = (taskFile.status & STATUS.ERROR) !== 0;
+    trace.ahciComplete?.({ request, port: this.#wires.number, slot, failed });
     this.#exclusive = false;
     const count = memory.view(header + 4, 4);
     if (count !== undefined) {

@@ -1,6 +1,7 @@
 // Tests of the AHCI controller: what a driver sees of commands, queued commands, errors and resets.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { eventsDuring } from '../../../test/traced-events.ts';
 import { SystemBus } from '../../bus/address-space.ts';
 import { notConnected } from '../../bus/irq.ts';
 import { PciBus } from '../../bus/pci-bus.ts';
@@ -198,4 +199,20 @@ test('messages take the place of the line', () => {
   write(P.CI, 1);
   assert.equal(seen.messages, 1);
   assert.equal(seen.interrupt, false);
+});
+
+test('a command has one number from the issue register to its interrupt, queued or not', () => {
+  const { write, put, drive } = bench();
+  put(0, [0x60, 2, 4, 0, 0, 0x40, 0, 0, 0, 0, 0], [[DATA, 1024]]);
+  put(1, [0x25, 0, 4, 0, 0, 0x40, 0, 0, 0, 0, 2], [[DATA, 1024]]);
+  const seen = [1, 2].map((slots) => {
+    const events = eventsDuring(['ata_*'], () => {
+      if (slots === 1) write(P.SACT, 1);
+      write(P.CI, slots);
+    }).filter(({ name }) => name.startsWith('ata_ahci'));
+    assert.deepEqual(events.map(({ name }) => name.slice('ata_ahci_'.length)), ['issue', 'command', 'complete', 'interrupt']);
+    assert.equal(events[1]!.values['request'], drive.lastRequest);
+    return events[2]!.values['request'];
+  });
+  assert.equal(seen[1], Number(seen[0]) + 1);
 });

@@ -1,7 +1,6 @@
 // An IDE channel: the task file registers of up to two devices, PIO through the data port, and DMA by whoever masters the bus
 // for it (bus-master-ide.ts). ATA8-APT. The registers belong to the devices; the channel has the transfer and the interrupt.
 import { assert } from '../../base/assert.ts';
-import { attempt } from '../../base/eventual.ts';
 import type { Device, ResetPhase } from '../../bus/device.ts';
 import { RegisterFile } from '../../bus/register-file.ts';
 import type { ScatterList } from '../../bus/scatter-list.ts';
@@ -9,6 +8,8 @@ import type { SystemBus } from '../../bus/address-space.ts';
 import type { IrqLine } from '../../ports/irq-line.ts';
 import { blob, bool, choice, count, u32, u8 } from '../../state/fields.ts';
 import { defineState } from '../../state/define-state.ts';
+import { attemptRequest } from '../../trace/device-request.ts';
+import { nextRequest } from '../../trace/request.ts';
 import type { AtaBus } from './ata-bus.ts';
 import { DEVICE, STATUS, type AtaPlan, type AtaUnit, type TaskFile } from './ata-unit.ts';
 import { trace } from './trace.ts';
@@ -78,6 +79,8 @@ export class IdeChannel implements AtaBus, Device<IdeChannelState> {
   readonly #pool = new Uint8Array(BUFFER_BYTES);
   /** A request is under way in the drive: the guest's accesses change nothing until it ends. */
   #inFlight = false;
+  /** The number of the command in traces. */
+  #request = 0;
   /** What to do as soon as it has ended. */
   #postponed: (() => void) | undefined;
 
@@ -106,6 +109,7 @@ export class IdeChannel implements AtaBus, Device<IdeChannelState> {
   }
 
   #interrupt(): void {
+    trace.ideInterrupt?.({ request: this.#request, channel: this.label });
     this.state.interrupt = true;
     this.busMaster?.interrupted();
     this.#drive();
@@ -207,6 +211,8 @@ export class IdeChannel implements AtaBus, Device<IdeChannelState> {
     }
     if (command === DEVICE_RESET && unit?.isPacketDevice === true) return this.#whenIdle(() => this.#deviceReset(unit));
     if (this.#inFlight) return;
+    this.#request = nextRequest();
+    trace.ideCommand?.({ request: this.#request, channel: this.label, command });
     this.#endTransfer();
     this.state.control &= ~CONTROL.HIGH_ORDER;
     for (const other of this.units) if (other !== undefined) other.taskFile.command = command;
@@ -239,7 +245,8 @@ export class IdeChannel implements AtaBus, Device<IdeChannelState> {
       next?.();
       return next === undefined;
     };
-    attempt(work, (value) => { if (ended()) done(value); }, (failure) => { if (ended()) failed(failure); });
+    const own = { request: this.#request, name: this.label };
+    attemptRequest(own, work, (value) => { if (ended()) done(value); }, (failure) => { if (ended()) failed(failure); });
   }
 
   #perform(unit: AtaUnit, begin: () => AtaPlan | Promise<AtaPlan>): void {

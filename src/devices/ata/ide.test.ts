@@ -1,6 +1,7 @@
 // Tests of the IDE channel with a disk and a CD drive: what a driver sees through the ports and the bus master.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { eventsDuring } from '../../../test/traced-events.ts';
 import { SystemBus } from '../../bus/address-space.ts';
 import { notConnected } from '../../bus/irq.ts';
 import { PciBus } from '../../bus/pci-bus.ts';
@@ -222,4 +223,16 @@ test('a packet command by DMA, and a change of the medium', () => {
   packet(b, [0x1e, 0, 0, 0, 0]);
   packet(b, [0x1b, 0, 0, 0, 2]);
   assert.equal(disc.trayOpen, true);
+});
+
+test('a command has one number from the command register to its interrupt', () => {
+  const { drive, command, regions, dma } = bench();
+  regions([DATA, 512]);
+  const events = eventsDuring(['ata_ide*'], () => {
+    command(0xc8, 9, 1);
+    dma(true);
+  });
+  assert.deepEqual(events.map(({ name }) => name), ['ata_ide_command', 'ata_ide_interrupt']);
+  assert.ok(drive.lastRequest > 0);
+  assert.deepEqual(events.map(({ values }) => values['request']), [drive.lastRequest, drive.lastRequest]);
 });

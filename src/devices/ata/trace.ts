@@ -7,6 +7,10 @@ export const trace = defineEvents('ata', {
   failure: '{drive:str}: command {command:hex} failed: {what:str}',
   dma: '{kind:str} {bytes} bytes at {offset} in {pieces} pieces',
   reset: '{device:str} reset',
-  ahciCommand: 'port {port} slot {slot} command {command:hex} bytes {bytes}',
+  ideCommand: 'request {request} channel {channel:str} command {command:hex}',
+  ideInterrupt: 'request {request} channel {channel:str}',
+  ahciIssue: 'port {port} slots {slots:hex}',
+  ahciCommand: 'request {request} port {port} slot {slot} command {command:hex} bytes {bytes}',
+  ahciComplete: 'request {request} port {port} slot {slot} failed {failed}',
   ahciInterrupt: 'port {port} status {status:hex} enable {enable:hex}',
 });

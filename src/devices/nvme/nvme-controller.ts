@@ -9,6 +9,8 @@ import type { Drive } from '../../ports/disk.ts';
 import type { DmaMemory } from '../../ports/dma.ts';
 import { array, bool, choice, count, struct, u16, u32, u8, type StateOf } from '../../state/fields.ts';
 import { defineState } from '../../state/define-state.ts';
+import { attemptRequest } from '../../trace/device-request.ts';
+import { nextRequest } from '../../trace/request.ts';
 import { executeAdmin } from './nvme-admin.ts';
 import type { NvmeIdentity } from './nvme-data.ts';
 import { executeIo } from './nvme-io.ts';
@@ -213,6 +215,7 @@ export class NvmeController implements Device<NvmeState> {
     const { state } = this;
     if (!state.ready || state.resetting || index >= 2 * QUEUES) return;
     const id = index >> 1;
+    trace.doorbell?.({ queue: id, completion: (index & 1) !== 0, value });
     const queue = (index & 1) === 0 ? state.submissions[id]! : state.completions[id]!;
     if (queue.entries === 0) return this.raiseEvent(0x0000_0000);
     if (value >= queue.entries) return this.raiseEvent(0x0000_0100);
@@ -279,7 +282,8 @@ export class NvmeController implements Device<NvmeState> {
     const { entry } = this;
     const command = entry.getUint16(2, true);
     const opcode = entry.getUint8(0);
-    trace.command?.({ queue: id, command, opcode });
+    const request = nextRequest();
+    trace.command?.({ request, queue: id, command, opcode });
     if (id === 0 && opcode === ADMIN.ASYNC_EVENT) return this.#keepEventRequest(command);
     const completion = queue.completion;
     const epoch = this.#epoch;
@@ -291,7 +295,7 @@ export class NvmeController implements Device<NvmeState> {
       this.#inFlight--;
       this.#pending[id]!--;
       this.#reserved[completion]!--;
-      if (result !== undefined) this.#complete(id, command, result);
+      if (result !== undefined) this.#complete(id, command, result, request);
       if (this.#pending[id] === 0) this.#finishDeletion(id);
       if (this.#processing) return;
       // The request took its time: whoever waits for a place or for quiet goes on.
@@ -299,7 +303,8 @@ export class NvmeController implements Device<NvmeState> {
       if (this.state.resetting) this.#resetWhenIdle();
       else this.#process(id, id + 1);
     };
-    attempt<NvmeResult | number | undefined>(
+    attemptRequest<NvmeResult | number | undefined>(
+      { request, name: this.drive.name },
       () => (id === 0 ? executeAdmin(this) : executeIo(this)),
       ended,
       () => ended(STATUS.INTERNAL_ERROR),
@@ -311,12 +316,13 @@ export class NvmeController implements Device<NvmeState> {
     this.#batchBytes += bytes;
   }
 
-  #complete(id: number, command: number, result: NvmeResult | number): void {
+  #complete(id: number, command: number, result: NvmeResult | number, request = 0): void {
     const { state } = this;
     const submission = state.submissions[id]!;
     const queue = state.completions[submission.completion]!;
     if (queue.entries === 0) return;
     const [status, value] = typeof result === 'number' ? [result, 0] : [result.status, result.value];
+    trace.completion?.({ request, queue: id, command, status });
     const address = queue.high * WORD + queue.low + queue.tail * COMPLETION_BYTES;
     const bytes = this.wires.memory.view(address, COMPLETION_BYTES);
     if (bytes === undefined) {
@@ -344,9 +350,14 @@ export class NvmeController implements Device<NvmeState> {
     if (messages.enabled) {
       for (const id of this.#news) {
         const queue = this.state.completions[id]!;
-        if (queue.interrupts && queue.entries > 0) messages.notify(queue.vector);
+        if (!queue.interrupts || queue.entries === 0) continue;
+        trace.interrupt?.({ queue: id, vector: queue.vector });
+        messages.notify(queue.vector);
       }
-    } else this.#driveInterrupt();
+    } else {
+      trace.interrupt?.({ queue: 0, vector: 0 });
+      this.#driveInterrupt();
+    }
     this.#news.clear();
   }
 

@@ -1,6 +1,7 @@
 // Tests of the NVMe controller: what a driver sees of queues, commands, interrupts, resets and errors.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { takeEvents } from '../../../test/traced-events.ts';
 import { SystemBus } from '../../bus/address-space.ts';
 import { PciBus } from '../../bus/pci-bus.ts';
 import { TimerQueue } from '../../bus/timer-queue.ts';
@@ -186,4 +187,22 @@ test('shutdown flushes, and a wrong doorbell is an event', async () => {
   await drive.finishAll();
   assert.equal(read(0x1c), 9);
   assert.equal(drive.flushes, 1);
+});
+
+test('a command has one number from its doorbell to its interrupt, in the drive too', async () => {
+  const { drive, put, ring, createPair } = bench();
+  createPair();
+  put(1, 2, 9, { 6: DATA, 10: 16, 12: 7 }, 1);
+  const events = takeEvents('nvme_*');
+  ring(1);
+  assert.deepEqual(events.taken.map(({ name }) => name), ['nvme_doorbell', 'nvme_command', 'nvme_completion', 'nvme_interrupt']);
+  const { request } = events.taken[1]!.values;
+  assert.ok(Number(request) > 0);
+  assert.deepEqual([events.taken[2]!.values['request'], drive.lastRequest], [request, request]);
+  drive.slow = true;
+  put(1, 2, 10, { 6: DATA, 10: 16, 12: 7 }, 1);
+  ring(1);
+  assert.equal(events.taken.length, 6);
+  await drive.finishAll();
+  assert.equal(events.stop()[6]!.values['request'], events.taken[5]!.values['request']);
 });

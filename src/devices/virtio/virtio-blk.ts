@@ -182,14 +182,14 @@ export class VirtioBlk implements VirtioHandler {
     const { request } = chains[0]!;
     trace.submitMultireq?.({ request, drive: this.#drive.name, requests: chains.length, offset, bytes, isWrite });
     let result: Eventual<void>;
-    requestContext.current = request;
+    requestContext.enter(request);
     try {
       result = bytes === 0 ? undefined : isWrite ? this.#drive.writev(offset, views) : this.#drive.readv(offset, views);
     } catch (error) {
       completeRun(queue, run, statusOf(error));
       return;
     } finally {
-      requestContext.current = 0;
+      requestContext.leave();
     }
     if (!isPromise(result)) {
       completeRun(queue, run, STATUS.OK);
@@ -207,20 +207,22 @@ export class VirtioBlk implements VirtioHandler {
 
   #finish(queue: VirtQueue, chain: Chain, action: () => Eventual<number>): void {
     let result: Eventual<number>;
-    requestContext.current = chain.request;
+    requestContext.enter(chain.request);
     try {
       result = action();
     } catch (error) {
       result = statusOf(error);
     }
-    requestContext.current = 0;
+    requestContext.leave();
     if (!isPromise(result)) {
       complete(queue, chain, result, chain.writable.bytes);
       return;
     }
     const later = (status: number): void => {
+      const begun = loopNs();
       complete(queue, chain, status, chain.writable.bytes);
       queue.publish();
+      heldSince(begun, 'completion', this.#drive.name);
     };
     result.then(later, (error: unknown) => later(statusOf(error)));
   }

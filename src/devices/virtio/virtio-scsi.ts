@@ -1,15 +1,17 @@
 // The virtio SCSI host adapter: virtio 1.2, 5.6. Carries commands to the units of a ScsiBus and moves their data. Task management
 // waits for what it would abort. No events: units do not come and go while the machine runs.
-import { attempt, type Eventual } from '../../base/eventual.ts';
+import type { Eventual } from '../../base/eventual.ts';
 import { layout, le16, le32 } from '../../struct/layout.ts';
 import { ScsiBus, type ScsiAddress, type ScsiUnit } from '../scsi/scsi-bus.ts';
 import { fixedSense, SCSI_STATUS, type ScsiPlan, type ScsiSense } from '../scsi/scsi-command.ts';
 import type { Chain } from './ring.ts';
 import type { VirtioHandler, VirtQueue } from './virtio-device.ts';
 import { defineEvents } from '../../trace/event.ts';
+import { attemptRequest, type DeviceRequest } from '../../trace/device-request.ts';
 
 const trace = defineEvents('virtioScsi', {
-  command: 'target {target} lun {lun} operation {operation:hex} status {status} response {response}',
+  request: 'request {request} target {target} lun {lun} operation {operation:hex}',
+  command: 'request {request} target {target} lun {lun} operation {operation:hex} status {status} response {response}',
 });
 
 const CONTROL_QUEUE = 0;
@@ -124,11 +126,12 @@ export class VirtioScsi implements VirtioHandler {
   }
 
   #begin(command: Command): void {
-    const { unit, cdb, address } = command;
+    const { unit, cdb, address, chain } = command;
     const own = this.bus.answer(cdb, address);
     this.#enter(unit);
     const fail = (error: unknown): void => this.#finish(command, { sense: senseOf(unit, error, false) });
-    attempt(() => own ?? unit!.begin(cdb), (plan) => this.#carryOut(command, plan), fail);
+    trace.request?.({ request: chain.request, ...address, operation: cdb[0]! });
+    attemptRequest(ownOf(command), () => own ?? unit!.begin(cdb), (plan) => this.#carryOut(command, plan), fail);
   }
 
   #carryOut(command: Command, plan: ScsiPlan): void {
@@ -161,7 +164,7 @@ export class VirtioScsi implements VirtioHandler {
     const data = chain.readable.gather(Math.min(bytes, available), outAt) ?? new Uint8Array(0);
     const fail = (error: unknown): void => this.#finish(command, { sense: senseOf(unit, error, true) });
     const residual = available - data.length;
-    attempt(() => unit!.accept(cdb, data), (plan) => {
+    attemptRequest(ownOf(command), () => unit!.accept(cdb, data), (plan) => {
       this.#finish(command, plan.kind === 'failed' ? { sense: plan.sense } : { residual });
     }, fail);
   }
@@ -180,7 +183,7 @@ export class VirtioScsi implements VirtioHandler {
       this.#finish(command, { residual: room - bytes, transferred: isWrite ? 0 : bytes });
     };
     const fail = (error: unknown): void => this.#finish(command, { sense: senseOf(unit, error, isWrite) });
-    attempt((): Eventual<void> => {
+    attemptRequest(ownOf(command), (): Eventual<void> => {
       if (bytes === 0) return undefined;
       return plan.kind === 'write' ? drive.writev(plan.offset, views, { fua: plan.fua }) : drive.readv(plan.offset, views);
     }, done, fail);
@@ -246,6 +249,8 @@ export class VirtioScsi implements VirtioHandler {
   }
 }
 
+const ownOf = ({ chain, unit }: Command): DeviceRequest => ({ request: chain.request, name: unit?.drive?.name ?? 'virtio-scsi' });
+
 interface Outcome {
   readonly response?: number;
   readonly sense?: ScsiSense;
@@ -262,7 +267,7 @@ function senseOf(unit: ScsiUnit | undefined, error: unknown, write: boolean): Sc
 function answer({ queue, chain, senseBytes, cdb, address }: Command, outcome: Outcome): void {
   const { response = RESPONSE.OK, sense, residual = 0, transferred = 0 } = outcome;
   const status = sense === undefined ? SCSI_STATUS.GOOD : SCSI_STATUS.CHECK_CONDITION;
-  trace.command?.({ ...address, operation: cdb[0]!, status, response });
+  trace.command?.({ request: chain.request, ...address, operation: cdb[0]!, status, response });
   if (queue.owns(chain)) {
     const data = new Uint8Array(RESPONSE_BYTES + senseBytes);
     const senseData = sense === undefined ? new Uint8Array(0) : fixedSense(sense).subarray(0, senseBytes);
