@@ -6,7 +6,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { Failure } from '../base/failure.ts';
-import { characterDevice, cpioArchive, directory, file } from '../struct/cpio.ts';
+import { characterDevice, cpioArchive, directory, file, type CpioEntry } from '../struct/cpio.ts';
 import { TarReader } from '../struct/tar.ts';
 import { runChild } from './child-process.ts';
 
@@ -20,7 +20,13 @@ export interface GuestFiles {
 export interface PrepareOptions {
   /** The first program of the guest, a shell script. */
   readonly init?: string;
+  /** Drivers that are modules of the kernel, by name, in an order in which they load; what the kernel has built in is left out. */
+  readonly modules?: readonly string[];
+  /** Programs and other files of the initial file system beside busybox. */
+  readonly files?: readonly CpioEntry[];
   readonly onProgress?: (progress: Progress) => void;
+  /** Where the initial file system goes; else beside the kernel. */
+  readonly initrd?: string;
 }
 
 export interface Progress {
@@ -69,18 +75,39 @@ export async function prepareDebianGuest(
   folder: string,
   options: PrepareOptions = {},
 ): Promise<GuestFiles> {
-  const { init = SHELL_INIT } = options;
+  const { init = SHELL_INIT, modules = [], files = [], initrd = join(folder, 'initrd.gz') } = options;
   await mkdir(folder, { recursive: true });
   const kernel = join(folder, 'vmlinuz');
   const busybox = join(folder, 'busybox');
-  const initrd = join(folder, 'initrd.gz');
-  if (!(await isThere(kernel)) || !(await isThere(busybox))) await download(architecture, folder, options);
-  await writeWhole(initrd, buildInitrd(await readFile(busybox), init));
+  const isComplete = (await isThere(kernel)) && (await isThere(busybox)) && (modules.length === 0 || (await hasModules(folder, modules)));
+  if (!isComplete) await download(architecture, folder, options);
+  const loaded = await readModules(folder, modules);
+  await writeWhole(initrd, buildInitrd(await readFile(busybox), init, [...loaded, ...files]));
   return { kernel, initrd };
 }
 
+/** What was asked for when the modules were kept: a list of names, since not every kernel has each. */
+const MODULE_LIST = 'list';
+const modulePath = (folder: string, name: string): string => join(folder, 'modules', name);
+
+async function hasModules(folder: string, names: readonly string[]): Promise<boolean> {
+  const list = await readFile(modulePath(folder, MODULE_LIST), 'utf8').catch(() => '');
+  const kept = new Set(list.split('\n'));
+  return names.every((name) => kept.has(name));
+}
+
+/** The modules that there are, as files `modules/NN-NAME.ko`, which sort as they load. */
+async function readModules(folder: string, names: readonly string[]): Promise<CpioEntry[]> {
+  const entries: CpioEntry[] = [];
+  for (const name of names) {
+    const bytes = await readFile(modulePath(folder, name)).catch(() => undefined);
+    if (bytes !== undefined) entries.push(file(`modules/${String(entries.length).padStart(2, '0')}-${name}.ko`, bytes));
+  }
+  return entries.length === 0 ? [] : [directory('modules'), ...entries];
+}
+
 /** The initial file system: busybox, the init script, empty mount points and a console. */
-export function buildInitrd(busybox: Uint8Array, init: string): Uint8Array {
+export function buildInitrd(busybox: Uint8Array, init: string, files: readonly CpioEntry[] = []): Uint8Array {
   const folders = ['bin', 'dev', 'proc', 'root', 'sys', 'tmp'].map(directory);
   return gzipSync(
     cpioArchive([
@@ -88,11 +115,13 @@ export function buildInitrd(busybox: Uint8Array, init: string): Uint8Array {
       characterDevice('dev/console', 5, 1),
       file('bin/busybox', busybox, 0o755),
       file('init', new TextEncoder().encode(init), 0o755),
+      ...files,
     ]),
   );
 }
 
-async function download(architecture: GuestArchitecture, folder: string, { onProgress }: PrepareOptions): Promise<void> {
+async function download(architecture: GuestArchitecture, folder: string, options: PrepareOptions): Promise<void> {
+  const { onProgress, modules = [] } = options;
   const work = join(folder, 'download');
   for (const path of ['lists/partial', 'cache/archives/partial']) await mkdir(join(work, path), { recursive: true });
   const settings = aptSettings(architecture, work);
@@ -115,6 +144,7 @@ async function download(architecture: GuestArchitecture, folder: string, { onPro
     extract(packageFile(image), (path) => path.startsWith('boot/vmlinuz-')),
     extract(packageFile('busybox-static'), (path) => /^(usr\/)?bin\/busybox$/.test(path)),
   ]);
+  if (modules.length > 0) await keepModules(packageFile(image), folder, modules);
   await writeWhole(join(folder, 'busybox'), busybox);
   await writeWhole(join(folder, 'vmlinuz'), kernel);
   await rm(work, { recursive: true, force: true });
@@ -165,6 +195,17 @@ async function extract(packageFile: string, wanted: (path: string) => boolean): 
   const [contents] = reader.files.values();
   if (contents === undefined) throw new Failure('not-found', `${packageFile} does not hold what was expected`);
   return contents;
+}
+
+/** Writes the modules as `insmod` takes them, and the list of what was asked for last. */
+async function keepModules(packageFile: string, folder: string, names: readonly string[]): Promise<void> {
+  await mkdir(join(folder, 'modules'), { recursive: true });
+  const nameOf = (path: string): string => /\/([^/]+)\.ko(\.[a-z]+)?$/.exec(path)?.[1]?.replaceAll('-', '_') ?? '';
+  const reader = new TarReader((path) => path.includes('lib/modules/') && names.includes(nameOf(path)));
+  const onOutput = (chunk: Uint8Array): void => reader.push(chunk);
+  await runChild('dpkg-deb', ['--fsys-tarfile', packageFile], { silenceMsMax: SILENCE_MS_MAX, onOutput });
+  for (const [path, bytes] of reader.files) await writeWhole(modulePath(folder, nameOf(path)), bytes);
+  await writeWhole(modulePath(folder, MODULE_LIST), new TextEncoder().encode(names.join('\n')));
 }
 
 const isThere = (path: string): Promise<boolean> => readFile(path).then((bytes) => bytes.length > 0, () => false);

@@ -1,150 +1,145 @@
-// `nandu latency`: the time of virtio-blk requests by layer, from a trace file in the simple format. The analysis is
-// trace/request-latency.ts; here are the words and the tables.
+// `nandu latency`: where the time of a disk's requests goes. Boots a guest that measures (latency/measure.ts), or reads a trace; prints
+// tables, JSON or a page. The analysis is trace/request-latency.ts, the words are latency/options.ts.
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Failure } from '../base/failure.ts';
-import { LATENCY_EVENTS, layersOf, requestLives, type RequestLife } from '../trace/request-latency.ts';
+import { systemErrorText } from '../platform/node/system-error.ts';
+import { LATENCY_EVENTS, requestLives } from '../trace/request-latency.ts';
+import { LATENCY_HELP, parseLatency, passesCache, SCRATCH_BYTES, titleOf, workloadOf, type LatencyRequest } from './latency/options.ts';
+import { plainTotals, summarize, summarizeMeasured, type Summary } from './latency/summary.ts';
+import { summaryText } from './latency/text.ts';
 import { readTraceFile } from './trace.ts';
 
-const HELP = `usage: nandu latency [--bytes N] [--writes] [--json] FILE
-
-Where the time of a machine's virtio-blk requests went, layer by layer, from a trace in FILE. To make one:
-
-  nandu-system-x86_64 ... ${LATENCY_EVENTS.map((pattern) => `-trace '${pattern}'`).join(' ')} -trace file=FILE
-
-  --bytes N    only requests of N bytes
-  --writes     only writes (else only reads)
-  --json       the figures as JSON
-`;
-
-interface Request {
-  file: string | undefined;
-  bytes: number | undefined;
-  isWrite: boolean;
-  json: boolean;
-  help: boolean;
-}
+/** The layers must explain the total, and the stamps the guest's own clock, to this. */
+const UNEXPLAINED_PERCENT_MAX = 2;
 
 export async function runLatency(words: readonly string[], out: (text: string) => void): Promise<number> {
-  const request = parse(words);
-  if (request.help || request.file === undefined) {
-    out(HELP);
+  const request = parseLatency(words);
+  if (request.help) {
+    out(`${LATENCY_HELP}  nandu-system-x86_64 ... ${LATENCY_EVENTS.map((pattern) => `-trace '${pattern}'`).join(' ')} -trace file=FILE\n`);
     return 0;
   }
-  const { lives: all, leftOut } = requestLives(await readTraceFile(request.file));
-  const { bytes, isWrite } = request;
-  const lives = all.filter((life) => life.isWrite === isWrite && (bytes === undefined || life.bytes === bytes));
-  if (lives.length === 0) throw new Failure('not-found', `${request.file}: no such request from its doorbell to its interrupt`);
-  const summary = summarize(lives, all.length - lives.length, leftOut);
-  out(request.json ? `${JSON.stringify(summary, undefined, 2)}\n` : summaryText(summary));
-  return 0;
-}
-
-function parse(words: readonly string[]): Request {
-  const request: Request = { file: undefined, bytes: undefined, isWrite: false, json: false, help: false };
-  for (let index = 0; index < words.length; index++) {
-    const word = words[index]!;
-    if (word === '--json') request.json = true;
-    else if (word === '--writes') request.isWrite = true;
-    else if (word === '--help' || word === '-h') request.help = true;
-    else if (word === '--bytes') request.bytes = byteCount(words[++index]);
-    else if (word.startsWith('-')) throw new Failure('invalid-argument', `${word}: invalid option (see nandu latency --help)`);
-    else if (request.file !== undefined) throw new Failure('invalid-argument', `latency: unexpected argument '${word}'`);
-    else request.file = word;
+  if (request.compare !== undefined) return runComparison(request.compare, words, request.runs, out);
+  const { summary, samples } = request.file === undefined ? await measured(request) : await traced(request, request.file);
+  if (request.html !== undefined) {
+    const { latencyPage } = await import('./latency/page.ts');
+    write(request.html, latencyPage(summary));
   }
-  return request;
+  out(request.json ? `${JSON.stringify({ ...summary, ...(request.samples && { samples }) }, undefined, 2)}\n` : summaryText(summary));
+  return checked(summary);
 }
 
-function byteCount(text: string | undefined): number {
-  if (text === undefined || !/^\d+$/.test(text)) throw new Failure('invalid-argument', '--bytes: requires a number');
-  return Number(text);
+function checked({ unexplainedPercent, measured: found }: Summary): number {
+  const worst = Math.max(unexplainedPercent, found?.clockPercent ?? 0);
+  if (worst <= UNEXPLAINED_PERCENT_MAX) return 0;
+  process.stderr.write(`nandu: the layers are ${worst.toFixed(1)} % from the total\n`);
+  return 1;
 }
 
-interface Layer {
-  readonly name: string;
-  readonly meanNs: number;
-  readonly percent: number;
-  /** With the layers before it. */
-  readonly cumulativeNs: number;
+interface Result {
+  readonly summary: Summary;
+  readonly samples: readonly number[];
 }
 
-interface Shown {
-  readonly request: number;
-  readonly totalNs: number;
-  readonly events: readonly { readonly name: string; readonly sinceBeforeNs: number }[];
-}
-
-interface Summary {
-  readonly count: number;
-  readonly otherRequests: number;
-  readonly leftOut: number;
-  readonly total: { readonly [K in 'meanNs' | 'deviationNs' | 'minNs' | 'p50Ns' | 'p99Ns' | 'maxNs']: number };
-  readonly layers: readonly Layer[];
-  /** Of the layers, beside the total: what they fail to explain. */
-  readonly unexplainedPercent: number;
-  /** Requests by their total: up to `belowNs`, from half of it. */
-  readonly histogram: readonly { readonly belowNs: number; readonly count: number }[];
-  readonly typical: Shown;
-  readonly slowest: Shown;
-}
-
-function summarize(lives: readonly RequestLife[], otherRequests: number, leftOut: number): Summary {
-  const sorted = [...lives].sort((a, b) => a.totalNs - b.totalNs);
-  const at = (share: number): RequestLife => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
-  const meanNs = lives.reduce((sum, { totalNs }) => sum + totalNs, 0) / lives.length;
-  const variance = lives.reduce((sum, { totalNs }) => sum + (totalNs - meanNs) ** 2, 0) / lives.length;
-  const layers = meanLayers(lives, meanNs);
-  const explained = layers.at(-1)!.cumulativeNs;
+/** From a trace that somebody else has made. */
+async function traced({ isWrite, bytes }: LatencyRequest, file: string): Promise<Result> {
+  const { lives: all, leftOut } = requestLives(await readTraceFile(file));
+  const lives = all.filter((life) => life.isWrite === isWrite && (bytes === undefined || life.bytes === bytes));
+  if (lives.length === 0) throw new Failure('not-found', `${file}: no such request from its doorbell to its interrupt`);
+  const others = all.length - lives.length;
   return {
-    count: lives.length, otherRequests, leftOut,
-    total: {
-      meanNs, deviationNs: Math.sqrt(variance),
-      minNs: at(0).totalNs, p50Ns: at(0.5).totalNs, p99Ns: at(0.99).totalNs, maxNs: at(1).totalNs,
-    },
-    layers, unexplainedPercent: (100 * Math.abs(meanNs - explained)) / meanNs,
-    histogram: histogram(lives), typical: shown(at(0.5)), slowest: shown(at(1)),
+    summary: summarize(`${file}${others === 0 ? '' : `, without ${others} requests of another kind`}`, lives, leftOut),
+    samples: lives.map(({ totalNs }) => totalNs),
   };
 }
 
-function meanLayers(lives: readonly RequestLife[], totalNs: number): Layer[] {
-  const sums = new Map<string, number>();
-  for (const life of lives) for (const [name, ns] of layersOf(life)) sums.set(name, (sums.get(name) ?? 0) + ns);
-  let cumulativeNs = 0;
-  return [...sums].map(([name, ns]) => {
-    const meanNs = ns / lives.length;
-    cumulativeNs += meanNs;
-    return { name, meanNs, percent: (100 * meanNs) / totalNs, cumulativeNs };
-  });
-}
-
-function histogram(lives: readonly RequestLife[]): Summary['histogram'] {
-  const counts = new Map<number, number>();
-  for (const { totalNs } of lives) {
-    const belowNs = 2 ** Math.ceil(Math.log2(Math.max(1, totalNs)));
-    counts.set(belowNs, (counts.get(belowNs) ?? 0) + 1);
+async function measured(request: LatencyRequest): Promise<Result> {
+  const folder = mkdtempSync(join(process.env['TMPDIR'] ?? (existsSync('/var/tmp') ? '/var/tmp' : tmpdir()), 'nandu-latency-'));
+  try {
+    const path = request.disk ?? (await scratchImage(folder, request.format));
+    return await measureImage(request, path);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
-  return [...counts].sort((a, b) => a[0] - b[0]).map(([belowNs, count]) => ({ belowNs, count }));
 }
 
-const shown = ({ request, totalNs, events }: RequestLife): Shown => ({
-  request, totalNs, events: events.map(({ name, atNs }, index) => ({ name, sinceBeforeNs: atNs - (events[index - 1]?.atNs ?? atNs) })),
-});
-
-const us = (ns: number): string => (ns / 1000).toFixed(2).padStart(10);
-const BAR_WIDTH = 50;
-const barOf = (share: number): string => '#'.repeat(Math.ceil(BAR_WIDTH * share));
-
-function summaryText(summary: Summary): string {
-  const { count, otherRequests, leftOut, total, layers, unexplainedPercent, histogram: bars, typical, slowest } = summary;
-  return [
-    `${count} requests (${otherRequests} of another kind, ${leftOut} merged or not whole in the trace), microseconds`, '',
-    `${'mean'.padStart(10)} ${'%'.padStart(6)} ${'together'.padStart(10)}  layer`,
-    ...layers.map((layer) => `${us(layer.meanNs)} ${layer.percent.toFixed(1).padStart(6)} ${us(layer.cumulativeNs)}  ${layer.name}`),
-    `${us(total.meanNs)} ${'100.0'.padStart(6)} ${' '.repeat(10)}  total (${unexplainedPercent.toFixed(2)} % in no layer)`, '',
-    ...Object.entries(total).map(([name, ns]) => `${us(ns)}  ${name.replace('Ns', '')}`), '',
-    ...bars.map((bar) => `${us(bar.belowNs)}  ${String(bar.count).padStart(7)} ${barOf(bar.count / count)}`), '',
-    ...lifeText('a typical request', typical), '', ...lifeText('the slowest request', slowest), '',
-  ].join('\n');
+/** All of it has data, so that a read reaches the file. */
+async function scratchImage(folder: string, format: string): Promise<string> {
+  const path = join(folder, `scratch.${format}`);
+  const { createImage, openImage } = await import('../platform/node/block.ts');
+  await createImage(path, { format, size: SCRATCH_BYTES });
+  const image = await openImage(path, { format });
+  const piece = new Uint8Array(1 << 20).fill(0x5a);
+  for (let at = 0; at < SCRATCH_BYTES; at += piece.length) await image.write(at, piece);
+  await image.close();
+  return path;
 }
 
-const lifeText = (title: string, { request, totalNs, events }: Shown): string[] => [
-  `${title}: ${request}, ${(totalNs / 1000).toFixed(2)} us`, ...events.map(({ name, sinceBeforeNs }) => `${us(sinceBeforeNs)}  ${name}`),
-];
+async function measureImage(request: LatencyRequest, path: string): Promise<Result> {
+  const workload = workloadOf(request, request.disk === undefined ? SCRATCH_BYTES : fileBytes(path));
+  const [{ latencyGuest }, { measure }, { measureHost }] = await Promise.all([
+    import('./latency/guest.ts'), import('./latency/measure.ts'), import('./latency/host-baseline.ts'),
+  ]);
+  const guest = await latencyGuest(request.driver, workload, ({ step, percent }) => showProgress(`${step} ${percent.toFixed(0)} %`));
+  showProgress('');
+  try {
+    const drive = `file=${path.replaceAll(',', ',,')},format=${request.format},cache=${request.cache}${request.drive}${readOnly(request)}`;
+    const { latencies, records } = await measure({ guest, driver: request.driver, workload, drive });
+    const host = measureHost(path, workload, passesCache(request));
+    if (request.trace !== undefined) await writeTrace(request.trace, records);
+    return { summary: summarizeMeasured(titleOf(request, workload), latencies, host), samples: plainTotals(latencies) };
+  } finally {
+    guest.remove();
+  }
+}
+
+/** ATA disks cannot be read-only; their image is then under an overlay that takes nothing. */
+const readOnly = ({ disk, driver }: LatencyRequest): string =>
+  disk === undefined ? '' : driver === 'ahci' || driver === 'ide' ? ',snapshot=on' : ',readonly=on';
+
+function fileBytes(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch (error) {
+    throw new Failure('io', `Could not open '${path}': ${systemErrorText(error)}`, { cause: error });
+  }
+}
+
+async function writeTrace(path: string, records: Parameters<typeof requestLives>[0]): Promise<void> {
+  const { SimpleTraceWriter } = await import('../trace/simple-format.ts');
+  const pieces: Uint8Array[] = [];
+  const writer = new SimpleTraceWriter((piece) => pieces.push(piece.slice()), process.pid);
+  for (const { event, atNs, values } of records) if (event !== undefined) writer.sink(event, atNs, values);
+  writer.flush();
+  write(path, Buffer.concat(pieces));
+}
+
+function write(path: string, contents: string | Uint8Array): void {
+  try {
+    writeFileSync(path, contents);
+  } catch (error) {
+    throw new Failure('io', `Could not open '${path}': ${systemErrorText(error)}`, { cause: error });
+  }
+}
+
+async function runComparison(
+  options: readonly [string, string], words: readonly string[], runs: number, out: (text: string) => void,
+): Promise<number> {
+  const { compare, comparisonText } = await import('./latency/compare.ts');
+  const at = words.indexOf('--compare');
+  const rest = [...words.slice(0, at), ...words.slice(at + 3)];
+  const common = rest.filter((word, index) => !['--json', '--samples', '--runs'].includes(word) && rest[index - 1] !== '--runs');
+  const comparison = await compare(options, common, runs, (done, of) => showProgress(done === of ? '' : `run ${done} of ${of}`));
+  out(rest.includes('--json') ? `${JSON.stringify(comparison, undefined, 2)}\n` : comparisonText(comparison));
+  return 0;
+}
+
+let progressShown = false;
+
+function showProgress(text: string): void {
+  if (!process.stderr.isTTY || (text === '' && !progressShown)) return;
+  progressShown = text !== '';
+  process.stderr.write(`\r\x1b[K${text}`);
+}

@@ -61,7 +61,7 @@ usage: nandu run [KERNEL] [OPTION]...   boot a kernel, or Linux to a shell
        nandu img COMMAND …              disk images: create, convert, info, check, …
        nandu img --help                 all of its commands and options
        nandu trace FILE                 print a trace file
-       nandu latency FILE               where the time of disk requests went, from a trace file
+       nandu latency                    where the time of disk requests goes, measured in a guest
        nandu --version
 
 nandu-system-x86_64 takes QEMU's options.

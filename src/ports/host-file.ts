@@ -11,6 +11,8 @@ export interface HostFileOptions {
   readonly keep?: boolean;
   /** O_DIRECT: offsets, counts and buffers must be aligned to `HostFile.alignment`. */
   readonly direct?: boolean;
+  /** False: no read ends at once because the page cache has it; all go through other threads where there are any. */
+  readonly cachedReads?: boolean;
 }
 
 export type HostFileKind = 'regular' | 'block-device' | 'character-device';

@@ -2,18 +2,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defineEvents, enableEvents, setTraceClock, setTraceSink, type TraceValues } from './event.ts';
-import { LAYER, layersOf, requestLives, type Latencies } from './request-latency.ts';
+import { LAYER, layersInOrder, layersOf, requestLives, type GuestStamps, type Latencies } from './request-latency.ts';
 import type { SimpleTraceRecord } from './simple-format.ts';
 
 const virtio = defineEvents('virtio', { queueNotify: '{name:str}', notify: '{name:str}' });
 const queue = defineEvents('virtqueue', { pop: '{request} {name:str}', fill: '{request} {name:str}' });
 const blk = defineEvents('virtioBlk', { handleRead: '{request} {bytes}', reqComplete: '{request}' });
-const drive = defineEvents('drive', { submit: '{request}', done: '{request}' });
+const drive = defineEvents('drive', { submit: '{request} {operation:str} {offset} {count}', done: '{request}' });
+const host = defineEvents('hostFile', { read: '{request} {call}', done: '{request} {call} {pooled}' });
+const nvme = defineEvents('nvme', {
+  doorbell: '{queue} {completion}', command: '{request} {queue}', completion: '{request} {queue}', interrupt: '{queue}',
+});
+const char = defineEvents('sampleChar', { stamp: '{byte}' });
 const node = defineEvents('bdrv', { coPreadv: '{request} {operation} {driver:str}', coDone: '{request} {operation}' });
 const vcpu = defineEvents('vcpu', { interruptDelivered: '{vector}' });
 
 /** One step after another; each takes the nanoseconds that come with it. */
-function livesOf(steps: readonly (readonly [ns: number, action: () => void])[]): Latencies {
+function livesOf(steps: readonly (readonly [ns: number, action: () => void])[], stamps?: GuestStamps): Latencies {
   const records: SimpleTraceRecord[] = [];
   let now = 0;
   setTraceClock(() => now);
@@ -25,20 +30,24 @@ function livesOf(steps: readonly (readonly [ns: number, action: () => void])[]):
   }
   enableEvents('*', false);
   setTraceSink(former);
-  return requestLives(records);
+  return requestLives(records, stamps);
 }
 
 const name = 'virtio-blk';
 const doorbell = (): void => virtio.queueNotify?.({ name });
 const pop = (request: number) => (): void => queue.pop?.({ request, name });
 const handle = (request: number) => (): void => blk.handleRead?.({ request, bytes: 4096 });
-const submit = (request: number) => (): void => drive.submit?.({ request });
+const submit = (request: number, offset = 0) => (): void => drive.submit?.({ request, operation: 'read', offset, count: 4096 });
 const read = (request: number, operation: number, driver: string) => (): void => node.coPreadv?.({ request, operation, driver });
 const readDone = (request: number, operation: number) => (): void => node.coDone?.({ request, operation });
 const done = (request: number) => (): void => drive.done?.({ request });
 const fill = (request: number) => (): void => queue.fill?.({ request, name });
 const notify = (): void => virtio.notify?.({ name });
 const deliver = (): void => vcpu.interruptDelivered?.({ vector: 38 });
+const timer = (): void => vcpu.interruptDelivered?.({ vector: 236 });
+const stamp = (byte: number) => (): void => char.stamp?.({ byte });
+const hostRead = (request: number) => (): void => host.read?.({ request, call: 1 });
+const hostDone = (request: number, pooled: boolean) => (): void => host.done?.({ request, call: 1, pooled });
 
 test('the layers of one request at a time add up to the time from doorbell to doorbell', () => {
   const { lives, leftOut } = livesOf([
@@ -49,7 +58,7 @@ test('the layers of one request at a time add up to the time from doorbell to do
   assert.deepEqual([lives.length, leftOut, lives[0]!.totalNs, lives[0]!.bytes], [1, 1, 1441, 4096]);
   assert.deepEqual(Object.fromEntries(layersOf(lives[0]!)), {
     [LAYER.device]: 10 + 1 + 4 + 7 + 8, [LAYER.drive]: 5 + 6, 'block node: qcow2': 20 + 30, 'block node: file': 300,
-    [LAYER.interrupt]: 50, [LAYER.guest]: 1000,
+    [LAYER.interrupt]: 50, [LAYER.next]: 1000,
   });
 });
 
@@ -60,4 +69,33 @@ test('of two at once the life ends with the interrupt; one that was merged is le
   ]);
   assert.deepEqual(lives.map(({ request, totalNs }) => [request, totalNs]), [[1, 23], [2, 38]]);
   assert.equal(leftOut, 1);
+});
+
+/** 100 begins a pass, 1 and 2 are slots that begin, 11 and 12 that end, 20 to 35 nibbles of the guest's clock. */
+const stampsAt = (offsets: readonly number[]): GuestStamps => ({
+  offsets, event: 'sample_char_stamp',
+  meaning: (byte) => byte === 100 ? { kind: 'pass', pass: 0 } : byte >= 20 ? { kind: 'nibble', value: byte - 20 }
+    : byte > 10 ? { kind: 'done', slot: byte - 10 } : { kind: 'begin', slot: byte },
+});
+
+test('stamps of the guest: its share before and after, the host by thread, the timer is nobody, requests of others are not counted', () => {
+  const { lives, passes, leftOut } = livesOf([
+    [0, stamp(100)], [5, stamp(1)], [50, () => nvme.doorbell?.({ queue: 1, completion: false })],
+    [3, () => nvme.command?.({ request: 4, queue: 1 })], [2, submit(4, 8192)], [1, read(4, 1, 'raw')], [1, read(4, 2, 'file')],
+    [1, hostRead(4)], [300, hostDone(4, true)], [1, readDone(4, 2)], [1, readDone(4, 1)], [1, done(4)],
+    [1, () => nvme.completion?.({ request: 4, queue: 1 })], [2, () => nvme.interrupt?.({ queue: 1 })], [4, timer], [6, deliver],
+    [70, stamp(11)], [9, stamp(1)], [1, () => nvme.doorbell?.({ queue: 1, completion: true })],
+    [1, () => nvme.doorbell?.({ queue: 1, completion: false })], [1, () => nvme.command?.({ request: 5, queue: 1 })], [1, submit(5, 512)],
+    [1, done(5)], [1, () => nvme.completion?.({ request: 5, queue: 1 })], [1, () => nvme.interrupt?.({ queue: 1 })], [1, deliver],
+    [8, stamp(11)], [0, stamp(21)], [0, stamp(25)],
+    [9, () => nvme.interrupt?.({ queue: 1 })], [1, deliver],
+  ], stampsAt([8192, 12288]));
+  assert.equal(lives.length, 1);
+  assert.deepEqual(Object.fromEntries(layersOf(lives[0]!)), {
+    [LAYER.before]: 50, [LAYER.device]: 3 + 2 + 1 + 2, [LAYER.drive]: 1 + 1, 'block node: raw': 1 + 1, 'block node: file': 1 + 1,
+    [LAYER.pooled]: 300, [LAYER.interrupt]: 10, [LAYER.after]: 70,
+  });
+  const { drive: driveLayer, device, pooled, interrupt, after, before } = LAYER;
+  assert.deepEqual(layersInOrder(lives), [pooled, 'block node: file', 'block node: raw', driveLayer, device, interrupt, after, before]);
+  assert.deepEqual([passes[0]!.totals, passes[0]!.betweenNs, passes[0]!.ticks, leftOut], [[444, 16], 9, 0x15, 1]);
 });

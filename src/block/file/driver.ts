@@ -60,8 +60,9 @@ async function open(context: OpenContext, protocol: Protocol): Promise<FileInsta
   const options = context.options.absorb(fileOptions);
   const filename = options.filename ?? '';
   checkOptions(protocol, options, flags);
-  const openAgain = (next: OpenFlags): Promise<HostFile> => openHostFile(host, protocol, filename, next, !next.readOnly);
-  const { opened, writeRefusal } = await openForNode(context, openAgain, (next) => openHostFile(host, protocol, filename, next, false));
+  const wanted = { host, protocol, filename, cachedReads: options['x-cached-reads'] ?? true };
+  const openAgain = (next: OpenFlags): Promise<HostFile> => openHostFile(wanted, next, !next.readOnly);
+  const { opened, writeRefusal } = await openForNode(context, openAgain, (next) => openHostFile(wanted, next, false));
   try {
     if (options.locking === 'on' && opened.locks === undefined) {
       throw new Failure('unsupported', 'locking=on needs open file description locks, which are not to be had here');
@@ -105,19 +106,21 @@ function checkOptions({ name }: Protocol, options: OpenOptions<typeof fileOption
   if (reservations !== undefined) throw new Failure('not-found', `No persistent reservation manager with id '${reservations}'`);
 }
 
-async function openHostFile(
-  host: BlockHost,
-  protocol: Protocol,
-  filename: string,
-  { direct }: OpenFlags,
-  write: boolean,
-): Promise<HostFile> {
+interface WantedFile {
+  readonly host: BlockHost;
+  readonly protocol: Protocol;
+  readonly filename: string;
+  readonly cachedReads: boolean;
+}
+
+async function openHostFile(wanted: WantedFile, { direct }: OpenFlags, write: boolean): Promise<HostFile> {
+  const { host, protocol, filename, cachedReads } = wanted;
   const wrongKind = new ErrnoFailure('EINVAL', `'${protocol.name}' driver requires '${filename}' to be ${protocol.wanted}`);
   const before = host.files.kind(filename);
   if (before === 'directory' || before === 'other') throw wrongKind; // opening a FIFO has effects on others
   let opened: HostFile;
   try {
-    opened = await host.files.open(filename, { write, direct });
+    opened = await host.files.open(filename, { write, direct, cachedReads });
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (direct && (await opensWithout(host, filename, write))) {

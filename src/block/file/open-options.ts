@@ -30,6 +30,7 @@ export const fileOptions = {
   'aio-max-batch': { type: count, help: 'AIO max batch size (0 = auto handled by AIO backend, default: 0)' },
   locking: { type: word('on', 'off', 'auto'), help: 'file locking mode (on/off/auto, default: auto)' },
   'pr-manager': { type: str, help: 'id of persistent reservation manager object (default: none)' },
+  'x-cached-reads': { type: bool, help: 'reads of what is in the page cache end at once (default: on)' },
   'drop-cache': { type: bool, help: 'invalidate page cache during live migration (default: on)' },
   'x-check-cache-dropped': { type: bool, help: 'check that page cache was dropped on live migration (default: off)' },
 } as const;

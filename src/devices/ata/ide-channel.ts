@@ -456,7 +456,7 @@ export class IdeChannel implements AtaBus, Device<IdeChannelState> {
     if (unit === undefined || views === undefined) return this.#dmaLost(unit, ended);
     const { kind, left: bytes, offset } = state;
     const { drive } = unit;
-    trace.dma?.({ kind, bytes, offset, pieces: views.length });
+    trace.dma?.({ request: this.#request, kind, bytes, offset, pieces: views.length });
     if (kind === 'in') {
       list.fill(state.buffer.subarray(0, bytes));
       ended();

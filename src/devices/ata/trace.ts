@@ -5,7 +5,7 @@ export const trace = defineEvents('ata', {
   command: '{drive:str}: command {command:hex} {name:str}',
   packet: '{drive:str}: packet {operation:hex} {plan:str}',
   failure: '{drive:str}: command {command:hex} failed: {what:str}',
-  dma: '{kind:str} {bytes} bytes at {offset} in {pieces} pieces',
+  dma: 'request {request} {kind:str} {bytes} bytes at {offset} in {pieces} pieces',
   reset: '{device:str} reset',
   ideCommand: 'request {request} channel {channel:str} command {command:hex}',
   ideInterrupt: 'request {request} channel {channel:str}',

@@ -29,7 +29,7 @@ export interface PooledOptions {
 }
 
 export function pooledHostFiles({ cachedReads = true }: PooledOptions = {}): HostFiles {
-  return hostFiles(({ direct }) => (cachedReads && !direct ? cachedTransfer() : pooledTransfer));
+  return hostFiles(({ direct, cachedReads: wanted = true }) => (cachedReads && wanted && !direct ? cachedTransfer() : pooledTransfer));
 }
 
 function hostFiles(transferFor: (options: HostFileOptions) => Transfer): HostFiles {

@@ -3,11 +3,14 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { RequestCarrier } from '../../trace/request.ts';
 
+/** One for the process: Node marks everything that waits with each that there ever was. */
+let storage: AsyncLocalStorage<number> | undefined;
+
 export function asyncRequestCarrier(): RequestCarrier {
-  const storage = new AsyncLocalStorage<number>();
+  const numbers = (storage ??= new AsyncLocalStorage<number>());
   return {
-    get: () => storage.getStore() ?? 0,
-    set: (request) => storage.enterWith(request),
-    end: () => storage.disable(),
+    get: () => numbers.getStore() ?? 0,
+    set: (request) => numbers.enterWith(request),
+    end: () => numbers.disable(),
   };
 }
