@@ -18,6 +18,8 @@ import { tracedJob } from './trace.ts';
 
 export const CONVERT_BUFFER_BYTES = 2 << 20;
 const MAX_BUFFER_BYTES = 16 << 20;
+/** So much is read for several compressed clusters at a time. */
+const COMPRESSED_BATCH_BYTES = 1 << 20;
 
 export interface ConvertRequest extends Operation {
   readonly sources: readonly BlockBackend[];
@@ -97,7 +99,8 @@ class Conversion {
     this.#hasZeroInit = request.targetIsZero ?? false;
     // QUIRK: `convert -c` to qcow2 places clusters in the order in which their compression ends, as the reference does with -W.
     // A compressed cluster has its place only after it was compressed; waiting in line would leave one processor at work.
-    this.#anyOrder = (request.outOfOrder ?? false) || ((request.compressed ?? false) && request.target.node.driver.name === 'qcow2');
+    const isBatched = (request.compressed ?? false) && request.target.node.driver.name === 'qcow2';
+    this.#anyOrder = (request.outOfOrder ?? false) || isBatched;
     this.#pace = new Pace(request.target.graph.host, request);
     this.#offloads = request.copyOffload ?? false;
     let start = 0;
@@ -111,9 +114,8 @@ class Conversion {
     const { limits } = this.#target.node;
     const wanted = Math.max(CONVERT_BUFFER_BYTES, limits.optTransfer, limits.pdiscardAlignment);
     const clusterBytes = request.clusterBytes ?? SECTOR;
-    this.#bufferBytes = request.compressed
-      ? Math.max(clusterBytes, Math.min(MAX_BUFFER_BYTES, clusterBytes))
-      : Math.min(MAX_BUFFER_BYTES, wanted);
+    const clusters = isBatched ? Math.max(1, Math.floor(COMPRESSED_BATCH_BYTES / clusterBytes)) : 1;
+    this.#bufferBytes = request.compressed ? clusters * clusterBytes : Math.min(MAX_BUFFER_BYTES, wanted);
     const sectors = Math.max(1, request.sparseBytes / SECTOR);
     const blockBytes = Math.max(2 ** Math.floor(Math.log2(sectors)) * SECTOR, limits.requestAlignment);
     this.#rule = { minBytes: Math.max(request.sparseBytes, SECTOR), blockBytes };
@@ -331,9 +333,7 @@ class Conversion {
 
   async #writeData(offset: number, source: Uint8Array): Promise<void> {
     if (this.#request.sparseBytes === 0 || this.#request.copyOffload) return this.#write(offset, source);
-    if (this.#request.compressed) {
-      return isZero(source) ? this.#writeZeroes(offset, source.length) : this.#write(offset, source);
-    }
+    if (this.#request.compressed) return this.#writeClusters(offset, source);
     let failure: Promise<void> | undefined;
     forEachRun(source, offset, this.#rule, (start, end, isData) => {
       const next = (): Eventual<void> =>
@@ -345,6 +345,20 @@ class Conversion {
       }
     });
     if (failure !== undefined) await failure;
+  }
+
+  /** Compressed, without the clusters that are zero. */
+  async #writeClusters(offset: number, source: Uint8Array): Promise<void> {
+    const clusterBytes = this.#request.clusterBytes ?? SECTOR;
+    const isZeroCluster = (at: number): boolean => isZero(source, at, Math.min(at + clusterBytes, source.length));
+    for (let start = 0; start < source.length; ) {
+      const wantZero = isZeroCluster(start);
+      let end = start + clusterBytes;
+      while (end < source.length && isZeroCluster(end) === wantZero) end += clusterBytes;
+      const part = source.subarray(start, end);
+      await (wantZero ? this.#writeZeroes(offset + start, part.length) : this.#write(offset + start, part));
+      start = end;
+    }
   }
 
   #write(offset: number, source: Uint8Array): Eventual<void> {

@@ -47,18 +47,17 @@ function endOfZeroes(buffer: Uint8Array, offset: number, start: number, blockByt
 
 /** Where the data that begins at `start` ends: before enough zeroes, or with the buffer. */
 function endOfData(buffer: Uint8Array, offset: number, start: number, blockBytes: number, minBytes: number): number {
+  const { length } = buffer;
   let at = start;
-  while (at < buffer.length) {
-    const end = blockEnd(buffer, offset, at, blockBytes);
-    if (!isZero(buffer, at, end)) {
-      at = end;
-      continue;
+  for (let end = blockEnd(buffer, offset, at, blockBytes); ; end = length - at < blockBytes ? length : at + blockBytes) {
+    // The first byte of a block of data is seldom zero.
+    if (buffer[at] === 0 && isZero(buffer, at, end)) {
+      end = endOfZeroes(buffer, offset, end, blockBytes);
+      if (end - at >= minBytes) return at;
     }
-    const zeroEnd = endOfZeroes(buffer, offset, at, blockBytes);
-    if (zeroEnd - at >= minBytes) return at;
-    at = zeroEnd;
+    if (end === length) return length;
+    at = end;
   }
-  return at;
 }
 
 const blockEnd = (buffer: Uint8Array, offset: number, at: number, blockBytes: number): number =>

@@ -1,6 +1,7 @@
 // Writing compressed clusters: several share a host cluster, and each is written before its L2 entry is set. What does not get
 // smaller is written as it is.
 import { ErrnoFailure } from '../../base/errno.ts';
+import { looksIncompressible } from '../../base/incompressible.ts';
 import { debugEvent } from '../debug-events.ts';
 import { freeEntry } from './allocation.ts';
 import { compress } from './compressed.ts';
@@ -20,12 +21,23 @@ export async function writeCompressed(image: Qcow2Image, offset: number, source:
   if (offset % clusterSize !== 0) throw new ErrnoFailure('EINVAL');
   const tasks = new TaskGroup();
   try {
-    for (let at = 0; at < source.length && !tasks.failed; at += clusterSize) {
-      await tasks.add(writeCluster(image, offset + at, source.subarray(at, Math.min(source.length, at + clusterSize))));
+    for (let at = 0; at < source.length && !tasks.failed; ) {
+      const plainEnd = endOfIncompressible(source, at, clusterSize);
+      const end = plainEnd > at ? plainEnd : Math.min(source.length, at + clusterSize);
+      const part = source.subarray(at, end);
+      await tasks.add(plainEnd > at ? write(image, offset + at, part) : writeCluster(image, offset + at, part));
+      at = end;
     }
   } finally {
     await tasks.finish();
   }
+}
+
+/** Whole clusters from `at` on that are not worth compressing go out in one write. */
+function endOfIncompressible(source: Uint8Array, at: number, clusterSize: number): number {
+  let end = at;
+  while (end + clusterSize <= source.length && looksIncompressible(source.subarray(end, end + clusterSize))) end += clusterSize;
+  return end;
 }
 
 async function writeCluster(image: Qcow2Image, offset: number, source: Uint8Array): Promise<void> {

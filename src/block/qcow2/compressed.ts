@@ -2,7 +2,6 @@
 // zstd, by the header's compression type (qcow2.txt, "Compressed Clusters Descriptor").
 import { ErrnoFailure } from '../../base/errno.ts';
 import { Failure } from '../../base/failure.ts';
-import { looksIncompressible } from '../../base/incompressible.ts';
 import { debugEvent } from '../debug-events.ts';
 import { COMPRESSION_TYPE } from './header.ts';
 import type { Qcow2Image } from './image.ts';
@@ -71,7 +70,6 @@ async function decompress(image: Qcow2Image, source: Uint8Array): Promise<Uint8A
 
 /** A whole cluster compressed; undefined when it does not get smaller. */
 export async function compress(image: Qcow2Image, cluster: Uint8Array): Promise<Uint8Array | undefined> {
-  if (looksIncompressible(cluster)) return undefined;
   const { compression } = image.host;
   const limit = cluster.length - 1;
   return image.header.compressionType === COMPRESSION_TYPE.ZSTD

@@ -75,6 +75,7 @@ interface Settings {
 const wrong = (message: string): Failure => new Failure('invalid-argument', message);
 
 export async function run(words: readonly string[], session: Session): Promise<number> {
+  session.overlapsReads = true;
   const operands: string[] = [];
   const settings = parse(words, session, operands);
   const target = operands.length > 1 || asksHelp(settings) ? operands.at(-1) : undefined;

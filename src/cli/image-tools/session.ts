@@ -51,6 +51,8 @@ export class Session {
   readonly io: ToolIo;
   readonly objects: ToolObjects;
   isQuiet = false;
+  /** The command does something else while it reads: set before the first image is opened. */
+  overlapsReads = false;
   #graph: BlockGraph | undefined;
 
   constructor(io: ToolIo) {
@@ -61,7 +63,7 @@ export class Session {
   get graph(): BlockGraph {
     if (this.#graph === undefined) {
       const host = createBlockHost({
-        files: 'sync',
+        files: this.overlapsReads ? 'bulk' : 'sync',
         warn: (line, hint) => this.warn(line, hint),
         ...this.objects.hostOptions(),
       });

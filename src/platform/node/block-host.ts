@@ -6,11 +6,16 @@ import type { BlockHost } from '../../block/host.ts';
 import type { StreamConnector, TlsCredentials } from '../../ports/stream.ts';
 import { nodeCompression } from './codecs.ts';
 import { nodeCryptography } from './cryptography.ts';
-import { pooledHostFiles, syncHostFiles } from './host-files.ts';
+import { bulkHostFiles, pooledHostFiles, syncHostFiles } from './host-files.ts';
+
+const HOST_FILES = { sync: syncHostFiles, bulk: bulkHostFiles, pooled: () => pooledHostFiles() } as const;
 
 export interface BlockHostOptions {
-  /** `sync` for tools that do one thing, `pooled` for whatever must answer others meanwhile. */
-  readonly files: 'sync' | 'pooled';
+  /**
+   * `sync` for tools that do one thing, `bulk` for those that can do another while they read a lot, `pooled` for whatever must
+   * answer others meanwhile.
+   */
+  readonly files: keyof typeof HOST_FILES;
   /** Values of `-object secret`, by id. */
   readonly secrets?: ReadonlyMap<string, Uint8Array>;
   /** TCP, UNIX sockets and HTTP of this host where nothing else is given. */
@@ -51,7 +56,7 @@ export function createBlockHost(options: BlockHostOptions): BlockHost {
   installEqualityTest(equalBytes);
   const { secrets, tlsCredentials } = options;
   return {
-    files: options.files === 'sync' ? syncHostFiles() : pooledHostFiles(),
+    files: HOST_FILES[options.files](),
     compression: nodeCompression({ deflatePooled: true, inflatePooled: options.files === 'pooled' }),
     cryptography: nodeCryptography(),
     network: options.network ?? lazyNetwork,

@@ -1,8 +1,8 @@
-// Files and block devices of the host on node:fs, for the block layer (src/ports/host-file.ts). Two back ends: `syncHostFiles`
-// answers at once and is the fastest for one task after the other (the tools); `pooledHostFiles` goes through Node's thread
-// pool and keeps the event loop free (servers, the machine), except for reads that need not wait (cached-reads.ts). What Node
-// has no call for comes from host-sparse.ts and host-locks.ts, and is absent where the host has none; O_DIRECT goes through
-// direct-io.ts.
+// Files and block devices of the host on node:fs, for the block layer (src/ports/host-file.ts). Three back ends: `syncHostFiles`
+// answers at once and is the fastest for one task after the other (the tools); `bulkHostFiles` lets other threads do large reads
+// meanwhile; `pooledHostFiles` goes through Node's thread pool and keeps the event loop free (servers, the machine), except for
+// reads that need not wait (cached-reads.ts). What Node has no call for comes from host-sparse.ts and host-locks.ts, and is absent
+// where the host has none; O_DIRECT goes through direct-io.ts.
 import * as fs from 'node:fs';
 import type { Eventual } from '../../base/eventual.ts';
 import { ErrnoFailure } from '../../base/errno.ts';
@@ -15,12 +15,17 @@ import { hostFailure } from './host-failure.ts';
 import { copyFileRange } from './host-copy.ts';
 import { fileLocks } from './host-locks.ts';
 import { sparseFile } from './host-sparse.ts';
-import { pooledTransfer, syncTransfer, type Transfer } from './transfer.ts';
+import { bulkTransfer, pooledTransfer, syncTransfer, type Transfer } from './transfer.ts';
 
 const ST_BLOCK_BYTES = 512;
 
 export function syncHostFiles(): HostFiles {
   return hostFiles(() => syncTransfer);
+}
+
+/** For whoever has something else to do while it reads, such as writing what it read before. */
+export function bulkHostFiles(): HostFiles {
+  return hostFiles(() => bulkTransfer);
 }
 
 export interface PooledOptions {

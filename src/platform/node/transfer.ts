@@ -140,3 +140,12 @@ export const pooledTransfer: Transfer = {
   flush: (fd) => pooled((done) => fs.fdatasync(fd, done)),
   truncate: (fd, size) => pooled((done) => fs.ftruncate(fd, size, done)),
 };
+
+/** The way to another thread and back is worth it from this size on. */
+const BULK_READ_BYTES = 256 << 10;
+
+/** At once, but for large reads. */
+export const bulkTransfer: Transfer = {
+  ...syncTransfer,
+  read: (fd, offset, target) => (target.length < BULK_READ_BYTES ? syncTransfer : pooledTransfer).read(fd, offset, target),
+};

@@ -1,7 +1,6 @@
 // libzstd as the system has it, through koffi: as fast as a program in C, here and on other threads. Undefined where either is
 // missing; then zstd-wasm.ts does the work.
 import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
 import { Failure } from '../../base/failure.ts';
 import type { ZstdCodec } from './zstd-wasm.ts';
 
@@ -15,8 +14,8 @@ interface NativeFunction {
 }
 
 export interface NativeZstd extends ZstdCodec {
-  /** On another thread; undefined when those are busy, and it is done soonest here. */
-  compressElsewhere(source: Uint8Array): Promise<Uint8Array> | undefined;
+  /** On another thread. */
+  compressElsewhere(source: Uint8Array): Promise<Uint8Array>;
 }
 
 /** What a job needs beside its source. */
@@ -27,8 +26,8 @@ interface Place {
 
 const NOTHING = new Uint8Array(0);
 
-/** Jobs under way for each other processor: one runs, and the next is there when this thread is busy itself. */
-const JOBS_PER_PROCESSOR = 3;
+/** Jobs under way; more would only hold memory. Node's thread pool has half as many threads, and each finds its next job waiting. */
+const JOBS_MAX = 8;
 
 /** The level that libzstd takes when none is asked for. */
 const DEFAULT_LEVEL = 3;
@@ -64,7 +63,7 @@ function bind(koffi: Koffi, path: string): NativeZstd {
   // Contexts have about a megabyte, which the library would otherwise get and give back for every cluster; one for each job.
   const places: Place[] = [];
   let jobs = 0;
-  const jobsMax = JOBS_PER_PROCESSOR * (availableParallelism() - 1);
+  const waiting: (() => void)[] = [];
   const decompress = library.func('size_t ZSTD_decompress(void *target, size_t targetBytes, void *source, size_t sourceBytes)');
   const bound = library.func('size_t ZSTD_compressBound(size_t sourceBytes)');
   const isError = library.func('unsigned int ZSTD_isError(size_t code)');
@@ -86,8 +85,8 @@ function bind(koffi: Koffi, path: string): NativeZstd {
       places.push(place);
       return result(target, count).slice();
     },
-    compressElsewhere(source) {
-      if (jobs >= jobsMax) return undefined;
+    async compressElsewhere(source) {
+      while (jobs >= JOBS_MAX) await new Promise<void>((wake) => waiting.push(wake));
       jobs++;
       const place = takePlace(source.length);
       const { context, target } = place;
@@ -95,6 +94,7 @@ function bind(koffi: Koffi, path: string): NativeZstd {
         // The other thread has only addresses: what is named in here keeps the memory alive.
         const done = (error: Error | null, count: number): void => {
           jobs--;
+          waiting.shift()?.();
           places.push(place);
           const isGood = error === null && source.length > 0 && isError(count) === 0;
           if (isGood) resolve(target.slice(0, count));

@@ -55,7 +55,7 @@ export function zstdCompress(source: Uint8Array, maxBytes: number, pooled: boole
   return after(zstd(), ({ compress }) => bounded(compress(source)));
 }
 
-/** Undefined when it had better be done here. */
+/** Undefined when threads do not work here. */
 function compressElsewhere(source: Uint8Array): Promise<Uint8Array> | undefined {
   if (zstdCompressPooled === undefined) {
     const native = nativeZstd();
