@@ -8,6 +8,7 @@ import type { BlockGraph } from './graph.ts';
 import type { BlockNode, Edge, EdgeParent } from './node.ts';
 import type { OptionDict } from './options.ts';
 import { PERM, PERM_ALL } from './permissions.ts';
+import { waitingFor } from '../trace/waits.ts';
 
 export interface BackendUse {
   readonly write?: boolean;
@@ -126,7 +127,7 @@ export class BlockBackend implements EdgeParent {
   /** No new requests reach the node until `drainedEnd`; resolves when none is in flight. */
   async drainedBegin(): Promise<void> {
     this.#quiesced++;
-    await drainSubtree(this.node);
+    await waitingFor(this.label, 'drain', drainSubtree(this.node));
   }
 
   drainedEnd(): void {

@@ -2,6 +2,7 @@
 // terminal, sockets and files are left as they should be.
 import { writeFileSync } from 'node:fs';
 import { Failure } from '../base/failure.ts';
+import { watchStalls } from '../platform/node/stall-watch.ts';
 import { systemErrorText } from '../platform/node/system-error.ts';
 import type { TimeProfile } from '../platform/node/time-profile.ts';
 import { rowsText, translationReport } from '../vm/translation-report.ts';
@@ -44,7 +45,9 @@ async function runOpened(program: string, opened: OpenedMachine, ending: Ending,
   for (const backend of opened.monitors) new HumanMonitor(backend, target);
   const profile = report === undefined ? undefined : await startProfile();
   machine.start();
+  const watch = watchStalls();
   const { code } = await machine.exited;
+  watch.stop();
   if (report !== undefined) writeReport(report, `${translationReport(machine.vcpu)}\n${timeText(profile?.finish() ?? [])}`);
   return code;
 }

@@ -14,6 +14,7 @@ export interface MonitorDrives {
   change(name: string, file: string, format?: string, readOnlyMode?: string): Promise<void>;
   resize(name: string, bytes: number): Promise<void>;
   commit(name: string): Promise<void>;
+  breakpoint(name: string, command: string): void;
 }
 
 /** What the monitor needs of a machine. */
@@ -116,6 +117,8 @@ export const HUMAN_COMMANDS: readonly HumanCommand[] = [
   { name: 'eject', arguments: '[-f] device', count: [1, 2], help: 'eject a removable medium (use -f to force it)', run: withDrives(eject) },
   { name: 'help', aliases: ['?'], arguments: '[cmd]', help: 'show the help', run: (_vm, argument) => helpText(argument) },
   { name: 'info', arguments: '[subcommand]', count: [0, 2], help: 'show various information about the system state', run: info },
+  { name: 'qemu-io', arguments: 'device "command"', count: [2, 6], help: 'blkdebug: "break EVENT TAG", "resume TAG" or "remove_break TAG"',
+    run: withDrives(async (drives, name, ...words) => drives.breakpoint(name!, words.join(' ').replace(/^"(.*)"$/, '$1'))) },
   { name: 'quit', aliases: ['q'], help: 'quit the emulator', run: act((vm) => vm.quit()) },
   { name: 'stop', aliases: ['s'], help: 'stop emulation', run: act((vm) => vm.pause()) },
   { name: 'system_powerdown', help: 'send system power down event', run: act((vm) => vm.powerButton()) },

@@ -1,8 +1,12 @@
 // Who held the event loop for longer than somebody who types, or a guest's timer, can bear: counted by name, and a trace event. The
 // guest stands still meanwhile, and so does everything else on this thread. Not a profile: what stays below the limit is not seen.
+// Where the time went inside is what a watcher on another thread may find (`loopBeats`, `noteStallStack`).
 import { defineEvents } from './event.ts';
 
-const trace = defineEvents('loop', { stall: '{kind:str} {name:str} held the loop for {ns} ns' });
+const trace = defineEvents('loop', {
+  stall: '{kind:str} {name:str} held the loop for {ns} ns',
+  stallStack: '{kind:str} {name:str} in {stack:str}',
+});
 
 export const STALL_NS = 20e6;
 /** More names than this are not kept apart. */
@@ -16,10 +20,31 @@ export interface Stall {
   count: number;
   totalNs: number;
   longestNs: number;
+  /** What was running in the longest of those that were long enough to be looked into, the innermost first. */
+  stack: string | undefined;
+  stackNs: number;
 }
 
 const stalls = new Map<string, Stall>();
 let count = 0;
+let last: { readonly stall: Stall; readonly ns: number; readonly endNs: number } | undefined;
+
+/** For who watches the loop from another thread: how many turns it has begun, and whether it sleeps. */
+export let loopBeats = new Int32Array(2);
+export const BEAT = { TURNS: 0, ASLEEP: 1 } as const;
+
+export function setLoopBeats(words: Int32Array<ArrayBuffer>): void {
+  loopBeats = words;
+}
+
+export function beginTurn(): void {
+  loopBeats[BEAT.TURNS]!++;
+  loopBeats[BEAT.ASLEEP] = 0;
+}
+
+export function endTurn(isAsleep: boolean): void {
+  loopBeats[BEAT.ASLEEP] = isAsleep ? 1 : 0;
+}
 
 /** The clock of the loop in nanoseconds, of any beginning; until it is set nothing is a stall. */
 export let loopNs: () => number = () => 0;
@@ -40,11 +65,24 @@ export function noteStall(kind: StallKind, name: string, ns: number): void {
   const known = stalls.size < NAMES_MAX || stalls.has(`${kind} ${name}`);
   const shown = known ? name : 'others';
   const key = `${kind} ${shown}`;
-  const stall = stalls.get(key) ?? { kind, name: shown, count: 0, totalNs: 0, longestNs: 0 };
+  const stall = stalls.get(key) ?? { kind, name: shown, count: 0, totalNs: 0, longestNs: 0, stack: undefined, stackNs: 0 };
   stalls.set(key, stall);
   stall.count++;
   stall.totalNs += ns;
   stall.longestNs = Math.max(stall.longestNs, ns);
+  last = { stall, ns, endNs: loopNs() };
+}
+
+/** A watcher's answer comes when the loop turns again, so it belongs to the stall that has just ended. */
+const STACK_NS_MAX = 2e9;
+
+export function noteStallStack(stack: string): void {
+  if (last === undefined || loopNs() - last.endNs > STACK_NS_MAX) return;
+  const { stall, ns } = last;
+  trace.stallStack?.({ kind: stall.kind, name: stall.name, stack });
+  if (ns < stall.stackNs) return;
+  stall.stack = stack;
+  stall.stackNs = ns;
 }
 
 /** How many there have been, to see whether something had one inside. */
@@ -54,7 +92,10 @@ export const stallCount = (): number => count;
 export function stallsText(): string {
   const limit = `${STALL_NS / 1e6} ms`;
   if (stalls.size === 0) return `nothing held the event loop for more than ${limit}`;
-  const rows = [...stalls.values()].sort((a, b) => b.longestNs - a.longestNs).map(({ kind, name, count: times, totalNs, longestNs }) =>
-    `${kind} ${name}: ${times} times, longest ${(longestNs / 1e6).toFixed(1)} ms, together ${(totalNs / 1e6).toFixed(1)} ms`);
+  const rows = [...stalls.values()].sort((a, b) => b.longestNs - a.longestNs).map((stall) => {
+    const { kind, name, count: times, totalNs, longestNs, stack } = stall;
+    const figures = `${times} times, longest ${(longestNs / 1e6).toFixed(1)} ms, together ${(totalNs / 1e6).toFixed(1)} ms`;
+    return `${kind} ${name}: ${figures}${stack === undefined ? '' : `\n  in ${stack}`}`;
+  });
   return [`held the event loop for more than ${limit}:`, ...rows].join('\n');
 }

@@ -1,5 +1,6 @@
-// What is waited for without holding the event loop: requests of drives on their way. One that takes longer than a guest's driver is
-// patient for, or a person, is named: while it lasts in the text of `info stalls`, and when it has ended, by how often and how long.
+// What is waited for without holding the event loop: requests of drives on their way, and what they wait for themselves (a server, a
+// host's flush, a breakpoint), draining, closing. One that takes longer than a guest's driver is patient for, or a person, is named:
+// while it lasts in the text of `info stalls`, and when it has ended, by how often and how long.
 import { defineEvents } from './event.ts';
 import { loopNs } from './stalls.ts';
 
@@ -41,14 +42,30 @@ export function endWait(wait: Wait): void {
   ended.set(key, { count: count + 1, longestNs: Math.max(longestNs, ns) });
 }
 
+export async function waitingFor<T>(name: string, operation: string, work: Promise<T>): Promise<T> {
+  const wait = beginWait(name, operation);
+  try {
+    return await work;
+  } finally {
+    endWait(wait);
+  }
+}
+
+/** What has been waited for since longer than a second, in the order in which it began. */
+const lastingWaits = (): string[] => {
+  const now = loopNs();
+  const long = [...waits].filter(({ begunNs }) => now - begunNs > LONG_WAIT_NS);
+  return long.map(({ name, operation, begunNs }) => `${name}: ${operation} waits since ${seconds(now - begunNs)}`);
+};
+
+/** In one line, for who waits; '' when there is nothing to say. */
+export const lastingWaitsLine = (): string => lastingWaits().join('; ');
+
 const seconds = (ns: number): string => `${(ns / 1e9).toFixed(1)} s`;
 
 /** What `info stalls` says of waits; '' when there is nothing to say. */
 export function waitsText(): string {
-  const now = loopNs();
-  const long = [...waits].filter(({ begunNs }) => now - begunNs > LONG_WAIT_NS);
-  const lasting = long.map(({ name, operation, begunNs }) => `${name}: ${operation} waits since ${seconds(now - begunNs)}`);
   const over = [...ended].map(([key, { count, longestNs }]) => `${key} waited ${count} times, longest ${seconds(longestNs)}`);
-  const lines = [...lasting, ...over];
+  const lines = [...lastingWaits(), ...over];
   return lines.length === 0 ? '' : [`waited for more than ${seconds(LONG_WAIT_NS)}:`, ...lines].join('\n');
 }

@@ -15,7 +15,8 @@ import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
 import { defineEvents } from '../trace/event.ts';
 import { requestContext } from '../trace/request.ts';
-import { heldSince, loopNs, setLoopClock, stallCount } from '../trace/stalls.ts';
+import { beginTurn, endTurn, heldSince, loopNs, setLoopClock, stallCount } from '../trace/stalls.ts';
+import { lastingWaitsLine } from '../trace/waits.ts';
 import type { WallClock } from '../ports/clock.ts';
 import { buildBios, hasFirmware, loadBootImages, placeBootImages, type BootImages } from './boot.ts';
 import { MachineConsole } from './console.ts';
@@ -28,6 +29,8 @@ import { BusTree } from './devices/bus-tree.ts';
 import { MachineDrives } from './drives/machine-drives.ts';
 import type { MachineHost } from './machine-host.ts';
 
+/** Closing that takes longer says what it waits for. */
+const CLOSING_NS_UNTOLD = 3e9;
 const WASM_PAGE_BYTES = 65536;
 const NS_PER_MS = 1e6;
 /** The processor runs at most this long before devices and the event loop have a turn. */
@@ -373,12 +376,17 @@ export class Machine {
 
   /** What the guest wrote is on the media before the machine is said to have ended. */
   async #closeDrives(reason: ExitReason): Promise<void> {
+    const patience = this.#platform.sleep(CLOSING_NS_UNTOLD, () => {
+      this.#platform.warn(`the images are not closed yet: ${lastingWaitsLine()}`);
+    }, false);
     try {
       await this.drives.close();
       this.#resolveExit(reason);
     } catch (error) {
       this.#platform.warn(`an image could not be closed: ${error instanceof Error ? error.message : String(error)}`);
       this.#resolveExit({ kind: 'error', code: 1 });
+    } finally {
+      patience.cancel();
     }
   }
 
@@ -422,9 +430,11 @@ export class Machine {
 
   #turn(): void {
     requestContext.leave(); // the turn may have been asked for in the middle of one
+    beginTurn();
     loopTrace.turnBegin?.({});
     this.#runTurn();
     loopTrace.turnEnd?.({});
+    endTurn(!this.#scheduled);
   }
 
   #runTurn(): void {

@@ -3,6 +3,7 @@
 import { ErrnoFailure, errnoFromNumber, errnoNumber } from '../../base/errno.ts';
 import type { Eventual } from '../../base/eventual.ts';
 import type { Breakpoints, DebugEvent } from '../debug-events.ts';
+import { waitingFor } from '../../trace/waits.ts';
 import type { InjectError, IoType, Rule } from './rules.ts';
 
 interface Breakpoint {
@@ -86,6 +87,10 @@ export class RuleMachine implements Breakpoints {
   }
 
   #hold(tag: string): Promise<void> {
+    return waitingFor('blkdebug', `breakpoint ${tag}`, this.#untilResumed(tag));
+  }
+
+  #untilResumed(tag: string): Promise<void> {
     return new Promise((release) => {
       this.#held.unshift({ tag, release });
       this.#say(`blkdebug: Suspended request '${tag}'`);

@@ -8,6 +8,7 @@ import { WRITE, type BlockInstance, type BlockLimits, type OpenFlags, type Trunc
 import type { BlockNode } from '../node.ts';
 import { PERM, PERM_ALL, type Permissions } from '../permissions.ts';
 import { STATUS, type BlockStatus } from '../status.ts';
+import { waitingFor } from '../../trace/waits.ts';
 import { FileExtents } from './extents.ts';
 import { ImageLocks } from './locks.ts';
 import { resizeFile } from './resize.ts';
@@ -106,7 +107,8 @@ export class FileInstance implements BlockInstance {
   async flush(): Promise<void> {
     if (this.#flushFailure !== undefined) throw this.#flushFailure;
     try {
-      await (isTracedHost() ? tracedHost('flush', 0, 0, () => this.#file.flush()) : this.#file.flush());
+      const flushed = isTracedHost() ? tracedHost('flush', 0, 0, () => this.#file.flush()) : this.#file.flush();
+      if (flushed instanceof Promise) await waitingFor(this.#opened.filename, "the host's flush", flushed);
     } catch (error) {
       // The kernel may have marked what it could not write as clean: a later flush would succeed without having saved it.
       if (this.#file.alignment === 1 && error instanceof Failure) this.#flushFailure = error;

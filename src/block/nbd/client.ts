@@ -91,6 +91,12 @@ export class NbdClient {
     this.#break(new ErrnoFailure('EIO'));
   }
 
+  /** Without saying anything; requests in flight fail. */
+  abandon(): void {
+    this.#closing = true;
+    this.#break(new ErrnoFailure('EIO'));
+  }
+
   async #request(
     type: number,
     offset: number,

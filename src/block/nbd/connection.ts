@@ -15,6 +15,8 @@ export interface ConnectionRules {
 
 const FIRST_PAUSE_MS = 1000;
 const PAUSE_MS_MAX = 16_000;
+/** Waits for a server to take the farewell: usually it does at once, and a long timer would outlive that. */
+const FAREWELL_MS = [20, 2000] as const;
 
 export class NbdConnection {
   readonly #rules: ConnectionRules;
@@ -108,8 +110,12 @@ export class NbdConnection {
     }
   }
 
+  /** A server that does not take the farewell is left without it. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#client.close();
+    let isClosed = false;
+    const closed = this.#client.close().then(() => { isClosed = true; });
+    for (const ms of FAREWELL_MS) if (!isClosed) await Promise.race([closed, this.#rules.sleep(ms)]);
+    if (!isClosed) this.#client.abandon();
   }
 }

@@ -5,6 +5,7 @@ import { Failure } from '../../base/failure.ts';
 import type { SocketAddress, TlsCredentials } from '../../ports/stream.ts';
 import { str, type PropertyType } from '../../schema/property.ts';
 import { WRITE, type BlockDriver, type BlockInstance, type BlockLimits, type OpenContext, type TruncateRequest } from '../driver.ts';
+import { waitingFor } from '../../trace/waits.ts';
 import type { BlockHost } from '../host.ts';
 import type { BlockNode } from '../node.ts';
 import { SECTOR } from '../node.ts';
@@ -62,11 +63,13 @@ class NbdInstance implements BlockInstance {
   readonly #node: BlockNode;
   readonly #flags: number;
   readonly #remoteSize: number;
+  readonly #label: string;
 
   constructor(connection: NbdConnection, target: NbdTarget, node: BlockNode) {
     const remote = connection.client.export;
     this.#connection = connection;
     this.#node = node;
+    this.#label = `NBD server ${nbdFilename(target.address, target.exportName) ?? node.name}`;
     this.#flags = remote.flags;
     this.target = target;
     this.size = Math.ceil(remote.size / SECTOR) * SECTOR; // images are counted in sectors
@@ -98,28 +101,28 @@ class NbdInstance implements BlockInstance {
   async read(offset: number, target: Uint8Array): Promise<void> {
     const count = this.#inside(offset, target.length);
     target.fill(0, count);
-    if (count > 0) await this.#connection.run((client) => client.read(offset, target.subarray(0, count)));
+    if (count > 0) await this.#run('read', (client) => client.read(offset, target.subarray(0, count)));
   }
 
   write(offset: number, source: Uint8Array, flags: number): Promise<void> {
-    return this.#connection.run((client) => client.write(offset, source, flags & WRITE.FUA ? CMD_FLAG.FUA : 0));
+    return this.#run('write', (client) => client.write(offset, source, flags & WRITE.FUA ? CMD_FLAG.FUA : 0));
   }
 
   async writeZeroes(offset: number, count: number, flags: number): Promise<void> {
     if (!this.#has(FLAG.SEND_WRITE_ZEROES)) throw new ErrnoFailure('ENOTSUP');
     const how = (flags & WRITE.FUA ? CMD_FLAG.FUA : 0) | (flags & WRITE.MAY_UNMAP ? 0 : CMD_FLAG.NO_HOLE);
     const all = how | (flags & WRITE.NO_FALLBACK ? CMD_FLAG.FAST_ZERO : 0);
-    await this.#connection.run((client) => client.command(CMD.WRITE_ZEROES, offset, count, all));
+    await this.#run('write-zeroes', (client) => client.command(CMD.WRITE_ZEROES, offset, count, all));
   }
 
   async discard(offset: number, count: number): Promise<void> {
     if (!this.#has(FLAG.SEND_TRIM)) return;
-    await this.#connection.run((client) => client.command(CMD.TRIM, offset, count, 0));
+    await this.#run('discard', (client) => client.command(CMD.TRIM, offset, count, 0));
   }
 
   async flush(): Promise<void> {
     if (!this.#has(FLAG.SEND_FLUSH)) return;
-    await this.#connection.run((client) => client.command(CMD.FLUSH, 0, 0, 0));
+    await this.#run('flush', (client) => client.command(CMD.FLUSH, 0, 0, 0));
   }
 
   /** The size is the server's; only a tool that does not need an exact one may go on with a smaller wish. */
@@ -132,14 +135,19 @@ class NbdInstance implements BlockInstance {
     if (this.#inside(offset, count) === 0) return { count, flags: STATUS.ZERO | STATUS.OFFSET_VALID, hostOffset: offset, file: this.#node };
     const alignment = this.limits.requestAlignment!;
     const length = Math.min(count, this.#remoteSize - offset, MAX_DISCARD - (MAX_DISCARD % alignment));
-    const extent = fitted(await this.#connection.run((client) => client.status(offset, length)), alignment, length);
+    const extent = fitted(await this.#run('block status', (client) => client.status(offset, length)), alignment, length);
     const data = extent.flags & STATE.HOLE ? 0 : STATUS.DATA;
     const zero = extent.flags & STATE.ZERO ? STATUS.ZERO : 0;
     return { count: extent.count, flags: data | zero | STATUS.OFFSET_VALID, hostOffset: offset, file: this.#node };
   }
 
   close(): Promise<void> {
-    return this.#connection.close();
+    return waitingFor(this.#label, 'close', this.#connection.close());
+  }
+
+  /** A request to the server, which is named when it is slow. */
+  #run<T>(operation: string, request: (client: NbdClient) => Promise<T>): Promise<T> {
+    return waitingFor(this.#label, operation, this.#connection.run(request));
   }
 }
 

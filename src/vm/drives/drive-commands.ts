@@ -3,6 +3,7 @@
 import { errnoText, errnoOf } from '../../base/errno.ts';
 import { Failure } from '../../base/failure.ts';
 import { BlockBackend } from '../../block/backend.ts';
+import { isDebugEvent, type Breakpoints } from '../../block/debug-events.ts';
 import { displayFilename } from '../../block/filename.ts';
 import type { Edge, BlockNode } from '../../block/node.ts';
 import { commit } from '../../block/operations/commit.ts';
@@ -79,6 +80,17 @@ export class DriveCommands {
     this.#find(name).onResize?.();
   }
 
+  /** A command of qemu-io for blkdebug's breakpoints: the others are nandu-io's. */
+  breakpoint(name: string, command: string): void {
+    const [action = '', first = '', second = '', ...more] = command.split(/\s+/);
+    const breakpoints = breakpointsOf(this.#find(name));
+    if (breakpoints === undefined) throw fail(`Device '${name}' has no breakpoints: there is no blkdebug in it`);
+    if (action === 'break' && isDebugEvent(first) && second !== '' && more.length === 0) breakpoints.add(first, second);
+    else if ((action === 'resume' || action === 'remove_break') && first !== '' && second === '') {
+      if (!(action === 'resume' ? breakpoints.resume(first) : breakpoints.remove(first))) throw fail(`there is no request '${first}'`);
+    } else throw fail(`"${command}" is none of "break EVENT TAG", "resume TAG" and "remove_break TAG"`);
+  }
+
   /** Writes what the top image of a drive has into the one below, and empties it. `all`: of every drive that has one below. */
   async commit(name: string): Promise<void> {
     const chosen = name === 'all' ? [...this.#drives.drives.values()] : [this.#find(name)];
@@ -94,6 +106,14 @@ export class DriveCommands {
       }
     }
   }
+}
+
+/** Those of the nearest node that has some. */
+function breakpointsOf({ backend }: MachineDrive): Breakpoints | undefined {
+  for (let node = backend?.node; node !== undefined; node = node.primary?.node) {
+    if (node.instance.breakpoints !== undefined) return node.instance.breakpoints;
+  }
+  return undefined;
 }
 
 async function removeMedium(drive: MachineDrive): Promise<void> {

@@ -9,6 +9,7 @@ import { OptionDict, type NestedOptions } from '../../block/options.ts';
 import { addThrottleGroup, knownThrottleGroup, limitsFromOptions } from '../../block/throttle-group.ts';
 import { boardModel } from '../../machine/board-model.ts';
 import { inContext } from '../../schema/command-line.ts';
+import { waitingFor } from '../../trace/waits.ts';
 import type { CompleteMachineOptions } from '../options.ts';
 import { DrivePlaces, type PlacedDrive } from './drive-places.ts';
 import { MachineDrive } from './machine-drive.ts';
@@ -156,7 +157,7 @@ export class MachineDrives {
   }
 
   async idle(): Promise<void> {
-    while (this.busy) for (const drive of this.drives.values()) await drive.idle();
+    while (this.busy) for (const drive of this.drives.values()) await waitingFor(drive.name, 'end of its requests', drive.idle());
   }
 
   /** The machine goes on: stopped requests are tried again. */
@@ -166,7 +167,9 @@ export class MachineDrives {
 
   /** Everything that was written is on the hosts' media. */
   async flush(): Promise<void> {
-    for (const { backend } of this.drives.values()) if (backend !== undefined && !backend.node.readOnly) await backend.flush();
+    for (const { name, backend } of this.drives.values()) {
+      if (backend !== undefined && !backend.node.readOnly) await waitingFor(name, 'flush', backend.flush());
+    }
   }
 
   /** Flushes and closes all images; the first error comes out when all are closed. */
@@ -178,8 +181,8 @@ export class MachineDrives {
   async #closeAll(): Promise<void> {
     const failures: unknown[] = [];
     const attempt = (action: () => Promise<void>): Promise<void> => action().catch((error: unknown) => void failures.push(error));
-    for (const { backend } of [...this.drives.values()].reverse()) {
-      if (backend !== undefined) await attempt(() => backend.close());
+    for (const { name, backend } of [...this.drives.values()].reverse()) {
+      if (backend !== undefined) await attempt(() => waitingFor(name, 'close', backend.close()));
     }
     const nodes = [...this.graph.owned].reverse();
     for (const node of nodes) {
