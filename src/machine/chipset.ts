@@ -34,6 +34,8 @@ export interface Chipset {
   /** What -device calls the bus. */
   readonly pciBusName: string;
   readonly pm: AcpiPm;
+  /** Where the power management block lies now; undefined when it is nowhere. */
+  readonly pmPort: () => number | undefined;
   /** Where drives with interface `ide` go, in order. */
   readonly ataBuses: readonly AtaBus[];
   /** Where their controller is on the PCI bus. */

@@ -19,9 +19,9 @@ function read(fwCfg: FwCfg, key: number, count: number): Uint8Array {
 
 const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes).replace(/\0.*$/s, '');
 
-function files(config: FirmwareFilesConfig): { fwCfg: FwCfg; named: Map<string, Uint8Array> } {
+function files(config: FirmwareFilesConfig, current?: FirmwareFilesConfig): { fwCfg: FwCfg; named: Map<string, Uint8Array> } {
   const fwCfg = new FwCfg({});
-  describeToFirmware(fwCfg, config);
+  describeToFirmware(fwCfg, config, () => current ?? config);
   const count = new DataView(read(fwCfg, KEY.FILE_DIR, 4).buffer).getUint32(0);
   const directory = read(fwCfg, KEY.FILE_DIR, 4 + 64 * count);
   const view = new DataView(directory.buffer);
@@ -81,4 +81,12 @@ test('the boot order ends in HALT when it is strict', () => {
   assert.deepEqual(named.get('etc/boot-fail-wait'), Uint8Array.of(5, 0, 0, 0));
   assert.deepEqual([read(fwCfg, KEY.BOOT_MENU, 2), read(fwCfg, KEY.NOGRAPHIC, 2)], [Uint8Array.of(1, 0), Uint8Array.of(1, 0)]);
   assert.equal(files(CONFIG).named.get('bootorder')!.length, 0);
+});
+
+test('the tables name the power management block where the ROM has put it', () => {
+  const { named } = files(CONFIG, { ...CONFIG, pmPort: 0xb000 });
+  const area = named.get('etc/acpi/tables')!;
+  const at = latin1(area.map((byte) => byte || 0x20)).indexOf('FACP');
+  const view = new DataView(area.buffer, at);
+  assert.deepEqual([56, 64, 76].map((offset) => view.getUint32(offset, true)), [0xb000, 0xb004, 0xb008]);
 });

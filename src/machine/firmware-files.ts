@@ -63,11 +63,13 @@ function paddedTables(config: FirmwareConfig): AcpiTables {
 /** Builds the tables again only when what they depend on has changed. */
 function currentTables(current: () => FirmwareConfig): () => AcpiTables {
   let window: number | undefined;
+  let pmPort: number | undefined;
   let tables: AcpiTables | undefined;
   return () => {
     const config = current();
-    if (tables === undefined || config.ecam?.start !== window) tables = paddedTables(config);
+    if (tables === undefined || config.ecam?.start !== window || config.pmPort !== pmPort) tables = paddedTables(config);
     window = config.ecam?.start;
+    pmPort = config.pmPort;
     return tables;
   };
 }

@@ -14,6 +14,8 @@ export interface FirmwareConfig {
   readonly hardware: AcpiHardware;
   /** Where configuration spaces are mapped into memory; absent: nowhere. */
   readonly ecam?: AddressRange | undefined;
+  /** Where the power management block lies; absent: where it is without a ROM. */
+  readonly pmPort?: number | undefined;
   readonly ramBytes: number;
   readonly cpuCount: number;
   readonly hpet: boolean;

@@ -23,5 +23,5 @@ export function pcChipset({ bus, isa, devices, timers, memory, sendMessage, rese
   ide.channels.forEach((channel, n) => devices.add(`ide${n}`, channel));
   ide.masters.forEach((master, n) => devices.add(`ide${n}-bus-master`, master));
   devices.add('pci', pci);
-  return { pci, pciBusName: 'pci.0', pm: pm.pm, ataBuses: ide.channels, ataPlace: { slot: 1, number: 1 } };
+  return { pci, pciBusName: 'pci.0', pm: pm.pm, pmPort: pm.port, ataBuses: ide.channels, ataPlace: { slot: 1, number: 1 } };
 }

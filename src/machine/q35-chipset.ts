@@ -21,7 +21,7 @@ export function q35Chipset(wires: ChipsetWires): Chipset {
   const pirqs = ICH9_ROUTES.map((_, n) => fanOut(router.line(n), ioapicPin(FIRST_PIRQ_PIN + n)));
   const pci = new PciBus({ bus, memory, sendMessage, pirqs, route: ich9Route });
   const host = mch(pci, { pamChanged });
-  const { bridge, pm, lpc } = ich9Lpc(bus, pci, { router, timers, sci: isa.irq(ACPI.SCI_IRQ), sleep });
+  const { bridge, pm, lpc, pmPort } = ich9Lpc(bus, pci, { router, timers, sci: isa.irq(ACPI.SCI_IRQ), sleep });
   devices.add('mch', host);
   devices.add('ich9-lpc', bridge);
   devices.add('ich9-registers', lpc);
@@ -33,5 +33,5 @@ export function q35Chipset(wires: ChipsetWires): Chipset {
   devices.add('ahci', ahci.chip);
   devices.add('pci', pci);
   const ataPlace = { slot: LPC_SLOT, number: 2 };
-  return { pci, pciBusName: 'pcie.0', pm, ataBuses: ahci.chip.ports, ataPlace, ecam: () => ecamWindow(host) };
+  return { pci, pciBusName: 'pcie.0', pm, pmPort, ataBuses: ahci.chip.ports, ataPlace, ecam: () => ecamWindow(host) };
 }

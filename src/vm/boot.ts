@@ -139,7 +139,8 @@ export const hasFirmware = ({ rom }: BootImages, { flashed }: Pick<BootTarget, '
 export function placeBootImages(images: BootImages, options: CompleteMachineOptions, target: BootTarget, resets: number): void {
   const { model, board, memory, vcpu } = target;
   const config = firmwareConfig(options, target);
-  const atGuestsWill = (): FirmwareFilesConfig => ({ ...config, ecam: board.chipset.ecam?.() ?? model.ecam });
+  const { chipset } = board;
+  const atGuestsWill = (): FirmwareFilesConfig => ({ ...config, ecam: chipset.ecam?.() ?? model.ecam, pmPort: chipset.pmPort() });
   describeToFirmware(board.fwCfg, config, atGuestsWill);
   for (const [name, content] of Object.entries(options.firmwareFiles)) board.fwCfg.addFile(name, content);
   const { order, once = order } = options.boot;

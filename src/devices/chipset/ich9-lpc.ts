@@ -162,6 +162,8 @@ export interface Ich9LpcParts {
   readonly bridge: PciFunction;
   readonly pm: AcpiPm;
   readonly lpc: Ich9Lpc;
+  /** Where the PM block lies now; undefined when it is nowhere. */
+  readonly pmPort: () => number | undefined;
 }
 
 /** Plugs the bridge in at 31.0. The PIRQs of the PCI bus must lead to the router. */
@@ -176,15 +178,19 @@ export function ich9Lpc(bus: SystemBus, pci: PciBus, { router, ...wires }: Ich9W
     write: (at, size, value) => { if (size === 4) rcbaRegisters.write(lpc, at, value, size); },
   });
   router.attach(bridge);
-  const place = (claim: Claim, base: number, enabled: boolean): void => {
-    if (enabled && base !== 0) claim.map(base);
+  const place = (claim: Claim, base: number): void => {
+    if (base !== 0) claim.map(base);
     else claim.unmap();
+  };
+  const pmPort = (): number | undefined => {
+    const base = bridge.u16(ICH9.PMBASE) & 0xff80;
+    return (bridge.byte(ICH9.ACPI_CONTROL) & ACPI_ENABLE) !== 0 && base !== 0 ? base : undefined;
   };
   bridge.onConfig = (at, size) => {
     router.configChanged(at, size);
-    place(pmBlock, bridge.u16(ICH9.PMBASE) & 0xff80, (bridge.byte(ICH9.ACPI_CONTROL) & ACPI_ENABLE) !== 0);
-    place(chipsetRegisters, (bridge.u32(ICH9.RCBA) & 0xffff_c000) >>> 0, (bridge.byte(ICH9.RCBA) & RCBA_ENABLE) !== 0);
+    place(pmBlock, pmPort() ?? 0);
+    place(chipsetRegisters, (bridge.byte(ICH9.RCBA) & RCBA_ENABLE) === 0 ? 0 : (bridge.u32(ICH9.RCBA) & 0xffff_c000) >>> 0);
   };
   claimSmiCommand(bus, pm);
-  return { bridge, pm, lpc };
+  return { bridge, pm, lpc, pmPort };
 }

@@ -37,9 +37,16 @@ export const piix4Header = {
   writable: { [PMBASE]: 0xc0, [PMBASE + 1]: 0xff, [PMREGMISC]: 1, [DEVACTB]: 0x02, 0x90: 0xf0, 0x91: 0xff, 0xd2: 0x0f },
 } as const;
 
+function place(block: Claim, port: number | undefined): void {
+  if (port === undefined) block.unmap();
+  else block.map(port);
+}
+
 export interface Piix4Pm {
   readonly pm: AcpiPm;
   readonly function: PciFunction;
+  /** Where the PM block lies now; undefined when it is nowhere. */
+  readonly port: () => number | undefined;
 }
 
 /** Plugs the power management function in at 1.3 and claims its ports; the PM block moves with PMBASE. */
@@ -56,11 +63,11 @@ export function piix4Pm(bus: SystemBus, pci: PciBus, wires: Omit<AcpiPmWires, 'c
     read: (at, size) => (at < PM1_BYTES ? readPm1(pm, at, size) : 0),
     write: (at, size, value) => writePm1(pm, at, size, value),
   });
-  pciFunction.onConfig = () => {
+  const port = (): number | undefined => {
     const base = pciFunction.u16(PMBASE) & 0xffc0;
-    if ((pciFunction.byte(PMREGMISC) & 1) !== 0 && base !== 0) block.map(base);
-    else block.unmap();
+    return (pciFunction.byte(PMREGMISC) & 1) !== 0 && base !== 0 ? base : undefined;
   };
+  pciFunction.onConfig = () => place(block, port());
   pciFunction.settle();
   const gpe0 = gpe0Registers(PIIX4_ACPI.GPE0_BYTES / 2);
   bus.claimPorts({
@@ -72,5 +79,5 @@ export function piix4Pm(bus: SystemBus, pci: PciBus, wires: Omit<AcpiPmWires, 'c
     write: (at, _size, value) => gpe0.write(pm, at, value),
   });
   claimSmiCommand(bus, pm);
-  return { pm, function: pciFunction };
+  return { pm, function: pciFunction, port };
 }

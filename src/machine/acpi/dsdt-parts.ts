@@ -5,7 +5,7 @@ import {
   and, arg, byteFields, call, createDwordField, device, eisaId, equal, ifThen, integer, method, name, namePath, operationRegion, or,
   packageOf, REGION_SPACE, returnValue, store, string, type AmlNode,
 } from './aml.ts';
-import { HPET_ADDRESS, HPET_BYTES, SCI_LINE, type AcpiConfig } from './pc-hardware.ts';
+import { HPET_ADDRESS, HPET_BYTES, PM_EVENT_PORT, SCI_LINE, type AcpiConfig } from './pc-hardware.ts';
 import * as resource from './resources.ts';
 
 export const PCI_SLOTS = 32;
@@ -126,8 +126,8 @@ export function sciLink(uid: number): AmlNode {
 }
 
 /** Ports and memory of the board that no other device claims, so that the guest does not hand them out. */
-export function motherboard({ hardware, ecam }: AcpiConfig): AmlNode {
-  const ports = hardware.boardPorts.map(({ base, sizeBytes }) => resource.ioPorts(base, sizeBytes));
+export function motherboard({ hardware, pmPort = PM_EVENT_PORT, ecam }: AcpiConfig): AmlNode {
+  const ports = hardware.boardPorts(pmPort).map(({ base, sizeBytes }) => resource.ioPorts(base, sizeBytes));
   const memory = ecam === undefined ? [] : [resource.memory32Fixed(ecam.start, ecam.sizeBytes)];
   return isaDevice('MBRD', 'PNP0C02', 1, ...ports, ...memory);
 }

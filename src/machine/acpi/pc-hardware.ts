@@ -4,9 +4,10 @@ import type { AddressRange } from '../e820.ts';
 import type { AmlNode } from './aml.ts';
 
 export const SCI_LINE = 9;
+/** Where the power management block lies unless a ROM has put it elsewhere. */
 export const PM_EVENT_PORT = 0x600;
-export const PM_CONTROL_PORT = 0x604;
-export const PM_TIMER_PORT = 0x608;
+export const PM_CONTROL_OFFSET = 4;
+export const PM_TIMER_OFFSET = 8;
 export const SMI_COMMAND_PORT = 0xb2;
 export const RESET_CONTROL = { PORT: 0xcf9, VALUE: 6 } as const;
 
@@ -21,17 +22,19 @@ export interface PortRange {
 }
 
 export interface AcpiHardware {
-  /** Status registers of the general-purpose events, then as many bytes of enables. */
-  readonly gpe0: PortRange;
+  /** Status registers of the general-purpose events, then as many bytes of enables; `pmPort` is where the block lies. */
+  readonly gpe0: (pmPort: number) => PortRange;
   /** What switches ACPI on and off at the SMI command port. */
   readonly commands: { readonly enable: number; readonly disable: number };
   /** Port ranges of board functions that no PCI function's registers announce. */
-  readonly boardPorts: readonly PortRange[];
+  readonly boardPorts: (pmPort: number) => readonly PortRange[];
   readonly dsdt: (config: AcpiConfig) => readonly AmlNode[];
 }
 
 export interface AcpiConfig {
   readonly hardware: AcpiHardware;
+  /** Where the power management block lies; absent: at PM_EVENT_PORT. */
+  readonly pmPort?: number | undefined;
   readonly cpuCount: number;
   readonly hpet: boolean;
   /** How many of COM1 and COM2 exist. */

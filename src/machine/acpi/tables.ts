@@ -4,7 +4,7 @@ import { concatBytes, bytes as byteRun, layout, le16, le32, le64, text, u8 } fro
 import type { AddressRange } from '../e820.ts';
 import { alignUp } from '../guest-ram.ts';
 import {
-  HPET_ADDRESS, IO_APIC_ADDRESS, LOCAL_APIC_ADDRESS, PM_CONTROL_PORT, PM_EVENT_PORT, PM_TIMER_PORT, RESET_CONTROL, SCI_LINE,
+  HPET_ADDRESS, IO_APIC_ADDRESS, LOCAL_APIC_ADDRESS, PM_CONTROL_OFFSET, PM_EVENT_PORT, PM_TIMER_OFFSET, RESET_CONTROL, SCI_LINE,
   SMI_COMMAND_PORT, type AcpiConfig, type AcpiHardware,
 } from './pc-hardware.ts';
 import type { RelocatableBytes, RelocatableTables } from './relocation.ts';
@@ -86,7 +86,9 @@ const fadtLayout = layout('FADT', {
 
 const NO_C_STATE = { C2: 0xfff, C3: 0xfff };
 
-function encodeFadt({ gpe0, commands }: AcpiHardware): Table {
+function encodeFadt({ hardware, pmPort = PM_EVENT_PORT }: AcpiConfig): Table {
+  const { commands } = hardware;
+  const gpe0 = hardware.gpe0(pmPort);
   const { NO_FIXED_SLEEP_BUTTON, PROC_C1, RESET_REG_SUP, RTC_S4, USE_PLATFORM_CLOCK, WBINVD } = FADT_FLAG;
   const body = fadtLayout.encode({
     preferredPmProfile: 1, // desktop
@@ -94,9 +96,9 @@ function encodeFadt({ gpe0, commands }: AcpiHardware): Table {
     smiCmd: SMI_COMMAND_PORT,
     acpiEnable: commands.enable,
     acpiDisable: commands.disable,
-    pm1aEvtBlk: PM_EVENT_PORT,
-    pm1aCntBlk: PM_CONTROL_PORT,
-    pmTmrBlk: PM_TIMER_PORT,
+    pm1aEvtBlk: pmPort,
+    pm1aCntBlk: pmPort + PM_CONTROL_OFFSET,
+    pmTmrBlk: pmPort + PM_TIMER_OFFSET,
     gpe0Blk: gpe0.base,
     pm1EvtLen: 4,
     pm1CntLen: 2,
@@ -109,9 +111,9 @@ function encodeFadt({ gpe0, commands }: AcpiHardware): Table {
     flags: WBINVD | PROC_C1 | NO_FIXED_SLEEP_BUTTON | RTC_S4 | RESET_REG_SUP | USE_PLATFORM_CLOCK,
     resetReg: portAddress(RESET_CONTROL.PORT, 1, 1),
     resetValue: RESET_CONTROL.VALUE,
-    xPm1aEvtBlk: portAddress(PM_EVENT_PORT, 4, 2),
-    xPm1aCntBlk: portAddress(PM_CONTROL_PORT, 2, 2),
-    xPmTmrBlk: portAddress(PM_TIMER_PORT, 4, 4),
+    xPm1aEvtBlk: portAddress(pmPort, 4, 2),
+    xPm1aCntBlk: portAddress(pmPort + PM_CONTROL_OFFSET, 2, 2),
+    xPmTmrBlk: portAddress(pmPort + PM_TIMER_OFFSET, 4, 4),
     xGpe0Blk: portAddress(gpe0.base, gpe0.sizeBytes, 1),
   });
   const { firmwareCtrl, dsdt, xDsdt } = fadtLayout.fields;
@@ -204,7 +206,7 @@ export interface AcpiTables extends RelocatableTables {
 export function buildAcpiTables(config: AcpiConfig): AcpiTables {
   const { hardware, cpuCount, hpet, ecam } = config;
   const listed = [
-    encodeFadt(hardware), encodeMadt(cpuCount), ...(hpet ? [encodeHpet()] : []), ...(ecam === undefined ? [] : [encodeMcfg(ecam)]),
+    encodeFadt(config), encodeMadt(cpuCount), ...(hpet ? [encodeHpet()] : []), ...(ecam === undefined ? [] : [encodeMcfg(ecam)]),
   ];
   const signatures = listed.map(({ signature }) => signature);
   const { area, offsets } = joinTables([

@@ -2,7 +2,7 @@
 // processor, the memory map and the PCI devices, then echoes what is typed; Ctrl-D, or q alone on a line, powers off
 // through ACPI. It sleeps in HLT between keys. It is a kernel file with the 64-bit Linux entry: boot_params in RSI.
 import { layout, le16, le32, le64, u8 } from '../../struct/layout.ts';
-import { LOCAL_APIC_ADDRESS, PM_CONTROL_PORT } from '../acpi/pc-hardware.ts';
+import { LOCAL_APIC_ADDRESS, PM_CONTROL_OFFSET, PM_EVENT_PORT } from '../acpi/pc-hardware.ts';
 import { E820, E820_ENTRY_BYTES, HIGH_MEMORY } from '../e820.ts';
 import { alignUp } from '../guest-ram.ts';
 import { Assembler, type Register } from './assembler.ts';
@@ -390,7 +390,7 @@ function echoLoop(a: Assembler): void {
 
   a.label('powerOff');
   print(a, 'text.off');
-  a.movImm('rdx', PM_CONTROL_PORT);
+  a.movImm('rdx', PM_EVENT_PORT + PM_CONTROL_OFFSET);
   a.movImm('rax', SLEEP_ENABLE);
   a.outAx();
   a.label('halt');
