@@ -23,8 +23,15 @@ export function deviceHelp(text: string): string | undefined {
   return propertiesHelp(declaration.name, declaration.properties);
 }
 
+/** What machines like these mean by a name without a bus. */
+const ALIASES: Readonly<Record<string, string>> = {
+  'virtio-blk': 'virtio-blk-pci', 'virtio-scsi': 'virtio-scsi-pci', 'virtio-rng': 'virtio-rng-pci', 'virtio-serial': 'virtio-serial-pci',
+  'virtio-balloon': 'virtio-balloon-pci',
+};
+
 function declarationOf(driver: string): DeviceDeclaration {
-  const declaration = deviceCatalogue.find(({ name }) => name === driver);
+  const wanted = Object.hasOwn(ALIASES, driver) ? ALIASES[driver] : driver;
+  const declaration = deviceCatalogue.find(({ name }) => name === wanted);
   if (declaration === undefined) throw invalid(`'${driver}' is not a valid device model name`);
   return declaration;
 }

@@ -17,7 +17,14 @@ import type { Machine } from '../platform/node/machine.ts';
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;
 
-export async function runMachine(program: string, settings: SystemSettings): Promise<number> {
+/** Said when nothing is left in the process that could make the machine do anything. */
+const stuckText = (state: Machine['runState']): string =>
+  state === 'running'
+    ? 'the guest has halted, and neither a timer nor a device nor input is left to wake it'
+    : `the machine is stopped (${state}), and no input is left that could tell it to go on`;
+
+/** `notice` is for the user once there is a machine. */
+export async function runMachine(program: string, settings: SystemSettings, notice?: string): Promise<number> {
   const ending = new Ending();
   const inform = (text: string): void => void process.stderr.write(`${program}: ${text}\n`);
   for (const [signal, number] of Object.entries(SIGNALS)) {
@@ -29,16 +36,24 @@ export async function runMachine(program: string, settings: SystemSettings): Pro
   }
   const opened = await openMachine(settings, { quit: () => ending.ask(), inform });
   try {
-    return ending.asked ? 0 : await runOpened(program, opened, ending, settings);
+    return ending.asked ? 0 : await runOpened({ program, inform, notice }, opened, ending, settings);
   } finally {
     await opened.close();
   }
 }
 
-async function runOpened(program: string, opened: OpenedMachine, ending: Ending, settings: SystemSettings): Promise<number> {
+interface Voice {
+  readonly program: string;
+  readonly inform: (text: string) => void;
+  readonly notice: string | undefined;
+}
+
+async function runOpened(voice: Voice, opened: OpenedMachine, ending: Ending, settings: SystemSettings): Promise<number> {
+  const { program, inform, notice } = voice;
   const { translationReport: report, trace } = settings;
   const [{ Machine }, { registerText }] = await Promise.all([import('../platform/node/machine.ts'), import('../vm/log.ts')]);
   const machine = await Machine.create(opened.options);
+  if (notice !== undefined) inform(notice);
   for (const warning of unknownEvents(trace)) process.stderr.write(`${program}: ${warning}\n`);
   ending.onAsked = () => void machine.stop();
   const target = monitorTarget(machine, opened, ending, () => registerText(machine.vcpu));
@@ -46,10 +61,16 @@ async function runOpened(program: string, opened: OpenedMachine, ending: Ending,
   const profile = report === undefined ? undefined : await startProfile();
   machine.start();
   const watch = watchStalls();
+  let stuck = false;
+  process.once('beforeExit', () => {
+    stuck = true;
+    inform(stuckText(machine.runState));
+    ending.ask();
+  });
   const { code } = await machine.exited;
   watch.stop();
   if (report !== undefined) writeReport(report, `${translationReport(machine.vcpu)}\n${timeText(profile?.finish() ?? [])}`);
-  return code;
+  return stuck ? 1 : code;
 }
 
 /** A pattern without * and ? is the name of an event, which there should be. */

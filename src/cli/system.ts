@@ -17,7 +17,7 @@ export async function report(program: string, action: () => Promise<number>): Pr
     return await action();
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    process.stderr.write(`${program}: ${error.message.replaceAll('\n', ' ')}\n`);
+    process.stderr.write(`${program}: ${error.message.replaceAll(/(?<=\w)\n/g, '. ').replaceAll('\n', ' ')}\n`);
     return 1;
   }
 }
@@ -34,11 +34,9 @@ async function run(words: readonly string[]): Promise<number> {
 
 export async function runSettings(program: string, settings: SystemSettings): Promise<number> {
   completeSettings(settings);
-  if (isInvisible(settings)) {
-    process.stderr.write(`${program}: there is no display yet: -nographic or -serial stdio shows the guest's console\n`);
-  }
   const { runMachine } = await import('./run-machine.ts');
-  return runMachine(program, settings);
+  const notice = isInvisible(settings) ? "there is no display yet: -nographic or -serial stdio shows the guest's console" : undefined;
+  return runMachine(program, settings, notice);
 }
 
 /** Nothing of the guest will be seen, and the user has not asked for that. */

@@ -31,8 +31,14 @@ const LOOKALIKES: readonly { readonly offset: number; readonly magic: readonly n
   { offset: 0, magic: [0x4d, 0x5a], what: 'an EFI application' },
 ];
 
+const lookalikeOf = (file: Uint8Array): (typeof LOOKALIKES)[number] | undefined =>
+  LOOKALIKES.find(({ offset, magic }) => magic.every((byte, n) => file[offset + n] === byte));
+
+/** Whether the loader has more to say of a file than that it is no kernel. */
+export const looksLikeKernel = (file: Uint8Array): boolean => file.length === 0 || lookalikeOf(file) !== undefined;
+
 function unknownKernel(file: Uint8Array, name: string): Failure {
-  const found = LOOKALIKES.find(({ offset, magic }) => magic.every((byte, n) => file[offset + n] === byte));
+  const found = lookalikeOf(file);
   const detail = file.length === 0 ? 'is empty' : found === undefined ? undefined : `is ${found.what}, not an x86 kernel`;
   return new Failure('invalid-format', detail === undefined ? 'invalid kernel header' : `invalid kernel header: '${name}' ${detail}`);
 }
