@@ -55,6 +55,28 @@ export function initrdWith(architecture: GuestArchitecture, script: string): str
   return path;
 }
 
+/** Drivers of disks and ext4, in an order in which they load. */
+// prettier-ignore
+const DISK_MODULES: readonly string[] = [
+  'virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci', 'virtio_blk',
+  'crct10dif_common', 'crc64', 'crc_t10dif', 'crc64_rocksoft', 't10_pi', 'scsi_common', 'scsi_mod', 'sd_mod', 'virtio_scsi',
+  'libata', 'libahci', 'ahci', 'ata_piix', 'nvme_core', 'nvme',
+  'crc16', 'mbcache', 'crc32c_generic', 'jbd2', 'ext4',
+];
+
+/** A 64-bit guest that loads the drivers of disks and ext4, runs the commands, and powers off. */
+export async function findDiskLinux(commands: string): Promise<FoundGuest> {
+  if (!hasDebianTools()) return { missing: 'there is no apt-get for a Linux kernel' };
+  const init = `${MOUNTS}\nfor module in /modules/*; do insmod $module; done\necho READY\n${commands}\npoweroff -f\n`;
+  try {
+    const kept = `${cacheFolder('amd64')}-disks`;
+    return await prepareDebianGuest('amd64', kept, { init, modules: DISK_MODULES, initrd: join(folder, `initrd-${scripts++}.gz`) });
+  } catch (error) {
+    if (error instanceof Failure) return { missing: `no kernel: ${error.message}` };
+    throw error;
+  }
+}
+
 /** The words that boot a guest on standard input and output. */
 export const linuxWords = (kernel: string, initrd: string, ...more: string[]): string[] =>
   ['-m', '256', '-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 quiet panic=-1', '-nographic', ...more];
