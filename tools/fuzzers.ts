@@ -133,6 +133,25 @@ async function fuzzPowerCuts({ seed, cases, isTimeUp }: Budget): Promise<Outcome
   return { cases: run };
 }
 
+interface KillResult {
+  readonly rounds: number;
+  readonly problems: readonly string[];
+}
+type KillRounds = (rounds: number, seed: number, isTimeUp: () => boolean) => Promise<KillResult>;
+
+/** Kills on one image one after the other; when they come is not the seed's alone. */
+async function fuzzKills({ seed, cases, isTimeUp }: Budget, killRounds: KillRounds): Promise<Outcome> {
+  const { rounds, problems } = await killRounds(cases, seed, isTimeUp);
+  if (problems.length === 0) return { cases: rounds };
+  return { cases: rounds, failing: { repeat: `--seed ${seed} --cases ${cases}`, text: problems.join('\n') } };
+}
+
+async function fuzzGuestKills(budget: Budget): Promise<Outcome> {
+  const { killGuestMissing, killGuestRounds } = await import('../test/guest/kill-guest.ts');
+  if (killGuestMissing !== false) return { cases: 0, skip: killGuestMissing };
+  return fuzzKills(budget, killGuestRounds);
+}
+
 export const FUZZERS: Readonly<Record<string, Fuzzer>> = {
   cpu: { what: 'random programs, compared with the real processor', cases: 1_000_000, smokeCases: 8_000, run: fuzzProcessor },
   'cpu-regions': {
@@ -203,6 +222,18 @@ export const FUZZERS: Readonly<Record<string, Fuzzer>> = {
     cases: 100,
     smokeCases: 1,
     run: fuzzAllPowerCuts,
+  },
+  kill: {
+    what: 'a process that writes through a virtio disk is killed: nothing flushed is lost',
+    cases: 50,
+    smokeCases: 1,
+    run: async (budget) => fuzzKills(budget, (await import('../test/vm/kill-rounds.ts')).killRounds),
+  },
+  'kill-guest': {
+    what: 'a machine whose Linux writes with fsync is killed: nothing that it was promised is lost',
+    cases: 50,
+    smokeCases: 0, // it has a test of its own
+    run: fuzzGuestKills,
   },
   canary: {
     what: 'fails at a case between 1 and 100: the harness must say so',
