@@ -3,8 +3,8 @@
 // Translations are kept for one PCID at a time; a load of CR3 with bit 63 set flushes all the same, as a processor may.
 import { cpu } from './host';
 import {
-  A20_MASK, COUNT_PAGE_WALK, CPUID_FEATURE5, CR0, CR3, CR4, EFER, MMU_INDEX_SUPERVISOR, MMU_INDEX_USER, PDPTE0, PHYS_READABLE,
-  TLB_KIND_EXECUTE, TLB_KIND_WRITE,
+  A20_MASK, ACTIVITY_PAGE_WALK, COUNT_PAGE_WALK, CPUID_FEATURE5, CR0, CR3, CR4, EFER, HOST_ACTIVITY, MMU_INDEX_SUPERVISOR, MMU_INDEX_USER,
+  PDPTE0, PHYS_READABLE, TLB_KIND_EXECUTE, TLB_KIND_WRITE,
 } from './generated/layout';
 import { PF_FETCH, PF_PRESENT, PF_RESERVED, PF_USER, PF_WRITE, raiseGp, raisePageFault } from './faults';
 import { mmuIndex } from './mode';
@@ -138,6 +138,14 @@ export function translate(linear: u64, kind: u32, index: u32): bool {
     return true;
   }
   count(COUNT_PAGE_WALK);
+  const doing = load<u32>(cpu + HOST_ACTIVITY);
+  store<u32>(cpu + HOST_ACTIVITY, ACTIVITY_PAGE_WALK);
+  const ok = walk(linear, kind, index);
+  store<u32>(cpu + HOST_ACTIVITY, doing);
+  return ok;
+}
+
+function walk(linear: u64, kind: u32, index: u32): bool {
   let ok: bool;
   if (get64(EFER) & EFER_LMA) {
     if (!canonical(linear)) {

@@ -1,5 +1,6 @@
 // Trace events of block nodes. `operation` joins a request of a node to its end; `request` is the guest's (trace/request.ts).
 import type { Eventual } from '../base/eventual.ts';
+import { beginNamedActivity, endActivity, isActivityWatched } from '../trace/activity.ts';
 import { defineEvents } from '../trace/event.ts';
 import { requestContext } from '../trace/request.ts';
 
@@ -16,7 +17,7 @@ let operations = 0;
 
 type Kind = 'coPreadv' | 'coPwritev' | 'coPwriteZeroes' | 'coPdiscard' | 'coFlush';
 
-export const isTraced = (kind: Kind): boolean => (trace[kind] ?? trace.coDone) !== undefined;
+export const isTraced = (kind: Kind): boolean => (trace[kind] ?? trace.coDone) !== undefined || isActivityWatched();
 
 interface Traced {
   readonly name: string;
@@ -32,11 +33,14 @@ export function traced<Result extends Eventual<void>>(
   trace[kind]?.({ request, operation, node: node.name, driver: node.driver.name, offset, bytes });
   const done = (failed: boolean): void => trace.coDone?.({ request, operation, node: node.name, failed });
   let result: Result;
+  const doing = beginNamedActivity('block node', node.driver.name);
   try {
     result = action();
   } catch (error) {
     done(true);
     throw error;
+  } finally {
+    endActivity(doing);
   }
   if (result instanceof Promise) result.then(() => done(false), () => done(true));
   else done(false);

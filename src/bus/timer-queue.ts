@@ -4,6 +4,7 @@
 import type { Clock, Timer, Timers } from '../ports/clock.ts';
 import { assert } from '../base/assert.ts';
 import { defineEvents } from '../trace/event.ts';
+import { beginNamedActivity, endActivity } from '../trace/activity.ts';
 import { heldSince, loopNs } from '../trace/stalls.ts';
 
 const trace = defineEvents('timer', { fired: '{name:str} deadline {deadline} late {late} ns' });
@@ -75,7 +76,9 @@ export class TimerQueue implements Timers {
       this.place(first, Infinity);
       trace.fired?.({ name: first.name, deadline, late: nowNs - deadline });
       const begun = loopNs();
+      const doing = beginNamedActivity('timer', first.name);
       first.callback(deadline);
+      endActivity(doing);
       heldSince(begun, 'timer', first.name);
       fired++;
     }

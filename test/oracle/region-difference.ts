@@ -33,7 +33,7 @@ function randomOptions(rng: Prng): RegionOptions {
   const limits = {
     instructions: rng.pick([5, 20, 60, 1000, 1000]), blocks: rng.pick([1, 3, 10, 400, 400]), copiedInstructions: rng.pick([0, 10, 300]),
   };
-  return { ...DEFAULT_REGION_OPTIONS, promoteAt: rng.pick([1, 2, 3, 3, 5, 8, 12]), limits };
+  return { ...DEFAULT_REGION_OPTIONS, sampling: rng.pick([false, true]), promoteAt: rng.pick([1, 2, 3, 3, 5, 8, 12]), limits };
 }
 
 export interface RegionCaseResult {

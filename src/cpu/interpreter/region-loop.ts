@@ -6,6 +6,7 @@ import {
 } from '../../memory/memory-map.ts';
 import type { CodeWriter, Label } from '../../wasm/code-writer.ts';
 import { OP } from '../../wasm/opcodes.ts';
+import { ACTIVITY } from '../../trace/activity.ts';
 import type { Lowering } from '../ir/lowering.ts';
 import { REGION } from '../ir/ops-control.ts';
 import { BLOCK, RECORD, REGION_TYPE } from '../ir/record.ts';
@@ -26,8 +27,10 @@ export interface Labels {
 export class RegionLoop {
   readonly #m: Lowering;
   readonly #labels: Labels;
+  readonly #sampling: boolean;
 
-  constructor(m: Lowering, labels: Labels) {
+  constructor(m: Lowering, labels: Labels, sampling: boolean) {
+    this.#sampling = sampling;
     this.#m = m;
     this.#labels = labels;
   }
@@ -126,9 +129,12 @@ export class RegionLoop {
     code.op(OP.i32_sub);
     code.i32(Math.log2(REGION_RECORD.BYTES));
     code.op(OP.i32_shr_u);
+    if (this.#sampling) this.#noteActivity(ACTIVITY.REGION);
     code.callIndirect(code.typeIndex(REGION_TYPE));
     code.set(BUDGET);
-    code.tee(EXIT_AT);
+    code.set(EXIT_AT);
+    if (this.#sampling) this.#noteActivity(ACTIVITY.INTERPRETER);
+    code.get(EXIT_AT);
   }
 
   /** The region was left by the exit EXIT_AT: for a record, or by a jump, on which `linked` goes on where its region is known. */
@@ -165,6 +171,7 @@ export class RegionLoop {
     code.end();
     this.#countJump();
     this.#followLink(linked);
+    if (this.#sampling) this.#noteExit();
     this.#m.openState();
     code.get(BASE);
     this.#exitField(REGION_EXIT.DELTA);
@@ -218,7 +225,7 @@ export class RegionLoop {
     code.op(OP.i64_add);
     code.set(BASE);
     this.#isMapped();
-    code.get(BUDGET);
+    this.#pushBudget();
     code.i32(0);
     code.op(OP.i32_ge_s);
     code.op(OP.i32_and);
@@ -237,7 +244,7 @@ export class RegionLoop {
   #lookUpRegion(next: Label, linked: Label): void {
     const { code } = this.#m;
     const missed = code.block();
-    code.get(BUDGET);
+    this.#pushBudget();
     code.i32(0);
     code.op(OP.i32_lt_s);
     code.brIf(missed);
@@ -314,6 +321,27 @@ export class RegionLoop {
     code.end();
   }
 
+  /** Negative when the slice is used up, or a sample is asked for. */
+  #pushBudget(): void {
+    this.#m.code.get(BUDGET);
+    if (this.#sampling) orSampleAsked(this.#m.code);
+  }
+
+  /** The block that ran last is the one that the exit is of. */
+  #noteExit(): void {
+    noteSampleRip(this.#m, () => {
+      this.#m.code.get(BASE);
+      this.#exitField(REGION_EXIT.DELTA);
+      this.#m.code.op(OP.i64_add);
+    });
+  }
+
+  #noteActivity(activity: number): void {
+    this.#m.openState();
+    this.#m.code.i32(activity);
+    this.#m.closeState('hostActivity', 2);
+  }
+
   #storeBudget(): void {
     this.#m.openState();
     this.#m.code.get(BUDGET);
@@ -330,6 +358,7 @@ export class RegionLoop {
     this.#exitField(REGION_EXIT.DELTA);
     code.op(OP.i64_add);
     this.#m.closeState('rip', 3);
+    if (this.#sampling) noteSampleRip(this.#m, () => this.#m.rip());
     code.get(IP);
     code.get(IP);
     code.i32(~(EXIT_FAULT | EXIT_JUMP | EXIT_LIMITED));
@@ -368,6 +397,20 @@ export class RegionLoop {
     this.#m.code.op(OP.i32_sub);
     this.#m.code.memory(load);
   }
+}
+
+/** A budget (i32) is on the stack: makes it negative when a sample is asked for. */
+export function orSampleAsked(code: CodeWriter): void {
+  code.get(CPU);
+  code.memory(OP.i32_atomic_load, cpuOffset('sampleAsked'), 2);
+  code.op(OP.i32_or);
+}
+
+/** `push` pushes the RIP of the block that begins, or has ended last. */
+export function noteSampleRip(m: Lowering, push: () => void): void {
+  m.openState();
+  push();
+  m.closeState('sampleRip', 3);
 }
 
 /** Sets IP to the block that the jump cache has in the place for LINEAR, a RIP; pushes whether it is the right one. */

@@ -13,7 +13,7 @@ import { reachOf, type Reach } from './access-groups.ts';
 import { ControlFlow } from './control-flow.ts';
 import { RegionLowering, type RegionFlow } from './region-lowering.ts';
 import { exitNumber, type ExitCause } from './exit-counts.ts';
-import type { CodeMemory, RegionBlock, RegionCode } from './region-blocks.ts';
+import { CALLS, type CodeMemory, type RegionBlock, type RegionCode } from './region-blocks.ts';
 import { BASE, BUDGET, DISTANCE, ENTERED, ENTRY, GENERAL, LOCAL_TYPES, TARGET, TLB_READ, TLB_WRITE } from './region-locals.ts';
 
 const helperType: FunctionType = { params: ['i32', 'i32', 'i32', 'i32'], results: [] };
@@ -35,6 +35,8 @@ export interface EmitOptions {
   readonly counting: boolean;
   /** It is said where the code of each guest instruction begins. */
   readonly marking: boolean;
+  /** A region also ends when a sample is asked for, where it may leave a function or go round a loop; it says where that was. */
+  readonly sampling: boolean;
 }
 
 /** At `at` in a function's code begins the guest instruction `delta` bytes from the region's base. */
@@ -75,10 +77,12 @@ class RegionEmitter implements RegionFlow {
   readonly #counting: boolean;
   readonly marks: InstructionMark[] = [];
   readonly #marking: boolean;
+  readonly #sampling: boolean;
   readonly exits: RegionExit[] = [];
 
   constructor(region: RegionCode, slot: number, memory: CodeMemory, code: CodeWriter, importFunction: ImportFunction,
-    { counting, marking }: EmitOptions) {
+    { counting, marking, sampling }: EmitOptions) {
+    this.#sampling = sampling;
     this.#counting = counting;
     this.#marking = marking;
     this.#region = region;
@@ -281,13 +285,16 @@ class RegionEmitter implements RegionFlow {
       code.get(BUDGET);
       code.i32(instructions);
       code.op(OP.i32_lt_s);
+      if (this.#sampling) this.#orSampleAsked();
       code.if();
+      if (this.#sampling) this.#noteSampleRip();
       this.leave('budget');
       code.end();
       this.#count(instructions);
       const label = flow.dominates(to, from) ? this.#labels.get(to) : undefined;
       return label === undefined ? this.#toEntry(to) : code.br(label);
     }
+    if (this.#sampling && CALLS.has(this.#lowering.operation)) this.#leaveForSample();
     this.#count(instructions);
     if (!flow.isMerge[to] && !flow.isLoopHead[to]) return this.#node(to);
     this.#lowering.flush();
@@ -310,6 +317,7 @@ class RegionEmitter implements RegionFlow {
     this.#count(instructions);
     this.#lowering.flush();
     code.get(BUDGET);
+    if (this.#sampling) this.#orSampleAsked();
     code.i32(0);
     code.op(OP.i32_ge_s);
     code.if();
@@ -322,6 +330,7 @@ class RegionEmitter implements RegionFlow {
     code.i32(0);
     code.get(TARGET);
     code.memory(OP.i64_store, this.#memory.area + cpuOffset('rip'));
+    if (this.#sampling) this.#noteSampleRip();
     if (this.#counting) this.#countExit('indirect', 0);
     code.i32(0);
     code.get(BUDGET);
@@ -352,6 +361,34 @@ class RegionEmitter implements RegionFlow {
     code.set(ENTRY);
     code.br(this.#dispatch);
     code.end();
+  }
+
+  /** A call leaves the function whose code has run until now. */
+  #leaveForSample(): void {
+    this.#code.i32(0);
+    this.#orSampleAsked();
+    this.#code.if();
+    this.#noteSampleRip();
+    this.leave('budget');
+    this.#code.end();
+  }
+
+  /** Pops a number and pushes one that is negative, or not zero, when a sample is asked for. */
+  #orSampleAsked(): void {
+    this.#code.i32(0);
+    this.#code.memory(OP.i32_atomic_load, this.#memory.area + cpuOffset('sampleAsked'), 2);
+    this.#code.op(OP.i32_or);
+  }
+
+  /** RIP of the running instruction. */
+  #noteSampleRip(): void {
+    const code = this.#code;
+    const pc = this.#memory.u16[(this.#lowering.record + RECORD.PC) >> 1]! & (PC_STACK - 1);
+    code.i32(0);
+    code.get(BASE);
+    code.i64(this.#block!.delta + pc);
+    code.op(OP.i64_add);
+    code.memory(OP.i64_store, this.#memory.area + cpuOffset('sampleRip'));
   }
 
   #countExit(cause: ExitCause, record: number): void {

@@ -60,7 +60,8 @@ interface Candidate {
   readonly delta: number;
 }
 
-const CALLS = new Set([...CALL, ...CALL_INDIRECT].filter((number) => number >= 0));
+/** Operations that push a return address and go elsewhere. */
+export const CALLS: ReadonlySet<number> = new Set([...CALL, ...CALL_INDIRECT].filter((number) => number >= 0));
 
 /** Views of the shared memory, and where the vCPU's area begins. */
 export interface CodeMemory {

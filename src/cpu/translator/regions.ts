@@ -8,6 +8,7 @@ import {
 import { REGION, STALE } from '../ir/ops-control.ts';
 import { BLOCK } from '../ir/record.ts';
 import { MODE } from '../x86/state.ts';
+import { ACTIVITY, beginActivity, endActivity } from '../../trace/activity.ts';
 import { emitRegions, type EmittedRegion, type EmittedRegions, type MemoryPages, type RegionExit } from './emit-region.ts';
 import { ExitCounts } from './exit-counts.ts';
 import { REGION_LIMITS, RegionFinder, type CodeMemory, type RegionBlock, type RegionCode, type RegionLimits } from './region-blocks.ts';
@@ -20,9 +21,13 @@ export interface RegionOptions {
   /** Regions count how they are left, which makes them slower. */
   readonly counting: boolean;
   readonly limits: RegionLimits;
+  /** Regions can be left for the profiler's samples. */
+  readonly sampling: boolean;
 }
 
-export const DEFAULT_REGION_OPTIONS: RegionOptions = { promoteAt: 4000, moduleBytesMax: 64 << 20, counting: false, limits: REGION_LIMITS };
+export const DEFAULT_REGION_OPTIONS: RegionOptions = {
+  promoteAt: 4000, moduleBytesMax: 64 << 20, counting: false, limits: REGION_LIMITS, sampling: false,
+};
 
 interface Region {
   readonly slot: number;
@@ -175,13 +180,16 @@ export class Regions {
     const started = this.nowMs();
     this.statistics.formMs += started - begun;
     if (codes.length === 0) return;
-    const options = { pages: this.#pages, counting: this.options.counting, marking: this.onModule !== null };
+    const { counting, sampling } = this.options;
+    const options = { pages: this.#pages, counting, sampling, marking: this.onModule !== null };
     const module = emitRegions(codes, this.#slots, this.memory, options);
     const { bytes, imports, regions } = module;
     this.onModule?.(codes, module);
     const emitted = this.nowMs();
     const support = Object.fromEntries(imports.map((name) => [name, this.#support[name]]));
+    const doing = beginActivity(ACTIVITY.COMPILING);
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { ...this.#imports, support });
+    endActivity(doing);
     codes.forEach((code, number) => this.#install(code, regions[number]!, exports[`region${number}`]));
     const { statistics } = this;
     statistics.modules++;

@@ -6,6 +6,7 @@ import type { Drive } from '../../ports/disk.ts';
 import { layout, le16, le32, le64, u8, type Decoded } from '../../struct/layout.ts';
 import { defineEvents } from '../../trace/event.ts';
 import { requestContext } from '../../trace/request.ts';
+import { beginNamedActivity, endActivity } from '../../trace/activity.ts';
 import { heldSince, loopNs } from '../../trace/stalls.ts';
 import type { Chain } from './ring.ts';
 import type { VirtioDevice, VirtioHandler, VirtQueue } from './virtio-device.ts';
@@ -197,9 +198,11 @@ export class VirtioBlk implements VirtioHandler {
     }
     const later = (status: number): void => {
       const begun = loopNs();
+      const doing = beginNamedActivity('completion', this.#drive.name);
       trace.rwComplete?.({ request, status });
       completeRun(queue, run, status);
       queue.publish();
+      endActivity(doing);
       heldSince(begun, 'completion', this.#drive.name);
     };
     result.then(() => later(STATUS.OK), (error: unknown) => later(statusOf(error)));
