@@ -5,7 +5,8 @@ import { takeBadAddress } from './memory'
 import { raise, raiseError } from './faults'
 import { checkBreakpoint, stepTrap } from './debug'
 import {
-  BUDGET_SKIPPED, CPL, CR0, CR4, EFLAGS, EXECUTOR_BUDGET, FAULT_VECTOR, PC_STACK, PENDING_DEBUG, PENDING_STEP, RECORD_PC, RIP, ZERO,
+  BUDGET_SKIPPED, COUNTED_BLOCK, COUNT_INSTRUCTIONS, CPL, CR0, CR4,
+  EFLAGS, EXECUTOR_BUDGET, FAULT_VECTOR, PC_STACK, PENDING_DEBUG, PENDING_STEP, RECORD_BYTES, RECORD_PC, RIP, ZERO,
 } from './generated/layout'
 
 const CR0_EM: u64 = 4;
@@ -35,6 +36,19 @@ export function stepEntry(d: usize, a: usize, b: usize, imm: i32): void {
 }
 
 export function generalProtection(d: usize, a: usize, b: usize, imm: i32): void { raiseError(13, 0); }
+
+/** The block that is counted ends before the instruction of `record`: those that it has completed. For the counting interpreter. */
+export function countPartial(record: u32): void {
+  const end = <u32>load<u16>(record + RECORD_PC) & (PC_STACK - 1);
+  let completed: u64 = 0;
+  let previous: u32 = 0xffffffff;
+  for (let at = load<u32>(cpu + COUNTED_BLOCK); at < record; at += RECORD_BYTES) {
+    const pc = <u32>load<u16>(at + RECORD_PC) & (PC_STACK - 1);
+    if (pc != previous && pc != end) completed++;
+    previous = pc;
+  }
+  store<u64>(cpu + COUNT_INSTRUCTIONS, load<u64>(cpu + COUNT_INSTRUCTIONS) + completed);
+}
 
 /** What privileged instructions check before they read their operand. */
 export function checkRing0(d: usize, a: usize, b: usize, imm: i32): void {

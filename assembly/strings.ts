@@ -2,7 +2,8 @@
 // | segment << 8 | address size (2, 4, 8) << 12. Registers tell after each element how far the instruction got, so a fault in
 // the middle is precise; a call that stops before the count is used up leaves `repeat` set and is made again.
 import {
-  CC_A, CC_B, CC_OP, EFLAGS, KIND_SUB, MODE_FLAT, MODE_KEY, MODE_STEP, RAX, RCX, RDI, RDX, REPEAT, RSI, TLB_READ, TLB_WRITE,
+  CC_A, CC_B, CC_OP, COUNT_STRING_ELEMENTS,
+  EFLAGS, KIND_SUB, MODE_FLAT, MODE_KEY, MODE_STEP, RAX, RCX, RDI, RDX, REPEAT, RSI, TLB_READ, TLB_WRITE,
 } from './generated/layout';
 import { clearFault, faulted } from './faults';
 import { hostForRead, hostForWrite, prepareWrite, readMemory, writeMemory } from './memory';
@@ -27,6 +28,7 @@ let mask: u64 = 0;
 let step: u64 = 0;
 /** Elements left, and how many more this call may do. */
 let left: u64 = 0;
+let wanted: u64 = 0;
 let budget: u64 = 0;
 let source: u64 = 0;
 let target: u64 = 0;
@@ -40,12 +42,14 @@ function begin(imm: i32): void {
   const backwards = (get32(EFLAGS) & FLAG_DF) != 0;
   step = backwards ? 0 - <u64>size : size;
   left = repeated == REP_NONE ? 1 : get64(RCX) & mask;
+  wanted = left;
   budget = get32(MODE_KEY) & MODE_STEP ? 1 : ELEMENTS_PER_CALL; // a trap after each element
   source = get64(RSI) & mask;
   target = get64(RDI) & mask;
 }
 
 function finish(): void {
+  set64(COUNT_STRING_ELEMENTS, get64(COUNT_STRING_ELEMENTS) + (wanted - left));
   if (repeated == REP_NONE) return;
   if (!stayed(RCX, left)) set64(RCX, mergeSize(get64(RCX), left, addressSize));
   set32(REPEAT, left != 0 && !faulted() ? 1 : 0);

@@ -4,11 +4,12 @@
 import { mkdirSync, writeFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as map from '../src/memory/memory-map.ts';
-import { generateInterpreter } from '../src/cpu/interpreter/generate.ts';
+import { generateInterpreter, type InterpreterOptions } from '../src/cpu/interpreter/generate.ts';
 import { HELPERS } from '../src/cpu/ir/ops-helper.ts';
 import { STALE } from '../src/cpu/ir/ops-control.ts';
 import { CC } from '../src/cpu/ir/flags.ts';
 import { A_BRANCH, BLOCK, PC_STACK, RECORD } from '../src/cpu/ir/record.ts';
+import { ACTIVITY } from '../src/trace/activity.ts';
 import { CPU_FIELDS, CPU_STATE_BYTES, EXIT, MODE, MODE_BITS, REQUEST } from '../src/cpu/x86/state.ts';
 
 type ConstantTree = { readonly [name: string]: number | ConstantTree };
@@ -32,6 +33,7 @@ export function layoutSource(): string {
     ...constantsOf('MODE_', MODE),
     ...constantsOf('REQUEST_', REQUEST),
     ...constantsOf('EXIT_', EXIT),
+    ...constantsOf('ACTIVITY_', ACTIVITY),
     ...constantsOf('KIND_', CC),
     ...constantsOf('BLOCK_HEADER_', BLOCK),
     ...constantsOf('RECORD_', RECORD),
@@ -44,6 +46,13 @@ export function layoutSource(): string {
 /** What both modules ask of the memory they import; the machine's is somewhere between. */
 const MEMORY_PAGES = { initial: map.GUEST_RAM / 65536, maximum: 65536 };
 
+/** The usual one, and those of the profiler. */
+const INTERPRETERS: Readonly<Record<string, InterpreterOptions>> = {
+  interpreter: { sampling: false, counting: false },
+  'interpreter-sampling': { sampling: true, counting: false },
+  'interpreter-counting': { sampling: false, counting: true },
+};
+
 async function main(): Promise<void> {
   const source = process.cwd(); // npm runs scripts in the package's folder
   const outFlag = process.argv.indexOf('--out');
@@ -54,8 +63,9 @@ async function main(): Promise<void> {
   const layout = layoutSource();
   if (!existsSync(layoutFile) || readFileSync(layoutFile, 'utf8') !== layout) writeFileSync(layoutFile, layout);
 
-  const interpreter = generateInterpreter(MEMORY_PAGES, [...Object.keys(HELPERS), 'imul64']);
-  writeFileSync(join(out, 'interpreter.wasm'), interpreter);
+  for (const [name, options] of Object.entries(INTERPRETERS)) {
+    writeFileSync(join(out, `${name}.wasm`), generateInterpreter(MEMORY_PAGES, [...Object.keys(HELPERS), 'imul64'], options));
+  }
 
   const asc = await import('assemblyscript/asc');
   // prettier-ignore

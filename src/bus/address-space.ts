@@ -4,6 +4,7 @@
 import { assert } from '../base/assert.ts';
 import { defineEvents } from '../trace/event.ts';
 import { guestErrors } from '../trace/guest-errors.ts';
+import { beginNamedActivity, endActivity } from '../trace/activity.ts';
 import { heldSince, loopNs } from '../trace/stalls.ts';
 
 export const trace = defineEvents('bus', {
@@ -102,6 +103,9 @@ export class AddressSpace {
     this.#table = new Uint16Array(2 ** (addressBits - pageShift));
   }
 
+  /** Called with every access to a device, for counted profiles: how many bytes, and whether they are written. */
+  onAccess: ((region: Region, bytes: number, isWrite: boolean) => void) | undefined;
+
   /** Every region, mapped or not, in the order of the claims. */
   get claims(): readonly Claim[] {
     return this.#mappings.slice(1) as Mapping[];
@@ -131,7 +135,10 @@ export class AddressSpace {
     const at = address - mapping.base;
     if (size > mapping.widthMax || at + size > mapping.size) return this.#readPieces(mapping, address, size);
     const begun = loopNs();
+    const doing = beginNamedActivity('device', mapping.region.name);
+    this.onAccess?.(mapping.region, size, false);
     const value = mapping.region.read(at, size) >>> 0;
+    endActivity(doing);
     heldSince(begun, 'device', mapping.region.name);
     trace.read?.({ name: mapping.region.name, at, register: registerName(mapping.region, at), size, value });
     return value;
@@ -150,7 +157,10 @@ export class AddressSpace {
     }
     trace.write?.({ name: mapping.region.name, at, register: registerName(mapping.region, at), size, value });
     const begun = loopNs();
+    const doing = beginNamedActivity('device', mapping.region.name);
+    this.onAccess?.(mapping.region, size, true);
     mapping.region.write(at, size, value);
+    endActivity(doing);
     heldSince(begun, 'device', mapping.region.name);
   }
 
@@ -159,7 +169,10 @@ export class AddressSpace {
     const mapping = this.#at(address);
     if (mapping?.region.readRun === undefined || trace.read !== undefined || size > mapping.widthMax) return 0;
     const begun = loopNs();
+    const doing = beginNamedActivity('device', mapping.region.name);
     const count = mapping.region.readRun(address - mapping.base, size, target);
+    endActivity(doing);
+    if (count > 0) this.onAccess?.(mapping.region, count, false);
     heldSince(begun, 'device', mapping.region.name);
     return count;
   }
@@ -168,7 +181,10 @@ export class AddressSpace {
     const mapping = this.#at(address);
     if (mapping?.region.writeRun === undefined || trace.write !== undefined || size > mapping.widthMax) return 0;
     const begun = loopNs();
+    const doing = beginNamedActivity('device', mapping.region.name);
     const count = mapping.region.writeRun(address - mapping.base, size, source);
+    endActivity(doing);
+    if (count > 0) this.onAccess?.(mapping.region, count, true);
     heldSince(begun, 'device', mapping.region.name);
     return count;
   }

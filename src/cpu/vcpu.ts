@@ -5,6 +5,7 @@ import { vcpuArea } from '../memory/memory-map.ts';
 import type { CpuFeatures } from './x86/cpuid.ts';
 import { cpuOffset, EXIT, MODE, MODE_BITS, REQUEST, SEGMENT_REGISTERS } from './x86/state.ts';
 import { DEFAULT_REGION_OPTIONS, Regions, type RegionOptions } from './translator/regions.ts';
+import { ACTIVITY, beginActivity, endActivity } from '../trace/activity.ts';
 import { heldSince, loopNs } from '../trace/stalls.ts';
 import { BlockTranslator } from './x86/translate.ts';
 
@@ -72,12 +73,15 @@ export class Vcpu {
   readonly #i32: Int32Array;
   readonly #view: DataView;
   readonly #ports: VcpuPorts;
-  readonly #run: () => void;
+  #run!: () => void;
+  readonly #memory: WebAssembly.Memory;
   readonly support: Support;
   readonly translator: BlockTranslator;
   readonly regions: Regions;
   /** Instructions retired since reset. */
   instructions = 0;
+  /** How often the executor came back. */
+  exits = 0;
   /** Host time for the statistics, and what of it went into decoding. */
   nowMs: () => number = () => 0;
   decodeMs = 0;
@@ -87,17 +91,25 @@ export class Vcpu {
   traceDecoded: ((block: number) => void) | null = null;
   /** Called with the RIP of every block executed, for `-d exec`; the executor then runs one block at a time. */
   traceBlocks: ((rip: bigint) => void) | null = null;
+  /** Called between blocks when a sample is asked for (the field sampleAsked); it takes that back. */
+  onSample: (() => void) | null = null;
+  /** Takes the notes of the counting interpreter, when they are full and when a slice has ended. */
+  onNotes: (() => void) | null = null;
+  /** Called with each reason why the executor came back. */
+  onExit: ((reason: number) => void) | null = null;
   readonly #at = {
     request: cpuOffset('request'), budget: cpuOffset('executorBudget'), skipped: cpuOffset('budgetSkipped'),
     exitReason: cpuOffset('exitReason'),
     exitDetail: cpuOffset('exitDetail'), eflags: cpuOffset('eflags'), inhibit: cpuOffset('inhibit'), halted: cpuOffset('halted'),
     modeKey: cpuOffset('modeKey'), pendingStep: cpuOffset('pendingStep'), fault: cpuOffset('faultVector'),
+    sampleAsked: cpuOffset('sampleAsked'),
   };
 
   constructor(index: number, memory: WebAssembly.Memory, modules: WasmModules, features: CpuFeatures, ports: VcpuPorts,
     regionOptions: RegionOptions = DEFAULT_REGION_OPTIONS) {
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     this.area = vcpuArea(index);
+    this.#memory = memory;
     this.u32 = new Uint32Array(buffer);
     const bytes = new Uint8Array(buffer);
     this.#i32 = new Int32Array(buffer);
@@ -127,14 +139,19 @@ export class Vcpu {
     });
     this.support = support.exports as unknown as Support;
     this.regions = new Regions(memory, this.area, support.exports, regionOptions);
-    const interpreter = new WebAssembly.Instance(modules.interpreter, {
-      env: { memory, cpu: this.area, regions: this.regions.table },
-      support: support.exports,
-    });
-    this.#run = (interpreter.exports as unknown as { run(): void }).run;
+    this.useInterpreter(modules.interpreter);
     this.translator = new BlockTranslator(buffer, { nextPage: () => this.#nextPage(), hasFeature: (name) => features.has(name) });
     this.#announce(features);
     this.reset();
+  }
+
+  /** From the next slice on. */
+  useInterpreter(module: WebAssembly.Module): void {
+    const { exports } = new WebAssembly.Instance(module, {
+      env: { memory: this.#memory, cpu: this.area, regions: this.regions.table },
+      support: this.support as unknown as Record<string, WebAssembly.ExportValue>,
+    });
+    this.#run = (exports as unknown as { run(): void }).run;
   }
 
   #announce(features: CpuFeatures): void {
@@ -250,6 +267,7 @@ export class Vcpu {
       if (inhibited) this.#setWord(this.#at.modeKey, this.#word(this.#at.modeKey) | MODE.STEP); // one instruction, not a block
       const end = this.#runBlocks(inhibited || this.traceBlocks !== null ? 0 : left);
       if (inhibited) this.support.updateMode();
+      if (this.#word(this.#at.sampleAsked) !== 0) this.onSample?.();
       left -= this.instructions - before;
       if (end === 'shutdown') return end;
       if (end === 'halt' && !this.wakeable) return end;
@@ -288,8 +306,16 @@ export class Vcpu {
     let end: 'budget' | 'halt' | 'shutdown';
     for (;;) {
       this.#setWord(this.#at.exitReason, -1);
+      const doing = beginActivity(ACTIVITY.INTERPRETER);
       this.#run();
+      endActivity(doing);
       let reason = this.#word(this.#at.exitReason);
+      if (reason === EXIT.NOTES) {
+        this.onNotes?.();
+        continue;
+      }
+      this.exits++;
+      this.onExit?.(reason);
       if (reason === EXIT.DECODE) {
         this.#translate(this.u32[(this.area + this.#at.exitDetail) >> 2]!);
         reason = this.#word(this.#at.exitReason);
@@ -297,14 +323,17 @@ export class Vcpu {
       }
       if (reason === EXIT.PROMOTE) {
         const begun = loopNs();
+        const former = beginActivity(ACTIVITY.TRANSLATING);
         this.regions.promote(this.u32[(this.area + this.#at.exitDetail) >> 2]!);
+        endActivity(former);
         heldSince(begun, 'translator', 'region');
         continue;
       }
       end = reason === EXIT.HALT ? 'halt' : reason === EXIT.SHUTDOWN ? 'shutdown' : 'budget';
       break;
     }
-    this.regions.sliceEnded();
+    if (this.#word(this.#at.sampleAsked) === 0) this.#sliceEnded();
+    this.onNotes?.();
     this.instructions = this.instructionsNow;
     this.#sliceBudget = 0;
     this.#setWord(this.#at.budget, 0);
@@ -312,7 +341,14 @@ export class Vcpu {
     return end;
   }
 
+  #sliceEnded(): void {
+    const doing = beginActivity(ACTIVITY.TRANSLATING);
+    this.regions.sliceEnded();
+    endActivity(doing);
+  }
+
   #translate(physical: number): void {
+    const doing = beginActivity(ACTIVITY.DECODING);
     const cr2 = this.get64('cr2');
     const begun = this.nowMs();
     const begunNs = loopNs();
@@ -330,6 +366,7 @@ export class Vcpu {
     } else this.support.deliverFetchFault(cr2); // a triple fault shows in exitReason
     this.decodeMs += this.nowMs() - begun;
     heldSince(begunNs, 'translator', 'block');
+    endActivity(doing);
   }
 }
 

@@ -56,6 +56,21 @@ export const TLB_KIND_COUNT = 3;
 /** A TLB without entries: every access under alignment checks takes the slow path, which makes them. */
 export const EMPTY_TLB_OFFSET = 1600 * KIB;
 
+/** Notes of the counting interpreter, one at the beginning of each block: what has been counted until then. */
+export const COUNT_NOTES_OFFSET = 1728 * KIB;
+export const COUNT_NOTES = 8192;
+/** Byte offsets in a note; counts are the low halves of the state's. */
+export const COUNT_NOTE = {
+  RIP: 0, // u64: of the block
+  SPACE: 8, // u32: page of CR3, and the privilege level in the low bits
+  INSTRUCTIONS: 12,
+  READS: 16,
+  WRITES: 20,
+  WALKS: 24,
+  HELPERS: 28,
+  BYTES: 32,
+} as const;
+
 /** Jump cache, indexed by a hash of RIP: {rip u64, block u32, modeKey u32, and what is below}. */
 export const JUMP_CACHE_ENTRIES = 16384;
 export const JUMP_CACHE_ENTRY_BYTES = 32;

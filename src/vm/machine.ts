@@ -15,7 +15,9 @@ import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
 import { defineEvents } from '../trace/event.ts';
 import { requestContext } from '../trace/request.ts';
+import { ACTIVITY, beginActivity, endActivity } from '../trace/activity.ts';
 import { beginTurn, endTurn, heldSince, loopNs, setLoopClock, stallCount } from '../trace/stalls.ts';
+import { timeUse } from '../trace/time-use.ts';
 import { lastingWaitsLine } from '../trace/waits.ts';
 import type { WallClock } from '../ports/clock.ts';
 import { buildBios, hasFirmware, loadBootImages, placeBootImages, type BootImages } from './boot.ts';
@@ -62,6 +64,7 @@ function regionOptions({ accelerator, log }: CompleteMachineOptions): RegionOpti
     moduleBytesMax: translationBytesMax ?? DEFAULT_REGION_OPTIONS.moduleBytesMax,
     counting: accelerator.counting ?? false,
     limits: DEFAULT_REGION_OPTIONS.limits,
+    sampling: false,
   };
 }
 
@@ -89,6 +92,8 @@ export class Machine {
   readonly #images: BootImages;
   /** Firmware is in flash memory. */
   readonly #flashed: boolean;
+  /** Called with every exception and interrupt delivered, for counted profiles. */
+  onInterrupt: ((vector: number, error: number, kind: number) => void) | undefined;
   readonly #log: ReturnType<typeof attachLog>;
   #run: Run = 'created';
   #pauseReason: PauseReason = 'prelaunch';
@@ -210,7 +215,10 @@ export class Machine {
       taskPriorityRead: () => board.apic.state.tpr >> 4,
       taskPriorityWrite: (value) => board.apic.setTaskPriority(value << 4),
       randomU32: () => this.#platform.randomU32(),
-      traceInterrupt: (vector, error, kind) => this.#log.interrupt(vector, error, kind),
+      traceInterrupt: (vector, error, kind) => {
+        this.#log.interrupt(vector, error, kind);
+        this.onInterrupt?.(vector, error, kind);
+      },
       acknowledgeInterrupt: () => {
         const vector = board.apic.interruptPending() ? board.apic.acknowledge() : -1;
         vcpuTrace.interruptDelivered?.({ cpu: 0, vector });
@@ -432,7 +440,11 @@ export class Machine {
     requestContext.leave(); // the turn may have been asked for in the middle of one
     beginTurn();
     loopTrace.turnBegin?.({});
+    const begun = loopNs();
+    beginActivity(ACTIVITY.MACHINE);
     this.#runTurn();
+    timeUse.turns += loopNs() - begun;
+    endActivity(this.#sleeping === undefined ? ACTIVITY.EVENT_LOOP : ACTIVITY.IDLE);
     loopTrace.turnEnd?.({});
     endTurn(!this.#scheduled);
   }
@@ -491,6 +503,7 @@ export class Machine {
     } finally {
       this.#inSlice = false;
     }
+    timeUse.slices += loopNs() - begun;
     const executed = vcpu.instructions - before;
     vcpuTrace.leave?.({ cpu: 0, reason: end, executed });
     if (stallCount() === stallsBefore) heldSince(begun, 'processor', 'guest code');

@@ -1,6 +1,7 @@
 // Generates the interpreter: one WebAssembly function `run`, a loop around one br_table over the IR operations of
 // cpu/ir/op.ts, whose cases are the operations' meanings with operands read through the current record.
 // Built at build time (tools/build-wasm.ts) into dist/wasm/interpreter.wasm. The meanings are shared with the translator.
+import { COUNT_NOTE, COUNT_NOTES, COUNT_NOTES_OFFSET } from '../../memory/memory-map.ts';
 import { BLOCK, PC_STACK, RECORD } from '../ir/record.ts';
 import type { Address, Lowering, Operand, Width } from '../ir/lowering.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
@@ -12,9 +13,16 @@ import { OP, type ValueType } from '../../wasm/opcodes.ts';
 import {
   CPU, ENTRY, HOST, I32_SCRATCH, I64_SCRATCH, IP, LINEAR, LOCALS, OPERATION, PAGE_OFFSET, V128_SCRATCH,
 } from './interpreter-locals.ts';
-import { probeJumpCache, RegionLoop, type Labels } from './region-loop.ts';
+import { noteSampleRip, orSampleAsked, probeJumpCache, RegionLoop, type Labels } from './region-loop.ts';
 
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
+
+export interface InterpreterOptions {
+  /** It also ends when a sample is asked for, and notes where it is: for the profiler. */
+  readonly sampling: boolean;
+  /** It counts instructions and accesses, and notes the counts at the beginning of each block (COUNT_NOTE). It runs no regions. */
+  readonly counting: boolean;
+}
 
 /** Implements the lowering with operands in memory, addressed by the fields of the record at IP. */
 class InterpreterLowering implements Lowering {
@@ -24,8 +32,12 @@ class InterpreterLowering implements Lowering {
   readonly v128 = V128_SCRATCH;
   readonly #functions: ReadonlyMap<string, number>;
   readonly #labels: Labels;
+  readonly #sampling: boolean;
+  readonly #counting: boolean;
 
-  constructor(code: CodeWriter, functions: ReadonlyMap<string, number>, labels: Labels) {
+  constructor(code: CodeWriter, functions: ReadonlyMap<string, number>, labels: Labels, { sampling, counting }: InterpreterOptions) {
+    this.#sampling = sampling;
+    this.#counting = counting;
     this.code = code;
     this.#functions = functions;
     this.#labels = labels;
@@ -187,7 +199,17 @@ class InterpreterLowering implements Lowering {
     } else if (signed && bytes < 8) code.op(bytes === 1 ? OP.i64_extend8_s : bytes === 2 ? OP.i64_extend16_s : OP.i64_extend32_s);
     code.set(result);
     code.end();
+    if (this.#counting) this.#countOne('countReads');
     code.get(result);
+  }
+
+  /** One more of a field of the state. */
+  #countOne(field: string): void {
+    this.openState();
+    this.state(field, 3);
+    this.code.i64(1);
+    this.code.op(OP.i64_add);
+    this.closeState(field, 3);
   }
 
   store(at: Address, bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void {
@@ -206,6 +228,7 @@ class InterpreterLowering implements Lowering {
     this.call('writeMemory');
     this.#faultIfRaised();
     code.end();
+    if (this.#counting) this.#countOne('countWrites');
   }
 
   loadVector(at: Address): void {
@@ -225,6 +248,7 @@ class InterpreterLowering implements Lowering {
     code.memory(OP.v128_load, cpuOffset('scratch0'));
     code.set(V128_SCRATCH[0]!);
     code.end();
+    if (this.#counting) this.#countOne('countReads');
     code.get(V128_SCRATCH[0]!);
   }
 
@@ -245,6 +269,7 @@ class InterpreterLowering implements Lowering {
     this.call('writeMemory128');
     this.#faultIfRaised();
     code.end();
+    if (this.#counting) this.#countOne('countWrites');
   }
 
   raiseStack(width: 2 | 3, bytes: number, pushMore?: () => void): void {
@@ -277,6 +302,7 @@ class InterpreterLowering implements Lowering {
   }
 
   callHelper(name: string, mayFault: boolean): void {
+    if (this.#counting) this.#countOne('countHelper');
     this.address('d');
     this.address('a');
     this.address('b');
@@ -308,7 +334,7 @@ class InterpreterLowering implements Lowering {
   }
 
   enterRegion(): void {
-    new RegionLoop(this, this.#labels).emit();
+    new RegionLoop(this, this.#labels, this.#sampling).emit();
   }
 
   fault(): void {
@@ -331,6 +357,10 @@ class InterpreterLowering implements Lowering {
   }
 
   dispatchUncounted(): void {
+    if (this.#counting) {
+      this.code.get(IP);
+      this.call('countPartial');
+    }
     this.code.br(this.#labels.dispatch);
   }
 
@@ -347,6 +377,16 @@ class InterpreterLowering implements Lowering {
     this.#field16(RECORD.D);
     this.code.op(OP.i32_sub);
     this.code.memory(OP.i32_store, cpuOffset('executorBudget'));
+    if (this.#counting) this.#countBlock();
+  }
+
+  #countBlock(): void {
+    this.openState();
+    this.state('countInstructions', 3);
+    this.#field16(RECORD.D);
+    this.code.op(OP.i64_extend_i32_u);
+    this.code.op(OP.i64_add);
+    this.closeState('countInstructions', 3);
   }
 }
 
@@ -359,6 +399,7 @@ const IMPORTS: Readonly<Record<string, FunctionType>> = {
   forgetRip: none(),
   refineFault: none('i32'),
   deliverFault: none(),
+  countPartial: none('i32'),
   condition: i32('i32'),
   regionMapped: i32('i32', 'i64'),
   readMemory: { params: ['i64', 'i32'], results: ['i64'] },
@@ -368,10 +409,11 @@ const IMPORTS: Readonly<Record<string, FunctionType>> = {
   writeMemory128: none('i64', 'i32'),
 };
 
-/** Leaves `run` when the budget is used up. */
-function leaveWithoutBudget(code: CodeWriter): void {
+/** Leaves `run` when the budget is used up, or for a sample. */
+function leaveWithoutBudget(code: CodeWriter, { sampling }: InterpreterOptions): void {
   code.get(CPU);
   code.memory(OP.i32_load, cpuOffset('executorBudget'));
+  if (sampling) orSampleAsked(code);
   code.i32(0);
   code.op(OP.i32_lt_s);
   code.if();
@@ -398,7 +440,9 @@ function findBlock(code: CodeWriter, lookup: number): void {
 }
 
 /** The jump record at IP: moves RIP, counts, and goes to the linked block or has it looked up. */
-function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: number, { enter, dispatch }: Labels): void {
+function emitJump(
+  code: CodeWriter, lowering: InterpreterLowering, followJump: number, { enter, dispatch }: Labels, options: InterpreterOptions,
+): void {
   lowering.rip();
   code.set(LINEAR);
   lowering.openState();
@@ -412,7 +456,7 @@ function emitJump(code: CodeWriter, lowering: InterpreterLowering, followJump: n
   code.op(OP.i64_and);
   lowering.closeState('rip', 3);
   lowering.countInstructions();
-  leaveWithoutBudget(code);
+  leaveWithoutBudget(code, options);
   lowering.immediate2();
   code.tee(ENTRY);
   code.if();
@@ -467,9 +511,54 @@ function countExecution(code: CodeWriter): void {
   code.end();
 }
 
+/** The block at IP begins: a note of what has been counted so far, or out of `run` when there is no room for it. */
+function noteCounts(code: CodeWriter, lowering: InterpreterLowering): void {
+  lowering.openState();
+  code.get(IP);
+  lowering.closeState('countedBlock', 2);
+  lowering.state('notesAt', 2);
+  code.tee(ENTRY);
+  code.get(CPU);
+  code.i32(COUNT_NOTES_OFFSET + COUNT_NOTES * COUNT_NOTE.BYTES);
+  code.op(OP.i32_add);
+  code.op(OP.i32_eq);
+  code.if();
+  lowering.openState();
+  code.i32(EXIT.NOTES);
+  lowering.closeState('exitReason', 2);
+  code.op(OP.return);
+  code.end();
+  code.get(ENTRY);
+  lowering.rip();
+  code.memory(OP.i64_store, COUNT_NOTE.RIP);
+  code.get(ENTRY);
+  lowering.state('cr3', 2);
+  code.i32(-4096);
+  code.op(OP.i32_and);
+  lowering.state('cpl', 2);
+  code.op(OP.i32_or);
+  code.memory(OP.i32_store, COUNT_NOTE.SPACE);
+  for (const [field, at] of NOTED) {
+    code.get(ENTRY);
+    lowering.state(field, 2);
+    code.memory(OP.i32_store, at);
+  }
+  lowering.openState();
+  code.get(ENTRY);
+  code.i32(COUNT_NOTE.BYTES);
+  code.op(OP.i32_add);
+  lowering.closeState('notesAt', 2);
+}
+
+const NOTED = [
+  ['countInstructions', COUNT_NOTE.INSTRUCTIONS], ['countReads', COUNT_NOTE.READS], ['countWrites', COUNT_NOTE.WRITES],
+  ['countPageWalk', COUNT_NOTE.WALKS], ['countHelper', COUNT_NOTE.HELPERS],
+] as const;
+
 export function generateInterpreter(
   memoryPages: { readonly initial: number; readonly maximum: number },
   helpers: readonly string[],
+  options: InterpreterOptions,
 ): Uint8Array<ArrayBuffer> {
   const module = new ModuleWriter(memoryPages, 'interpreter');
   const cpu = module.importGlobal('cpu');
@@ -483,12 +572,14 @@ export function generateInterpreter(
   code.u32(cpu);
   code.set(CPU);
   const labels: Labels = { dispatch: 0, fault: 0, enter: 0, next: 0, again: 0, jump: 0 };
-  const lowering = new InterpreterLowering(code, functions, labels);
+  const lowering = new InterpreterLowering(code, functions, labels, options);
   labels.dispatch = code.loop();
-  leaveWithoutBudget(code);
+  leaveWithoutBudget(code, options);
   findBlock(code, functions.get('lookup')!);
   labels.fault = code.block();
   labels.enter = code.loop();
+  if (options.sampling) noteSampleRip(lowering, () => lowering.rip());
+  if (options.counting) noteCounts(code, lowering);
   countExecution(code);
   labels.next = code.loop();
   code.get(IP);
@@ -509,7 +600,7 @@ export function generateInterpreter(
     code.br(labels.next);
   }
   code.end(); // jump
-  emitJump(code, lowering, functions.get('followJump')!, labels);
+  emitJump(code, lowering, functions.get('followJump')!, labels, options);
   code.end(); // again
   code.op(OP.unreachable);
   code.end(); // next
@@ -524,6 +615,10 @@ export function generateInterpreter(
   code.op(OP.i64_add);
   lowering.closeState('rip', 3);
   code.get(IP);
+  if (options.counting) {
+    code.call(functions.get('countPartial')!);
+    code.get(IP);
+  }
   code.call(functions.get('refineFault')!);
   code.call(functions.get('deliverFault')!);
   lowering.state('exitReason', 2);

@@ -122,6 +122,14 @@ derived('u64', 'countTlbFill', 'countPageWalk', 'countMmio', 'countPort', 'count
 
 derived('u32', 'ferr'); // the x87 asks for IRQ 13: an unmasked exception is pending with CR0.NE clear
 
+// For the profiler (vm/profile): what the thread does (trace/activity.ts); whether a sample is asked for, set from another thread; and
+// the RIP of the block that ran last, which executors that sample note.
+derived('u32', 'hostActivity', 'sampleAsked');
+derived('u64', 'sampleRip');
+// For counted profiles: what the counting interpreter has executed, the block that runs, and where its next note goes (memory-map.ts).
+derived('u64', 'countInstructions', 'countReads', 'countWrites', 'countStringElements');
+derived('u32', 'countedBlock', 'notesAt');
+
 export const CPU_FIELDS: readonly CpuField[] = declared;
 export const CPU_STATE_BYTES = cursor;
 
@@ -168,4 +176,5 @@ export const EXIT = {
   ARENA_FULL: 6,
   DEBUG: 7,
   PROMOTE: 8, // a block has been executed often: exitDetail is its address
+  NOTES: 9, // the counting interpreter has no room for another note
 } as const;
