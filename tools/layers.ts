@@ -8,7 +8,7 @@ export const LAYERS: Readonly<Record<string, number>> = {
   trace: 2, state: 2, struct: 2, schema: 2, wasm: 2,
   memory: 3, bus: 3,
   cpu: 4, devices: 4, block: 4, net: 4, chardev: 4, display: 4,
-  jobs: 5, machine: 5,
+  jobs: 5, machine: 5, profile: 5,
   vm: 6,
   qmp: 7, ui: 7,
   platform: 8,

@@ -62,6 +62,8 @@ usage: nandu run [KERNEL] [OPTION]...   boot a kernel, or Linux to a shell
        nandu img --help                 all of its commands and options
        nandu trace FILE                 print a trace file
        nandu latency                    where the time of disk requests goes, measured in a guest
+       nandu profile -- OPTION...       run a machine and show where the time goes, in guest and host
+       nandu top                        the machines that run here, and what they do
        nandu --version
 
 nandu-system-x86_64 takes QEMU's options.
@@ -77,6 +79,8 @@ async function command(words: readonly string[]): Promise<number> {
   if (name === 'img') return image(rest);
   if (name === 'trace') return trace(rest);
   if (name === 'latency') return latency(rest);
+  if (name === 'profile') return profile(rest);
+  if (name === 'top') return top(rest);
   if (name === '--version' || name === 'version') return print(`nandu ${VERSION}\n`);
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') return print(HELP);
   throw new Failure('invalid-argument', `unknown command '${name}' (see nandu --help)`);
@@ -91,6 +95,16 @@ async function image(words: readonly string[]): Promise<number> {
 async function latency(words: readonly string[]): Promise<number> {
   const { runLatency } = await import('./latency.ts');
   return printingMuch((out) => runLatency(words, out));
+}
+
+async function profile(words: readonly string[]): Promise<number> {
+  const { runProfile } = await import('./profile.ts');
+  return printingMuch((out) => runProfile(words, out));
+}
+
+async function top(words: readonly string[]): Promise<number> {
+  const { runTop } = await import('./top.ts');
+  return runTop(words, (text) => void process.stdout.write(text));
 }
 
 async function trace(words: readonly string[]): Promise<number> {

@@ -14,7 +14,9 @@ import { eventCatalogue } from '../trace/event.ts';
 import type { MonitorTarget } from '../qmp/human-commands.ts';
 import { HumanMonitor } from '../qmp/human-monitor.ts';
 import type { Machine } from '../platform/node/machine.ts';
+import type { ProfileSession } from './profile-session.ts';
 
+const PUBLISH_AFTER_MS = 300;
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;
 
 /** Said when nothing is left in the process that could make the machine do anything. */
@@ -23,8 +25,16 @@ const stuckText = (state: Machine['runState']): string =>
     ? 'the guest has halted, and neither a timer nor a device nor input is left to wake it'
     : `the machine is stopped (${state}), and no input is left that could tell it to go on`;
 
-/** `notice` is for the user once there is a machine. */
-export async function runMachine(program: string, settings: SystemSettings, notice?: string): Promise<number> {
+/** Looks at a machine before it starts, and answers with what is to be done when it has ended. */
+export type MachineObserver = (machine: Machine) => Promise<() => void>;
+
+export interface RunExtras {
+  /** For the user once there is a machine. */
+  readonly notice?: string | undefined;
+  readonly observe?: MachineObserver | undefined;
+}
+
+export async function runMachine(program: string, settings: SystemSettings, extras: RunExtras = {}): Promise<number> {
   const ending = new Ending();
   const inform = (text: string): void => void process.stderr.write(`${program}: ${text}\n`);
   for (const [signal, number] of Object.entries(SIGNALS)) {
@@ -36,20 +46,19 @@ export async function runMachine(program: string, settings: SystemSettings, noti
   }
   const opened = await openMachine(settings, { quit: () => ending.ask(), inform });
   try {
-    return ending.asked ? 0 : await runOpened({ program, inform, notice }, opened, ending, settings);
+    return ending.asked ? 0 : await runOpened({ program, inform, ...extras }, opened, ending, settings);
   } finally {
     await opened.close();
   }
 }
 
-interface Voice {
+interface Voice extends RunExtras {
   readonly program: string;
   readonly inform: (text: string) => void;
-  readonly notice: string | undefined;
 }
 
 async function runOpened(voice: Voice, opened: OpenedMachine, ending: Ending, settings: SystemSettings): Promise<number> {
-  const { program, inform, notice } = voice;
+  const { program, inform, notice, observe } = voice;
   const { translationReport: report, trace } = settings;
   const [{ Machine }, { registerText }] = await Promise.all([import('../platform/node/machine.ts'), import('../vm/log.ts')]);
   const machine = await Machine.create(opened.options);
@@ -59,7 +68,9 @@ async function runOpened(voice: Voice, opened: OpenedMachine, ending: Ending, se
   const target = monitorTarget(machine, opened, ending, () => registerText(machine.vcpu));
   for (const backend of opened.monitors) new HumanMonitor(backend, target);
   const profile = report === undefined ? undefined : await startProfile();
+  const ended = await observe?.(machine);
   machine.start();
+  const unpublish = publishLater(machine);
   const watch = watchStalls();
   let stuck = false;
   process.once('beforeExit', () => {
@@ -69,8 +80,24 @@ async function runOpened(voice: Voice, opened: OpenedMachine, ending: Ending, se
   });
   const { code } = await machine.exited;
   watch.stop();
+  unpublish();
+  ended?.();
   if (report !== undefined) writeReport(report, `${translationReport(machine.vcpu)}\n${timeText(profile?.finish() ?? [])}`);
   return stuck ? 1 : code;
+}
+
+/** A machine that has run for a moment can be found by `nandu top`. Shorter runs pay nothing. */
+function publishLater(machine: Machine): () => void {
+  let unpublish = (): void => {};
+  const timer = setTimeout(() => {
+    void Promise.all([import('../platform/node/machine-directory.ts'), import('./process-figures.ts')]).then(
+      ([{ publishMachine }, { processFigures }]) => (unpublish = publishMachine(() => processFigures(machine))),
+    );
+  }, PUBLISH_AFTER_MS).unref();
+  return () => {
+    clearTimeout(timer);
+    unpublish();
+  };
 }
 
 /** A pattern without * and ? is the name of an event, which there should be. */
@@ -114,6 +141,16 @@ class Ending {
   }
 }
 
+/** The profiler is loaded when it is asked for. */
+function profileCommands(machine: Machine): NonNullable<MonitorTarget['profile']> {
+  let session: Promise<ProfileSession> | undefined;
+  const open = async (): Promise<ProfileSession> => {
+    const { DEFAULT_HERTZ, DEFAULT_TOP, ProfileSession } = await import('./profile-session.ts');
+    return new ProfileSession(machine, { hertz: DEFAULT_HERTZ, symbols: undefined, top: DEFAULT_TOP, calls: false });
+  };
+  return async (action, argument) => (await (session ??= open())).command(action, argument);
+}
+
 function monitorTarget(machine: Machine, { options, flushTrace }: OpenedMachine, ending: Ending, registers: () => string): MonitorTarget {
   return {
     version: VERSION,
@@ -131,6 +168,7 @@ function monitorTarget(machine: Machine, { options, flushTrace }: OpenedMachine,
     registers,
     translation: () => translationReport(machine.vcpu),
     flushTrace: () => flushTrace(),
+    profile: profileCommands(machine),
     quit: () => ending.ask(),
   };
 }

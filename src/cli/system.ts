@@ -36,7 +36,7 @@ export async function runSettings(program: string, settings: SystemSettings): Pr
   completeSettings(settings);
   const { runMachine } = await import('./run-machine.ts');
   const notice = isInvisible(settings) ? "there is no display yet: -nographic or -serial stdio shows the guest's console" : undefined;
-  return runMachine(program, settings, notice);
+  return runMachine(program, settings, { notice });
 }
 
 /** Nothing of the guest will be seen, and the user has not asked for that. */

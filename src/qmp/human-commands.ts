@@ -37,6 +37,8 @@ export interface MonitorTarget {
   translation?(): string;
   /** Writes the trace that is waiting, or kept. */
   flushTrace?(): string;
+  /** `profile`: start, stop, dump. */
+  profile?(action: string, argument?: string): Promise<string>;
   quit(): void;
 }
 
@@ -117,6 +119,8 @@ export const HUMAN_COMMANDS: readonly HumanCommand[] = [
   { name: 'eject', arguments: '[-f] device', count: [1, 2], help: 'eject a removable medium (use -f to force it)', run: withDrives(eject) },
   { name: 'help', aliases: ['?'], arguments: '[cmd]', help: 'show the help', run: (_vm, argument) => helpText(argument) },
   { name: 'info', arguments: '[subcommand]', count: [0, 2], help: 'show various information about the system state', run: info },
+  { name: 'profile', arguments: 'start [rate]|stop|dump [file]', count: [1, 2], help: 'samples where the time of guest and host goes',
+    run: (vm, action, argument) => vm.profile?.(action, argument) ?? 'no profiler here' },
   { name: 'qemu-io', arguments: 'device "command"', count: [2, 6], help: 'blkdebug: "break EVENT TAG", "resume TAG" or "remove_break TAG"',
     run: withDrives(async (drives, name, ...words) => drives.breakpoint(name!, words.join(' ').replace(/^"(.*)"$/, '$1'))) },
   { name: 'quit', aliases: ['q'], help: 'quit the emulator', run: act((vm) => vm.quit()) },

@@ -1,0 +1,141 @@
+// A profile of a running machine, for `nandu profile` and for the monitor: starts and ends it, and writes it in its forms. What is measured
+// is vm/machine-profile.ts.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { setInterval } from 'node:timers';
+import { Failure } from '../base/failure.ts';
+import { hostClockNs } from '../platform/node/host-clock.ts';
+import { nodePlatform } from '../platform/node/node-platform.ts';
+import { NodeSampleClock } from '../platform/node/sample-clock.ts';
+import { systemErrorText } from '../platform/node/system-error.ts';
+import { flameGraph } from '../profile/flame-graph.ts';
+import { foldedStacks, speedscopeFile } from '../profile/profile-files.ts';
+import { profileText } from '../profile/report-text.ts';
+import { buildProfile, type Profile } from '../profile/report.ts';
+import { readSymbolFile } from '../profile/symbol-files.ts';
+import type { SymbolSource } from '../profile/symbols.ts';
+import { MachineSampling, type ProfileHost } from '../vm/machine-profile.ts';
+import type { Machine } from '../platform/node/machine.ts';
+
+/** A prime, so that no timer of a guest has it in step. */
+export const DEFAULT_HERTZ = 997;
+export const HERTZ_MAX = 10_000;
+export const DEFAULT_TOP = 25;
+
+const host: ProfileHost = {
+  hostNs: hostClockNs,
+  readModule: (name) => nodePlatform.readModule(name),
+  startSampleClock: (words, hertz) => new NodeSampleClock(words, hertz),
+  every(ms, callback) {
+    const timer = setInterval(callback, ms).unref();
+    return () => clearInterval(timer);
+  },
+};
+
+export type ProfileForm = 'text' | 'flame' | 'folded' | 'speedscope';
+
+/** What a file's name says about its form. */
+export function formOf(path: string): ProfileForm {
+  if (path.endsWith('.svg')) return 'flame';
+  if (path.endsWith('.folded')) return 'folded';
+  return path.endsWith('.json') ? 'speedscope' : 'text';
+}
+
+export function readSymbols(path: string): SymbolSource {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    throw new Failure('io', `Could not open '${path}': ${systemErrorText(error)}`, { cause: error });
+  }
+  return readSymbolFile(path, bytes);
+}
+
+export interface SessionOptions {
+  readonly hertz: number;
+  readonly symbols: SymbolSource | undefined;
+  readonly top: number;
+  readonly calls: boolean;
+}
+
+export class ProfileSession {
+  readonly #machine: Machine;
+  readonly #options: SessionOptions;
+  #sampling: MachineSampling | undefined;
+  #isStarting = false;
+
+  constructor(machine: Machine, options: SessionOptions) {
+    this.#machine = machine;
+    this.#options = options;
+  }
+
+  async start(hertz = this.#options.hertz): Promise<void> {
+    if (this.isRunning || this.#isStarting) throw new Failure('invalid-argument', 'the machine is profiled already');
+    this.#isStarting = true;
+    try {
+      this.#sampling = await MachineSampling.start(this.#machine, host, { hertz, symbols: this.#options.symbols });
+    } finally {
+      this.#isStarting = false;
+    }
+  }
+
+  get isRunning(): boolean {
+    return this.#sampling !== undefined && Number.isNaN(this.#sampling.endNs);
+  }
+
+  stop(): void {
+    if (!this.isRunning) throw new Failure('invalid-argument', 'the machine is not profiled');
+    this.#sampling!.stop();
+  }
+
+  /** Of what has been sampled so far. */
+  profile(): Profile {
+    const sampling = this.#sampling;
+    if (sampling === undefined) throw new Failure('invalid-argument', 'there is no profile: start one first');
+    const { sampler, beginNs, endNs, lost } = sampling;
+    const { samples, programs, kernel } = sampler;
+    const seconds = ((Number.isNaN(endNs) ? hostClockNs() : endNs) - beginNs) / 1e9;
+    return buildProfile({ samples, programs, symbols: kernel.symbols, isLinux: kernel.isLinux, seconds, lost });
+  }
+
+  text(profile: Profile = this.profile()): string {
+    return profileText(profile, this.#options);
+  }
+
+  write(path: string, form: ProfileForm = formOf(path), profile: Profile = this.profile()): void {
+    const name = this.#machine.options.name ?? 'nandu';
+    const forms: Readonly<Record<ProfileForm, () => string>> = {
+      text: () => this.text(profile),
+      flame: () => flameGraph(profile, `profile of ${name}`),
+      folded: () => foldedStacks(profile),
+      speedscope: () => speedscopeFile(profile, name),
+    };
+    writeProfileFile(path, forms[form]());
+  }
+
+  /** The monitor's `profile start [hertz]`, `profile stop`, `profile dump [file]`; its answer. */
+  async command(action: string, argument = ''): Promise<string> {
+    if (action === 'start') {
+      await this.start(argument === '' ? undefined : parseHertz(argument));
+      return '';
+    }
+    if (action === 'stop') this.stop();
+    else if (action === 'dump' && argument === '') return this.text().trimEnd();
+    else if (action === 'dump') this.write(argument);
+    else throw new Failure('invalid-argument', `unexpected argument "${action}"`);
+    return '';
+  }
+}
+
+export function writeProfileFile(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    throw new Failure('io', `Could not write '${path}': ${systemErrorText(error)}`, { cause: error });
+  }
+}
+
+export function parseHertz(text: string): number {
+  const hertz = Number(text);
+  if (!/^\d+$/.test(text) || hertz < 1 || hertz > HERTZ_MAX) throw new Failure('invalid-argument', `a rate is 1 to ${HERTZ_MAX} a second`);
+  return hertz;
+}

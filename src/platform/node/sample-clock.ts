@@ -1,0 +1,68 @@
+// The thread that asks a machine for samples (sample-clock-thread.ts), and what it has noted. When V8 collected garbage comes from Node.
+import { PerformanceObserver, performance } from 'node:perf_hooks';
+import { Worker } from 'node:worker_threads';
+import type { SampleClock, SampleWords } from '../../ports/sample-clock.ts';
+import { hostClockNs } from './host-clock.ts';
+
+/** Moments that can wait to be taken. */
+export const NOTES = 16384;
+/** Words of `control`: set to end the thread; how many moments have been noted. */
+export const CONTROL = { STOP: 0, NOTED: 1, WORDS: 2 } as const;
+const COLLECTIONS_MAX = 1 << 16;
+
+export interface SampleThreadData extends SampleWords {
+  readonly control: SharedArrayBuffer;
+  readonly times: SharedArrayBuffer;
+  readonly activities: SharedArrayBuffer;
+  readonly hertz: number;
+}
+
+export class NodeSampleClock implements SampleClock {
+  readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL.WORDS * 4));
+  readonly #times = new Float64Array(new SharedArrayBuffer(NOTES * 8));
+  readonly #activities = new Int32Array(new SharedArrayBuffer(NOTES * 4));
+  readonly #observer: PerformanceObserver;
+  readonly #collections: { beginNs: number; endNs: number }[] = [];
+  #taken = 0;
+  lost = 0;
+
+  constructor(words: SampleWords, hertz: number) {
+    const data: SampleThreadData = {
+      ...words, hertz, control: this.#control.buffer as SharedArrayBuffer, times: this.#times.buffer as SharedArrayBuffer,
+      activities: this.#activities.buffer as SharedArrayBuffer,
+    };
+    new Worker(new URL('./sample-clock-thread.js', import.meta.url), { workerData: data }).unref();
+    const originNs = hostClockNs() - performance.now() * 1e6;
+    this.#observer = new PerformanceObserver((list) => {
+      for (const { startTime, duration } of list.getEntries()) {
+        if (this.#collections.length >= COLLECTIONS_MAX) return;
+        const beginNs = originNs + startTime * 1e6;
+        this.#collections.push({ beginNs, endNs: beginNs + duration * 1e6 });
+      }
+    });
+    this.#observer.observe({ entryTypes: ['gc'] });
+  }
+
+  drain(take: (atNs: number, activity: number) => void): void {
+    const noted = Atomics.load(this.#control, CONTROL.NOTED);
+    const waiting = (noted - this.#taken) | 0;
+    if (waiting > NOTES) {
+      this.lost += waiting - NOTES;
+      this.#taken = (noted - NOTES) | 0;
+    }
+    for (; this.#taken !== noted; this.#taken = (this.#taken + 1) | 0) {
+      const at = this.#taken & (NOTES - 1);
+      take(this.#times[at]!, this.#activities[at]!);
+    }
+  }
+
+  collections(): readonly { readonly beginNs: number; readonly endNs: number }[] {
+    return this.#collections;
+  }
+
+  stop(): void {
+    Atomics.store(this.#control, CONTROL.STOP, 1);
+    Atomics.notify(this.#control, CONTROL.STOP);
+    this.#observer.disconnect();
+  }
+}

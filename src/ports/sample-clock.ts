@@ -1,0 +1,20 @@
+// What asks a running machine for samples at random moments, from outside of its thread, and remembers what the thread did then.
+
+export interface SampleClock {
+  /** Calls `take` for every moment since the last call, in order: the host's time, and the activity word then. */
+  drain(take: (atNs: number, activity: number) => void): void;
+  /** Moments that nobody took in time. */
+  readonly lost: number;
+  /** When the thread collected garbage, as far as the host says so. */
+  collections(): readonly { readonly beginNs: number; readonly endNs: number }[];
+  /** No more moments from now on. */
+  stop(): void;
+}
+
+/** The words of shared memory that it reads and sets. */
+export interface SampleWords {
+  readonly memory: SharedArrayBuffer;
+  /** Byte offsets. */
+  readonly activityAt: number;
+  readonly askedAt: number;
+}

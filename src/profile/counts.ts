@@ -1,0 +1,151 @@
+// A counted profile: what the notes of the counting interpreter (COUNT_NOTE) add up to by place, and faults, interrupts, accesses to
+// devices and exits as they come. Nothing is estimated; what does not fit into a table any more is counted under no place.
+import { COUNT_NOTE, COUNT_NOTES_OFFSET } from '../memory/memory-map.ts';
+import { cpuOffset } from '../cpu/x86/state.ts';
+import { addressAt } from './address.ts';
+
+/** What is counted by place, in the order of the columns. */
+export const COUNTED = ['instructions', 'reads', 'writes', 'page walks', 'helpers'] as const;
+const FIELDS = [COUNT_NOTE.INSTRUCTIONS, COUNT_NOTE.READS, COUNT_NOTE.WRITES, COUNT_NOTE.WALKS, COUNT_NOTE.HELPERS];
+const STATE_FIELDS = ['countInstructions', 'countReads', 'countWrites', 'countPageWalk', 'countHelper'];
+const COLUMNS = COUNTED.length;
+const PLACES_MAX = 1 << 21;
+/** Rows of the tables of faults and devices. */
+const KEYS_MAX = 1 << 16;
+
+/** A block's RIP, and the page tables and privilege level that it ran under; those of the kernel's half are one. */
+export interface Place {
+  readonly rip: number;
+  readonly space: number;
+}
+
+/** By place: an open hash table of numbers. */
+export class PlaceCounts {
+  #rips = new Float64Array(4096);
+  #spaces = new Float64Array(4096).fill(-1);
+  #counts = new Float64Array(4096 * COLUMNS);
+  #used = 0;
+  /** Of places that had no room. */
+  readonly elsewhere = new Float64Array(COLUMNS);
+
+  /** Index of the counts of a place in `counts`; -1 when there is no room for another place. */
+  slotOf(rip: number, space: number): number {
+    const mask = this.#rips.length - 1;
+    let slot = (Math.imul(rip | 0, 0x9e37_79b1) >>> 7) ^ space;
+    for (slot &= mask; this.#spaces[slot] !== -1; slot = (slot + 1) & mask) {
+      if (this.#rips[slot] === rip && this.#spaces[slot] === space) return slot * COLUMNS;
+    }
+    if (this.#used >= PLACES_MAX) return -1;
+    this.#rips[slot] = rip;
+    this.#spaces[slot] = space;
+    if (++this.#used * 2 < this.#rips.length) return slot * COLUMNS;
+    this.#grow();
+    return this.slotOf(rip, space);
+  }
+
+  get counts(): Float64Array {
+    return this.#counts;
+  }
+
+  #grow(): void {
+    const [rips, spaces, counts] = [this.#rips, this.#spaces, this.#counts];
+    this.#rips = new Float64Array(rips.length * 2);
+    this.#spaces = new Float64Array(rips.length * 2).fill(-1);
+    this.#counts = new Float64Array(counts.length * 2);
+    this.#used = 0;
+    for (let slot = 0; slot < rips.length; slot++) {
+      if (spaces[slot] === -1) continue;
+      const to = this.slotOf(rips[slot]!, spaces[slot]!);
+      for (let column = 0; column < COLUMNS; column++) this.#counts[to + column] = counts[slot * COLUMNS + column]!;
+    }
+  }
+
+  /** Every place with its counts. */
+  *entries(): Generator<readonly [Place, readonly number[]]> {
+    for (let slot = 0; slot < this.#rips.length; slot++) {
+      if (this.#spaces[slot] === -1) continue;
+      const row = [...this.#counts.subarray(slot * COLUMNS, (slot + 1) * COLUMNS)];
+      yield [{ rip: this.#rips[slot]!, space: this.#spaces[slot]! }, row];
+    }
+  }
+}
+
+export interface DeviceCount {
+  reads: number;
+  writes: number;
+  bytes: number;
+}
+
+export class Counts {
+  readonly places = new PlaceCounts();
+  readonly faults = new Map<string, number>();
+  /** By vector and kind. */
+  readonly interrupts = new Map<string, number>();
+  readonly devices = new Map<string, DeviceCount>();
+  readonly exits = new Map<number, number>();
+  readonly #words: Uint32Array;
+  readonly #notes: number;
+  readonly #notesAt: number;
+  readonly #state: readonly number[];
+  readonly #stringsAt: number;
+  readonly #stringsBefore: number;
+
+  constructor(words: Uint32Array, area: number) {
+    this.#words = words;
+    this.#notes = (area + COUNT_NOTES_OFFSET) >> 2;
+    this.#notesAt = (area + cpuOffset('notesAt')) >> 2;
+    this.#state = STATE_FIELDS.map((field) => (area + cpuOffset(field)) >> 2);
+    this.#stringsAt = (area + cpuOffset('countStringElements')) >> 2;
+    this.#stringsBefore = addressAt(words, this.#stringsAt);
+    words[this.#notesAt] = this.#notes * 4;
+  }
+
+  get stringElements(): number {
+    return addressAt(this.#words, this.#stringsAt) - this.#stringsBefore;
+  }
+
+  /** Adds up the notes: what was counted from one to the next belongs to the place of the first. */
+  take(): void {
+    const words = this.#words;
+    const end = words[this.#notesAt]! >> 2;
+    for (let note = this.#notes; note < end; note += COUNT_NOTE.BYTES / 4) {
+      const next = note + COUNT_NOTE.BYTES / 4;
+      const rip = addressAt(words, note + COUNT_NOTE.RIP / 4);
+      const space = words[note + COUNT_NOTE.SPACE / 4]!;
+      const slot = this.places.slotOf(rip, (space & 3) === 3 ? space : 0);
+      const counts = slot < 0 ? this.places.elsewhere : this.places.counts;
+      const first = Math.max(0, slot);
+      for (let column = 0; column < COLUMNS; column++) {
+        const before = words[note + FIELDS[column]! / 4]!;
+        const after = next === end ? words[this.#state[column]!]! : words[next + FIELDS[column]! / 4]!;
+        counts[first + column]! += (after - before) >>> 0;
+      }
+    }
+    words[this.#notesAt] = this.#notes * 4;
+  }
+
+  fault(text: string): void {
+    countUnder(this.faults, text, 'others');
+  }
+
+  interrupt(text: string): void {
+    countUnder(this.interrupts, text, 'others');
+  }
+
+  exit(reason: number): void {
+    this.exits.set(reason, (this.exits.get(reason) ?? 0) + 1);
+  }
+
+  access(name: string, bytes: number, isWrite: boolean): void {
+    let count = this.devices.get(name);
+    if (count === undefined) this.devices.set(name, (count = { reads: 0, writes: 0, bytes: 0 }));
+    if (isWrite) count.writes++;
+    else count.reads++;
+    count.bytes += bytes;
+  }
+}
+
+function countUnder(counts: Map<string, number>, text: string, others: string): void {
+  const key = counts.size < KEYS_MAX || counts.has(text) ? text : others;
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}

@@ -1,0 +1,134 @@
+// What the profiler knows of a running Linux: where its code lies (it may have been moved at the start), its symbols, and the name of the
+// task that runs. No offset of a structure is taken for granted: the place of a task's name is where init_task has "swapper".
+import { cpuOffset } from '../cpu/x86/state.ts';
+import { addressAt } from './address.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import { KernelImage } from './kallsyms.ts';
+import { SymbolTable, type SymbolSource } from './symbols.ts';
+
+/** Where system calls enter, by the MSR that says so. */
+const ENTRY_64 = ['entry_SYSCALL_64'];
+const ENTRY_32 = ['entry_SYSENTER_32', 'ia32_sysenter_target'];
+const PAGE = 4096;
+/** Behind the entry of system calls, and before it for 32-bit kernels, whose read-only data may lie there. */
+const IMAGE_BYTES_MAX = 64 << 20;
+const TASK_BYTES_MAX = 16 * 1024;
+const NAME_BYTES = 16;
+
+export class LinuxKernel {
+  readonly #memory: GuestMemory;
+  readonly #area: number;
+  readonly #given: SymbolSource | undefined;
+  #table: SymbolTable | undefined;
+  #tableEntry = Number.NaN;
+  #isLinux = false;
+  #currentTask = Number.NaN;
+  #nameOffset = -1;
+  #pointerBytes: 4 | 8 = 8;
+
+  /** `given` are symbols from a file. */
+  constructor(memory: GuestMemory, area: number, given: SymbolSource | undefined) {
+    this.#memory = memory;
+    this.#area = area;
+    this.#given = given;
+  }
+
+  /** Undefined until the kernel has come so far. */
+  get symbols(): SymbolTable | undefined {
+    return this.#table;
+  }
+
+  get isLinux(): boolean {
+    return this.#isLinux;
+  }
+
+  get pointerBytes(): 4 | 8 {
+    return this.#pointerBytes;
+  }
+
+  /** Address of the running task, or NaN. */
+  currentTask(): number {
+    return Number.isNaN(this.#currentTask) ? Number.NaN : this.#memory.word(this.#currentTask, this.#pointerBytes);
+  }
+
+  /** Address of a task's name, or NaN. */
+  nameAddress(task: number): number {
+    return this.#nameOffset < 0 || Number.isNaN(task) || task === 0 ? Number.NaN : task + this.#nameOffset;
+  }
+
+  /** Looks for the kernel, again when another one has been started since. */
+  look(): void {
+    const entry = this.#entry();
+    if (entry === this.#tableEntry || entry === 0) {
+      if (this.#table === undefined && this.#given !== undefined && !hasEntry(this.#given)) this.#table = new SymbolTable(this.#given);
+      return;
+    }
+    this.#memory.begin();
+    const table = this.#given === undefined ? this.#inMemory(entry) : this.#moved(this.#given, entry);
+    if (table === undefined) return;
+    this.#tableEntry = entry;
+    this.#table = table;
+    this.#findTasks(table);
+  }
+
+  #entry(): number {
+    const { words } = this.#memory;
+    const at = (field: string): number => addressAt(words, (this.#area + cpuOffset(field)) >> 2);
+    const isLong = (words[(this.#area + cpuOffset('efer')) >> 2]! & (1 << 10)) !== 0;
+    this.#pointerBytes = isLong ? 8 : 4;
+    return isLong ? at('msrLstar') : at('msrSysenterEip');
+  }
+
+  #moved(source: SymbolSource, entry: number): SymbolTable | undefined {
+    const names = this.#pointerBytes === 8 ? ENTRY_64 : ENTRY_32;
+    const [built] = source.find(names).values();
+    if (built === undefined) return undefined;
+    return (entry - built) % PAGE === 0 ? new SymbolTable(source, entry - built) : undefined;
+  }
+
+  /** The kernel's image is in one piece of memory; its own table must know where system calls enter. */
+  #inMemory(entry: number): SymbolTable | undefined {
+    const physical = this.#memory.physical(entry);
+    if (physical < 0) return undefined;
+    const first = Math.max(0, (physical & ~(PAGE - 1)) - (this.#pointerBytes === 8 ? 0 : IMAGE_BYTES_MAX / 2));
+    const image = new KernelImage(this.#memory.physicalBytes(first, IMAGE_BYTES_MAX), this.#pointerBytes);
+    const source = image.symbols();
+    if (source === undefined) return undefined;
+    const found = [...source.find(this.#pointerBytes === 8 ? ENTRY_64 : ENTRY_32).values()];
+    return found.includes(entry) ? new SymbolTable(source) : undefined;
+  }
+
+  #findTasks(table: SymbolTable): void {
+    this.#isLinux = true;
+    const found = table.find(['init_task', 'current_task', 'pcpu_hot', '__per_cpu_offset']);
+    const task = found.get('init_task');
+    const perCpu = this.#memory.word(found.get('__per_cpu_offset') ?? Number.NaN, this.#pointerBytes);
+    const current = found.get('current_task') ?? found.get('pcpu_hot');
+    this.#nameOffset = task === undefined ? -1 : this.#findName(task);
+    if (current === undefined || Number.isNaN(perCpu) || this.#nameOffset < 0) return;
+    // On 64-bit kernels such a symbol is a distance within the processor's area, which is not moved with the image.
+    const inArea = this.#pointerBytes === 8 ? current - table.offset : current;
+    this.#currentTask = inArea + perCpu;
+  }
+
+  #findName(task: number): number {
+    for (let offset = 0; offset < TASK_BYTES_MAX; offset += 4) {
+      const isName = this.#memory.u32(task + offset) === 0x70617773 && (this.#memory.u32(task + offset + 4) & 0xffffff) === 0x726570;
+      if (isName) return offset;
+    }
+    return -1;
+  }
+
+  /** A task's name as text; '' where there is none that can be printed. */
+  taskName(address: number): string {
+    let name = '';
+    for (let at = 0; at < NAME_BYTES - 1; at++) {
+      const byte = this.#memory.u8(address + at);
+      if (byte <= 0) break;
+      name += byte >= 0x21 && byte < 0x7f && byte !== 0x3b ? String.fromCharCode(byte) : '_';
+    }
+    return name;
+  }
+}
+
+const hasEntry = (source: SymbolSource): boolean => source.find([...ENTRY_64, ...ENTRY_32]).size > 0;

@@ -1,0 +1,160 @@
+// Takes samples of the guest: where it was, in which mode, program and calls, together with what the machine's thread did. The moment is
+// another thread's (ports/sample-clock.ts): it notes the activity and asks; the guest's part is taken at the next place where the
+// executor stops for it, which lies in the same function (ARCHITECTURE.md, "The profile"). The guest chooses all it reads here.
+import { cpuOffset, MODE } from '../cpu/x86/state.ts';
+import type { SampleClock } from '../ports/sample-clock.ts';
+import { ACTIVITY, isForGuest } from '../trace/activity.ts';
+import { addressAt } from './address.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import { LinuxKernel } from './linux-kernel.ts';
+import { ROOT, Samples } from './samples.ts';
+import type { SymbolSource } from './symbols.ts';
+import { FRAMES_MAX, Unwinder } from './unwinder.ts';
+
+const PROGRAMS_MAX = 4096;
+/** Guest code answers within microseconds. When it took longer, the host had something else to do with the processor. */
+const ANSWER_NS_MAX = 0.4e6;
+/** Samples between two looks for the kernel. */
+const LOOK_EVERY = 100;
+
+/** A part of a program: its own code, or the kernel's on its behalf. */
+export interface Program {
+  /** The task's name, or the address of its page tables. */
+  readonly name: string;
+  readonly isUser: boolean;
+}
+
+export class Sampler {
+  readonly samples = new Samples();
+  readonly programs: Program[] = [{ name: '', isUser: false }];
+  readonly kernel: LinuxKernel;
+  readonly #memory: GuestMemory;
+  readonly #words: Uint32Array;
+  readonly #unwinder: Unwinder;
+  readonly #beginNs: number;
+  readonly #frames = new Float64Array(FRAMES_MAX + 2);
+  readonly #programNumbers = new Map<string, number>();
+  #nowNs = 0;
+  #untilLook = 0;
+  #node = -1;
+  #program = 0;
+  readonly #lastName = new Int32Array(4);
+  #lastKey = Number.NaN;
+  readonly #at: Readonly<Record<'rip' | 'sampleRip' | 'rsp' | 'rbp' | 'cr3' | 'cpl' | 'modeKey' | 'csBase', number>>;
+
+  constructor(memory: GuestMemory, area: number, symbols: SymbolSource | undefined, beginNs: number) {
+    this.#memory = memory;
+    this.#words = memory.words;
+    this.#beginNs = beginNs;
+    this.kernel = new LinuxKernel(memory, area, symbols);
+    this.#unwinder = new Unwinder(memory);
+    const at = (field: string): number => (area + cpuOffset(field)) >> 2;
+    this.#at = {
+      rip: at('rip'), sampleRip: at('sampleRip'), rsp: at('rsp'), rbp: at('rbp'), cr3: at('cr3'), cpl: at('cpl'), modeKey: at('modeKey'),
+      csBase: at('csBase'),
+    };
+  }
+
+  /** Takes what was asked for; the guest stands between two blocks. */
+  take(clock: SampleClock, nowNs: number): void {
+    this.#node = -1;
+    this.#nowNs = nowNs;
+    clock.drain(this.#takeOne);
+  }
+
+  readonly #takeOne = (atNs: number, activity: number): void => {
+    const timeUs = (atNs - this.#beginNs) / 1000;
+    const wasWaiting = (activity === ACTIVITY.REGION || activity === ACTIVITY.INTERPRETER) && this.#nowNs - atNs > ANSWER_NS_MAX;
+    if (wasWaiting) return this.samples.add(timeUs, ROOT, ACTIVITY.WAITING, 0);
+    if (!isForGuest(activity)) return this.samples.add(timeUs, ROOT, activity, 0);
+    if (this.#node < 0) this.#takeGuest();
+    this.samples.add(timeUs, this.#node, activity, this.#program);
+  };
+
+  #takeGuest(): void {
+    if (--this.#untilLook < 0) {
+      this.#untilLook = LOOK_EVERY;
+      this.kernel.look();
+    }
+    this.#memory.begin();
+    const { kernel } = this;
+    if (kernel.symbols !== undefined) this.#unwinder.use(kernel.symbols);
+    const isLong = (this.#words[this.#at.modeKey]! & MODE.CODE_SIZE) === 2;
+    const base = isLong ? 0 : this.#words[this.#at.csBase]!;
+    const leaf = this.#address(this.#at.sampleRip, isLong) + base;
+    const ip = this.#address(this.#at.rip, isLong) + base;
+    const isUser = this.#isUser(leaf, ip, isLong);
+    this.#program = this.#programOf(isUser);
+    this.#node = this.#stack(leaf, ip, isLong);
+  }
+
+  #address(at: number, isLong: boolean): number {
+    return isLong ? addressAt(this.#words, at) : this.#words[at]!;
+  }
+
+  /** The mode of the code at `leaf`, which may have just gone over into the other one. */
+  #isUser(leaf: number, ip: number, isLong: boolean): boolean {
+    if (isLong && leaf < 0 !== ip < 0) return leaf >= 0;
+    return this.#words[this.#at.cpl] === 3;
+  }
+
+  /**
+   * Node of `leaf` and its callers. The registers belong to `ip`, where control has gone from there: to a callee, back to the caller,
+   * or on in the same function.
+   */
+  #stack(leaf: number, ip: number, isLong: boolean): number {
+    const frames = this.#frames;
+    const pointerBytes = isLong ? 8 : 4;
+    const count = this.#unwinder.unwind(ip, this.#address(this.#at.rsp, isLong), this.#address(this.#at.rbp, isLong), pointerBytes, frames);
+    const { symbols } = this.kernel;
+    const functionOf = (address: number): number => symbols?.indexOf(address) ?? -1;
+    const own = functionOf(leaf);
+    const isKnown = own >= 0;
+    let node = ROOT;
+    const calls = isKnown && count > 0 && own !== functionOf(ip) && own === functionOf(frames[0]!);
+    for (let n = count - 1; n >= (calls ? 1 : 0); n--) node = this.samples.stacks.child(node, frames[n]!);
+    const returned = isKnown && !calls && own !== functionOf(ip) && this.#unwinder.isBehindCall(ip);
+    if (returned) node = this.samples.stacks.child(node, ip);
+    return this.samples.stacks.child(node, leaf);
+  }
+
+  /** Number of the program that runs, by the name of its task or its page tables. */
+  #programOf(isUser: boolean): number {
+    const { kernel } = this;
+    const name = kernel.nameAddress(kernel.currentTask());
+    const key = (this.#words[this.#at.cr3]! & ~0xfff) + (isUser ? 1 : 0);
+    if (key === this.#lastKey && this.#sameName(name)) return this.#program;
+    this.#lastKey = key;
+    for (let n = 0; n < 4; n++) this.#lastName[n] = this.#memory.u32(name + n * 4);
+    const text = Number.isNaN(name) ? '' : kernel.taskName(name);
+    return this.#numberOf(text === '' ? `page tables at 0x${(this.#words[this.#at.cr3]! & ~0xfff).toString(16)}` : text, isUser);
+  }
+
+  #sameName(name: number): boolean {
+    for (let n = 0; n < 4; n++) if (this.#lastName[n] !== (this.#memory.u32(name + n * 4) | 0)) return false;
+    return true;
+  }
+
+  #numberOf(name: string, isUser: boolean): number {
+    const key = `${isUser ? 'u' : 'k'}${name}`;
+    const known = this.#programNumbers.get(key);
+    if (known !== undefined) return known;
+    if (this.programs.length >= PROGRAMS_MAX) return 0;
+    const number = this.programs.push({ name, isUser }) - 1;
+    this.#programNumbers.set(key, number);
+    return number;
+  }
+
+  /** The activity of a sample that fell into a garbage collection is that. */
+  markCollections(collections: ReturnType<SampleClock['collections']>): void {
+    const { samples } = this;
+    const sorted = [...collections].sort((a, b) => a.beginNs - b.beginNs);
+    let next = 0;
+    for (let n = 0; n < samples.count; n++) {
+      const atNs = samples.timesUs[n]! * 1000 + this.#beginNs;
+      while (next < sorted.length && sorted[next]!.endNs < atNs) next++;
+      const collection = sorted[next];
+      if (collection !== undefined && collection.beginNs <= atNs) samples.activities[n] = ACTIVITY.GARBAGE;
+    }
+  }
+}

@@ -1,0 +1,105 @@
+// Names of guest code by address. Where they come from is in symbol-files.ts and kallsyms.ts.
+import { addressText } from './address.ts';
+
+export interface SymbolSource {
+  /** Sorted, from the lowest. */
+  readonly addresses: Float64Array;
+  nameAt(index: number): string;
+  /** Addresses of some symbols by name. */
+  find(names: readonly string[]): ReadonlyMap<string, number>;
+}
+
+export interface PlainSymbol {
+  readonly address: number;
+  readonly name: string;
+}
+
+/** Of symbols at one address the shortest name stays, then the first in the alphabet, so that the choice does not depend on order. */
+export function plainSymbols(symbols: readonly PlainSymbol[]): SymbolSource {
+  const better = (a: string, b: string): number => a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
+  const sorted = [...symbols].sort((a, b) => a.address - b.address || better(a.name, b.name));
+  const kept = sorted.filter(({ address }, index) => index === 0 || sorted[index - 1]!.address !== address);
+  return {
+    addresses: Float64Array.from(kept, ({ address }) => address),
+    nameAt: (index) => kept[index]!.name,
+    find(names) {
+      const wanted = new Set(names);
+      return new Map(sorted.filter(({ name }) => wanted.has(name)).map(({ name, address }) => [name, address]));
+    },
+  };
+}
+
+/** A 32-bit Linux begins here, a 64-bit one above: what runs lower unpacks it. */
+const LINUX_ADDRESS_MIN = 0x4000_0000;
+
+export interface KnownSymbols {
+  readonly symbols: SymbolTable | undefined;
+  /** They are the kernel's only. */
+  readonly isLinux: boolean;
+}
+
+/** What code at an address is called. Without symbols it is its page, of which there are fewer. */
+export function codeName({ symbols, isLinux }: KnownSymbols, address: number, isUser: boolean): string {
+  if (isUser && isLinux) return '[user code]';
+  const name = symbols?.nameOf(address);
+  if (name !== undefined) return name;
+  if (symbols === undefined) return addressText(address - (((address % 4096) + 4096) % 4096));
+  return isLinux && address >= 0 && address < LINUX_ADDRESS_MIN ? '[before the kernel proper]' : '[no symbol]';
+}
+
+/** A symbol's code ends here at the latest when nothing follows. */
+const SYMBOL_BYTES_MAX = 1 << 20;
+
+/** Symbols where the guest has loaded them. */
+export class SymbolTable {
+  readonly #source: SymbolSource;
+  readonly offset: number;
+  readonly #names = new Map<number, string>();
+
+  constructor(source: SymbolSource, offset = 0) {
+    this.#source = source;
+    this.offset = offset;
+  }
+
+  get count(): number {
+    return this.#source.addresses.length;
+  }
+
+  /** Index of the symbol that an address belongs to, or -1. */
+  indexOf(address: number): number {
+    const { addresses } = this.#source;
+    const wanted = address - this.offset;
+    let low = 0;
+    let high = addresses.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (addresses[middle]! <= wanted) low = middle + 1;
+      else high = middle;
+    }
+    return low > 0 && wanted - addresses[low - 1]! < SYMBOL_BYTES_MAX ? low - 1 : -1;
+  }
+
+  /** Whether a symbol begins at an address. */
+  begins(address: number): boolean {
+    const index = this.indexOf(address);
+    return index >= 0 && this.#source.addresses[index] === address - this.offset;
+  }
+
+  /** `undefined` where no symbol is near. */
+  nameOf(address: number): string | undefined {
+    const index = this.indexOf(address);
+    if (index < 0) return undefined;
+    const name = this.#names.get(index) ?? this.#source.nameAt(index);
+    this.#names.set(index, name);
+    return name;
+  }
+
+  find(names: readonly string[]): ReadonlyMap<string, number> {
+    return new Map([...this.#source.find(names)].map(([name, address]) => [name, address + this.offset]));
+  }
+
+  /** The symbols as they were found, without the offset. */
+  get source(): SymbolSource {
+    return this.#source;
+  }
+}

@@ -1,0 +1,87 @@
+// Counts what a machine's guest does, from now on: its code is interpreted by an executor that counts, and devices, faults and interrupts
+// are noted as they come. Exact, and some ten times slower than the machine is otherwise.
+import { addressAt, addressText } from '../profile/address.ts';
+import { Counts } from '../profile/counts.ts';
+import { GuestMemory } from '../profile/guest-memory.ts';
+import { LinuxKernel } from '../profile/linux-kernel.ts';
+import { codeName, type SymbolSource } from '../profile/symbols.ts';
+import { buildCountedProfile, type CountedProfile } from '../profile/counts-report.ts';
+import { cpuOffset } from '../cpu/x86/state.ts';
+import type { Machine } from './machine.ts';
+
+const VECTOR_PF = 14;
+const KINDS = ['exception', 'software', 'external', 'NMI', 'INT1'];
+const TASKS_MAX = 1 << 16;
+/** Ends of slices between two looks for the kernel. */
+const LOOK_EVERY = 64;
+
+export class MachineCounts {
+  readonly #machine: Machine;
+  readonly #counts: Counts;
+  readonly #memory: GuestMemory;
+  readonly #kernel: LinuxKernel;
+  readonly #tasks = new Map<number, string>();
+  #untilLook = 0;
+
+  /** `interpreter` is interpreter-counting.wasm. The machine must not have run yet, or stand between two turns. */
+  constructor(machine: Machine, interpreter: WebAssembly.Module, symbols: SymbolSource | undefined) {
+    this.#machine = machine;
+    const { vcpu, memory, board } = machine;
+    this.#memory = new GuestMemory(vcpu.u32, vcpu.area, memory.ramBytes);
+    this.#kernel = new LinuxKernel(this.#memory, vcpu.area, symbols);
+    vcpu.regions.options = { ...vcpu.regions.options, promoteAt: 0 };
+    vcpu.regions.flush();
+    vcpu.set32('promoteAt', 0);
+    vcpu.useInterpreter(interpreter);
+    this.#counts = new Counts(vcpu.u32, vcpu.area);
+    vcpu.onNotes = () => this.#take();
+    vcpu.onExit = (reason) => this.#counts.exit(reason);
+    vcpu.traceInterrupts = true;
+    machine.onInterrupt = (vector, error, kind) => this.#interrupted(vector, error, kind);
+    for (const space of [board.bus.ports, board.bus.mmio]) {
+      space.onAccess = (region, bytes, isWrite) => this.#counts.access(`${space.name} ${region.name}`, bytes, isWrite);
+    }
+  }
+
+  #take(): void {
+    this.#counts.take();
+    if (--this.#untilLook < 0) {
+      this.#untilLook = LOOK_EVERY;
+      this.#kernel.look();
+    }
+    this.#noteTask();
+  }
+
+  /** Whose page tables these are. */
+  #noteTask(): void {
+    const space = (this.#machine.vcpu.get32('cr3') & ~0xfff) >>> 0;
+    if (this.#tasks.size >= TASKS_MAX || !this.#kernel.isLinux) return;
+    this.#memory.begin();
+    const address = this.#kernel.nameAddress(this.#kernel.currentTask());
+    const name = Number.isNaN(address) ? '' : this.#kernel.taskName(address);
+    if (name !== '' && this.#machine.vcpu.get32('cpl') === 3) this.#tasks.set(space, name);
+  }
+
+  #interrupted(vector: number, error: number, kind: number): void {
+    this.#counts.interrupt(`${KINDS[kind] ?? 'other'} ${vector}`);
+    if (vector !== VECTOR_PF || kind !== 0) return;
+    const { vcpu } = this.#machine;
+    const at = (field: string): number => addressAt(vcpu.u32, (vcpu.area + cpuOffset(field)) >> 2);
+    const page = at('cr2') - (((at('cr2') % 4096) + 4096) % 4096);
+    this.#counts.fault(`${addressText(page)} ${causeOf(error)} in ${codeName(this.#kernel, at('rip'), (error & 4) !== 0)}`);
+  }
+
+  profile(): CountedProfile {
+    this.#take();
+    this.#untilLook = 0;
+    this.#kernel.look();
+    return buildCountedProfile(this.#counts, { symbols: this.#kernel.symbols, isLinux: this.#kernel.isLinux, tasks: this.#tasks });
+  }
+}
+
+/** The error code of #PF (SDM 3A 4.7). */
+function causeOf(error: number): string {
+  const access = (error & 16) !== 0 ? 'fetch' : (error & 2) !== 0 ? 'write' : 'read';
+  const why = (error & 8) !== 0 ? 'reserved bit' : (error & 1) !== 0 ? 'not allowed' : 'not present';
+  return `${(error & 4) !== 0 ? 'user' : 'kernel'} ${access}, ${why}`;
+}

@@ -1,0 +1,86 @@
+// Turns the profiler of a machine on and off. Its executors take the place of the usual ones meanwhile, so what has been translated is made
+// anew with places to stop; a machine that is not profiled pays for nothing but the activity word.
+import { cpuOffset } from '../cpu/x86/state.ts';
+import { GuestMemory } from '../profile/guest-memory.ts';
+import { Sampler } from '../profile/sampler.ts';
+import type { SymbolSource } from '../profile/symbols.ts';
+import type { SampleClock, SampleWords } from '../ports/sample-clock.ts';
+import { watchActivity } from '../trace/activity.ts';
+import type { Machine } from './machine.ts';
+
+export interface ProfileHost {
+  hostNs(): number;
+  readModule(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  startSampleClock(words: SampleWords, hertz: number): SampleClock;
+  /** Calls back again and again; returns what ends that. */
+  every(ms: number, callback: () => void): () => void;
+}
+
+export interface SamplingOptions {
+  readonly hertz: number;
+  readonly symbols: SymbolSource | undefined;
+}
+
+/** A machine that is idle takes its samples so often. */
+const IDLE_DRAIN_MS = 500;
+
+export class MachineSampling {
+  readonly sampler: Sampler;
+  readonly beginNs: number;
+  endNs = Number.NaN;
+  readonly #machine: Machine;
+  readonly #host: ProfileHost;
+  readonly #clock: SampleClock;
+  readonly #endDrains: () => void;
+  readonly #usualInterpreter: WebAssembly.Module;
+
+  /** The machine stands between two turns of its loop. */
+  static async start(machine: Machine, host: ProfileHost, options: SamplingOptions): Promise<MachineSampling> {
+    const read = async (name: string): Promise<WebAssembly.Module> => new WebAssembly.Module(await host.readModule(name));
+    const [sampling, usual] = await Promise.all([read('interpreter-sampling.wasm'), read('interpreter.wasm')]);
+    return new MachineSampling(machine, host, options, sampling, usual);
+  }
+
+  private constructor(
+    machine: Machine, host: ProfileHost, { hertz, symbols }: SamplingOptions, sampling: WebAssembly.Module, usual: WebAssembly.Module,
+  ) {
+    this.#machine = machine;
+    this.#host = host;
+    this.#usualInterpreter = usual;
+    const { vcpu, memory } = machine;
+    this.beginNs = host.hostNs();
+    this.sampler = new Sampler(new GuestMemory(vcpu.u32, vcpu.area, memory.ramBytes), vcpu.area, symbols, this.beginNs);
+    vcpu.useInterpreter(sampling);
+    vcpu.regions.options = { ...vcpu.regions.options, sampling: true };
+    vcpu.regions.flush();
+    const shared = new Int32Array(vcpu.u32.buffer as SharedArrayBuffer);
+    const activityAt = vcpu.area + cpuOffset('hostActivity');
+    const askedAt = vcpu.area + cpuOffset('sampleAsked');
+    watchActivity(shared, activityAt >> 2);
+    this.#clock = host.startSampleClock({ memory: shared.buffer, activityAt, askedAt }, hertz);
+    vcpu.onSample = () => {
+      Atomics.store(shared, askedAt >> 2, 0);
+      this.sampler.take(this.#clock, host.hostNs());
+    };
+    this.#endDrains = host.every(IDLE_DRAIN_MS, () => this.sampler.take(this.#clock, host.hostNs()));
+  }
+
+  get lost(): number {
+    return this.#clock.lost + this.sampler.samples.lost;
+  }
+
+  stop(): void {
+    if (!Number.isNaN(this.endNs)) return;
+    this.endNs = this.#host.hostNs();
+    this.#endDrains();
+    this.#clock.stop();
+    this.sampler.take(this.#clock, this.endNs);
+    this.sampler.markCollections(this.#clock.collections());
+    const { vcpu } = this.#machine;
+    vcpu.onSample = null;
+    vcpu.useInterpreter(this.#usualInterpreter);
+    vcpu.regions.options = { ...vcpu.regions.options, sampling: false };
+    vcpu.regions.flush();
+    watchActivity();
+  }
+}
