@@ -2,6 +2,7 @@
 // guest stands still meanwhile, and so does everything else on this thread. Not a profile: what stays below the limit is not seen.
 // Where the time went inside is what a watcher on another thread may find (`loopBeats`, `noteStallStack`).
 import { defineEvents } from './event.ts';
+import { timeUse } from './time-use.ts';
 
 const trace = defineEvents('loop', {
   stall: '{kind:str} {name:str} held the loop for {ns} ns',
@@ -56,6 +57,7 @@ export function setLoopClock(now: () => number): void {
 /** At the end of what began at `begunNs`. */
 export function heldSince(begunNs: number, kind: StallKind, name: string): void {
   const ns = loopNs() - begunNs;
+  timeUse[kind] += ns;
   if (ns > STALL_NS) noteStall(kind, name, ns);
 }
 

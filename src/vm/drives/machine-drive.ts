@@ -8,12 +8,16 @@ import { WRITE } from '../../block/driver.ts';
 import type { RemovableDrive } from '../../ports/disk.ts';
 import { defineEvents } from '../../trace/event.ts';
 import { requestContext } from '../../trace/request.ts';
+import { LatencyHistogram } from '../../trace/latency-histogram.ts';
+import { loopNs } from '../../trace/stalls.ts';
 import { beginWait, endWait } from '../../trace/waits.ts';
 import type { ErrorAction } from '../options.ts';
 
 const SECTOR = 512;
 const BOUNCE_BYTES = 1024 * 1024;
 const BOUNCES_KEPT = 4;
+/** The clock is asked for every eighth request only. */
+const LATENCY_EVERY_MASK = 7;
 
 const trace = defineEvents('drive', {
   submit: 'request {request} drive {drive:str} {operation:str} offset {offset} count {count}',
@@ -47,6 +51,9 @@ export class MachineDrive implements RemovableDrive {
   /** The size has changed. */
   onResize: (() => void) | undefined;
   readonly removable: boolean;
+  /** Of every eighth request. */
+  readonly latencies = new LatencyHistogram();
+  #requests = 0;
   #backend: BlockBackend | undefined;
   readonly #stopMachine: () => void;
   /** Failed requests that wait for the machine to go on, to be tried again. */
@@ -201,9 +208,11 @@ export class MachineDrive implements RemovableDrive {
     };
     const { current } = requestContext;
     trace.submit?.({ request: current, drive: this.name, operation, offset, count });
+    const begunNs = (this.#requests++ & LATENCY_EVERY_MASK) === 0 ? loopNs() : undefined;
     try {
       const result = request(backend);
-      if (result instanceof Promise) return this.#inFlight(result, operation, current).catch(failed);
+      if (result instanceof Promise) return this.#inFlight(result, operation, current, begunNs).catch(failed);
+      if (begunNs !== undefined) this.latencies.add(loopNs() - begunNs);
       trace.done?.({ request: current, drive: this.name });
       return result;
     } catch (error) {
@@ -211,13 +220,14 @@ export class MachineDrive implements RemovableDrive {
     }
   }
 
-  async #inFlight(result: Promise<void>, operation: Operation, request: number): Promise<void> {
+  async #inFlight(result: Promise<void>, operation: Operation, request: number, begunNs: number | undefined): Promise<void> {
     this.requestsInFlight++;
     const wait = beginWait(this.name, operation);
     try {
       await result;
     } finally {
       endWait(wait);
+      if (begunNs !== undefined) this.latencies.add(loopNs() - begunNs);
       trace.done?.({ request, drive: this.name });
       this.requestsInFlight--;
       if (this.requestsInFlight === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
