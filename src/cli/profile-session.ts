@@ -57,6 +57,15 @@ export interface SessionOptions {
   readonly calls: boolean;
 }
 
+const sessions = new WeakMap<Machine, ProfileSession>();
+
+/** A machine has one: the monitor ends what `nandu profile` began, and may begin another. */
+export function profileSession(machine: Machine, options: SessionOptions): ProfileSession {
+  const session = sessions.get(machine) ?? new ProfileSession(machine, options);
+  sessions.set(machine, session);
+  return session;
+}
+
 export class ProfileSession {
   readonly #machine: Machine;
   readonly #options: SessionOptions;

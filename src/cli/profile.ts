@@ -8,7 +8,7 @@ import type { SymbolSource } from '../profile/symbols.ts';
 import type { Machine } from '../platform/node/machine.ts';
 import { nodePlatform } from '../platform/node/node-platform.ts';
 import {
-  DEFAULT_HERTZ, DEFAULT_TOP, parseHertz, ProfileSession, readSymbols, writeProfileFile, type ProfileForm,
+  DEFAULT_HERTZ, DEFAULT_TOP, parseHertz, profileSession, readSymbols, writeProfileFile, type ProfileForm, type ProfileSession,
 } from './profile-session.ts';
 import type { MachineObserver } from './run-machine.ts';
 import { systemCommandLine } from './system-options.ts';
@@ -65,10 +65,10 @@ export async function runProfile(words: readonly string[], out: (text: string) =
   const { runMachine } = await import('./run-machine.ts');
   if (request.count) return runMachine(PROGRAM, settings, { observe: (machine) => countedRun(machine, symbols, request, out) });
   const observe: MachineObserver = async (machine) => {
-    const session = new ProfileSession(machine, { hertz, symbols, calls, top });
+    const session = profileSession(machine, { hertz, symbols, calls, top });
     await session.start();
     return () => {
-      session.stop();
+      if (session.isRunning) session.stop();
       write(session, session.profile(), outputs, out);
     };
   };

@@ -145,8 +145,8 @@ class Ending {
 function profileCommands(machine: Machine): NonNullable<MonitorTarget['profile']> {
   let session: Promise<ProfileSession> | undefined;
   const open = async (): Promise<ProfileSession> => {
-    const { DEFAULT_HERTZ, DEFAULT_TOP, ProfileSession } = await import('./profile-session.ts');
-    return new ProfileSession(machine, { hertz: DEFAULT_HERTZ, symbols: undefined, top: DEFAULT_TOP, calls: false });
+    const { DEFAULT_HERTZ, DEFAULT_TOP, profileSession } = await import('./profile-session.ts');
+    return profileSession(machine, { hertz: DEFAULT_HERTZ, symbols: undefined, top: DEFAULT_TOP, calls: false });
   };
   return async (action, argument) => (await (session ??= open())).command(action, argument);
 }
