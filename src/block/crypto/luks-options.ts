@@ -40,7 +40,7 @@ export interface LuksCreate {
 
 const ITER_TIME_MS = 2000;
 /** Ciphers that are refused by name. */
-const OTHER_CIPHERS = ['des', '3des', 'cast5-128'] as const;
+const OTHER_CIPHERS = ['des', '3des'] as const;
 
 const notAccepted = (name: string, value: string): Failure =>
   new Failure('invalid-argument', `Parameter '${name}' does not accept value '${value}'`);

@@ -12,7 +12,7 @@ import {
   newLuksHeader, payloadOffsetFor, type KeySlot, type LuksHeader,
 } from './luks-header.ts'; // prettier-ignore
 import { AMEND_ITER_TIME_MS, type LuksAmend, type LuksCreate } from './luks-options.ts';
-import { cipherKeyBytes, createSectorCipher, essivCipher, type SectorCipher } from './sector-cipher.ts';
+import { checkCombination, cipherKeyBytes, createSectorCipher, type SectorCipher } from './sector-cipher.ts';
 
 /** Where the header area lies; offsets count from its start. Reading beyond its end gives zeroes. */
 export interface LuksStorage {
@@ -125,7 +125,7 @@ export async function createLuks(
   allocate: (headerBytes: number) => Eventual<LuksStorage>,
 ): Promise<LuksVolume> {
   const { spec, hash, iterTimeMs } = create;
-  if (spec.ivGenerator === 'essiv') essivCipher(spec.cipher, cryptography.hash(spec.ivHash!, new Uint8Array(0)).length);
+  checkCombination(cryptography, spec);
   const masterKey = cryptography.randomBytes(cipherKeyBytes(spec.cipher, spec.mode));
   const mkDigestSalt = cryptography.randomBytes(LUKS_SALT_BYTES);
   // The digest is looked at after each slot that is tried, so it gets an eighth of the time.

@@ -6,6 +6,8 @@ import { assert } from '../../base/assert.ts';
 import { Failure } from '../../base/failure.ts';
 import type { CipherName as HostCipher, Cryptography, HashName } from '../../ports/codec.ts';
 import type { BlockTransform } from './block-transform.ts';
+import { cast5 } from './cast5.ts';
+import { narrowSectorCipher } from './narrow-sector-cipher.ts';
 import { serpent } from './serpent.ts';
 import { twofish } from './twofish.ts';
 
@@ -26,14 +28,15 @@ export type IvGenerator = (typeof IV_GENERATORS)[number];
 
 /** Those that are our own, by family, with the name that messages give them. */
 const OWN_CIPHERS: Readonly<Partial<Record<CipherFamily, (key: Uint8Array) => BlockTransform>>> = { serpent, twofish };
-const FAMILY_TITLES: Readonly<Record<CipherFamily, string>> = { aes: 'AES', serpent: 'Serpent', twofish: 'Twofish' };
+const FAMILY_TITLES: Readonly<Record<CipherFamily, string>> = { aes: 'AES', serpent: 'Serpent', twofish: 'Twofish', cast5: 'CAST5' };
 
 // prettier-ignore
 export const CIPHER_NAMES = [
   'aes-128', 'aes-192', 'aes-256', 'serpent-128', 'serpent-192', 'serpent-256', 'twofish-128', 'twofish-192', 'twofish-256',
+  'cast5-128',
 ] as const;
 export type CipherName = (typeof CIPHER_NAMES)[number];
-export type CipherFamily = 'aes' | 'serpent' | 'twofish';
+export type CipherFamily = 'aes' | 'serpent' | 'twofish' | 'cast5';
 
 export interface CipherSpec {
   readonly cipher: CipherName;
@@ -88,7 +91,9 @@ function plainIvs(firstSector: number, ivs: Uint32Array, mask64: boolean): Uint3
 
 /** ESSIV encrypts the sector's number with the same cipher under a hash of the key; the hash's size chooses its key's. */
 export function essivCipher(cipher: CipherName, digestBytes: number): CipherName {
+  if (keyBytesOf(cipher) === digestBytes) return cipher;
   const family = cipherFamily(cipher);
+  if (family === 'cast5') throw new Failure('unsupported', `Cipher ${cipher} not supported with essiv`);
   const found = cipherWithKey(family, digestBytes);
   if (found === undefined) throw new Failure('unsupported', `No ${FAMILY_TITLES[family]} cipher with key size ${digestBytes} available`);
   return found;
@@ -287,9 +292,17 @@ function runInBatches(transform: Transform, offset: number, source: Uint8Array, 
   }
 }
 
-/** Failure when the cipher of an essiv generator does not exist. */
+/** Failure for combinations that do not exist: blocks too small for XTS, no cipher for an essiv generator's hash. */
+export function checkCombination(cryptography: Cryptography, { cipher, mode, ivGenerator, ivHash }: CipherSpec): void {
+  if (ivGenerator === 'essiv') essivCipher(cipher, cryptography.hash(ivHash ?? 'sha256', new Uint8Array(0)).length);
+  if (mode === 'xts' && cipherFamily(cipher) === 'cast5') throw new Failure('unsupported', 'Unsupported cipher mode xts');
+}
+
+/** Failure as of checkCombination. */
 export function createSectorCipher(cryptography: Cryptography, spec: CipherSpec, key: Uint8Array): SectorCipher {
   assert(key.length === cipherKeyBytes(spec.cipher, spec.mode), 'the key fits the cipher');
+  checkCombination(cryptography, spec);
+  if (cipherFamily(spec.cipher) === 'cast5') return narrowSectorCipher(cryptography, spec, cast5, key);
   const encrypt = transformFor(cryptography, spec, key, true);
   const decrypt = transformFor(cryptography, spec, key, false);
   return {
