@@ -137,6 +137,15 @@ function newHeader(plan: CreatePlan): Qcow2Header {
   };
 }
 
+async function writeNamed(file: Edge, what: string, offset: number, bytes: Uint8Array): Promise<void> {
+  try {
+    await file.write(offset, bytes);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    throw new ErrnoFailure(errnoOf(error), `Could not write ${what}: ${errnoText(errnoOf(error))}`, { cause: error });
+  }
+}
+
 /** Header, refcount table with one block, and that block, still empty. */
 async function emptyImage(plan: CreatePlan, file: Edge, data: Edge | undefined, { host }: CreateContext): Promise<Qcow2Image> {
   const header = newHeader(plan);
@@ -149,8 +158,8 @@ async function emptyImage(plan: CreatePlan, file: Edge, data: Edge | undefined, 
   table[0] = 2 * clusterSize;
   const tables = new Uint8Array(2 * clusterSize);
   tables.set(encodeOffsets(table));
-  await file.write(0, start);
-  await file.write(clusterSize, tables);
+  await writeNamed(file, 'qcow2 header', 0, start);
+  await writeNamed(file, 'refcount table', clusterSize, tables);
   const flags = { readOnly: false, check: false, noIo: true, noFlush: true };
   const options = resolveOptions({ 'lazy-refcounts': false }, { ...header, size: plan.size }, geometry, false);
   const image = new Qcow2Image({ host, file, header, geometry, flags, options, backing: () => undefined });

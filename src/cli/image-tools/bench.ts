@@ -52,6 +52,7 @@ function count(what: string, text: string, max = INT_MAX): number {
 }
 
 export async function run(words: readonly string[], session: Session): Promise<number> {
+  setFlagsFromString(OPTIMIZE_SOON); // before the image's code runs for the first time
   const operands: string[] = [];
   const settings: Settings = {
     count: 75000,
@@ -115,7 +116,6 @@ async function runOn(session: Session, filename: string, settings: Settings): Pr
   const { format, imageOptions, forceShare, isWrite, depth, bytes, offset, flushInterval, nativeAio } = settings;
   const cache = parseCacheMode('cache', settings.cacheName);
   const backend = await session.open({ filename, format, imageOptions, forceShare, cache, flags: { readOnly: !isWrite, nativeAio } });
-  setFlagsFromString(OPTIMIZE_SOON);
   try {
     const step = settings.step === 0 ? bytes : settings.step;
     session.io.out(
