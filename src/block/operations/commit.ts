@@ -1,5 +1,5 @@
 // Writes what an overlay (or several, one on the other) changed into the image at its base.
-import { isPromise } from '../../base/eventual.ts';
+import type { Eventual } from '../../base/eventual.ts';
 import type { BlockBackend } from '../backend.ts';
 import { statusAbove } from '../chain-status.ts';
 import { WRITE } from '../driver.ts';
@@ -22,27 +22,54 @@ async function commitNow(request: CommitRequest): Promise<void> {
   const { top, base } = request;
   if (top.size > base.size) await base.resize(top.size);
   const pace = new Pace(base.graph.host, request);
-  const buffer = new Uint8Array(BUFFER_BYTES);
+  const pipeline = new Pipeline(top, base);
   const { size } = top;
   for (let offset = 0; offset < size;) {
     const { flags, count: known } = await statusAbove(top, offset, size - offset);
     let count = known;
     if (flags & STATUS.ALLOCATED) {
       if (flags & STATUS.ZERO) await base.writeZeroes(offset, count, WRITE.MAY_UNMAP);
-      else count = await copy(top, base, offset, buffer.subarray(0, Math.min(count, BUFFER_BYTES)));
+      else await pipeline.copy(offset, (count = Math.min(count, BUFFER_BYTES)));
     }
     offset += count;
     request.progress?.(offset, size);
     const pause = pace.step(flags & STATUS.ALLOCATED ? count : 0);
     if (pause !== undefined) await pause;
   }
+  await pipeline.end();
   await base.flush();
 }
 
-async function copy(top: BlockNode, base: BlockBackend, offset: number, buffer: Uint8Array): Promise<number> {
-  const reading = top.read(offset, buffer);
-  if (isPromise(reading)) await reading;
-  const writing = base.write(offset, buffer);
-  if (isPromise(writing)) await writing;
-  return buffer.length;
+/** Reads a piece, which may take place on another thread, while the one before is written. */
+class Pipeline {
+  readonly #top: BlockNode;
+  readonly #base: BlockBackend;
+  readonly #buffers = [new Uint8Array(BUFFER_BYTES), new Uint8Array(BUFFER_BYTES)] as const;
+  #count = 0;
+  #read: { readonly offset: number; readonly bytes: Uint8Array } | undefined;
+
+  constructor(top: BlockNode, base: BlockBackend) {
+    this.#top = top;
+    this.#base = base;
+  }
+
+  async copy(offset: number, count: number): Promise<void> {
+    const bytes = this.#buffers[this.#count++ % 2]!.subarray(0, count);
+    const reading = started(() => this.#top.read(offset, bytes));
+    // Both end before anything is thrown: nobody uses the buffers later.
+    const results = await Promise.allSettled([this.end(), reading]);
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    this.#read = { offset, bytes };
+  }
+
+  /** Writes what was read last. */
+  async end(): Promise<void> {
+    const read = this.#read;
+    this.#read = undefined;
+    if (read !== undefined) await this.#base.write(read.offset, read.bytes);
+  }
+}
+
+async function started(action: () => Eventual<void>): Promise<void> {
+  await action();
 }

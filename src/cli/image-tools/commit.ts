@@ -16,6 +16,7 @@ import { closeAll, UsageFailure, type ImageRequest, type Session } from './sessi
 const GRAMMAR = { short: ':f:ht:b:dpqr:', long: [LONG.help, LONG.object, LONG.imageOpts, LONG.progress] } as const;
 
 export async function run(words: readonly string[], session: Session): Promise<number> {
+  session.overlapsReads = true;
   const operands: string[] = [];
   let format: string | undefined;
   let cacheName = 'writeback';
