@@ -1,5 +1,5 @@
 // nandu-img commit: writes an overlay's changes into its backing image, or into one further down.
-import { errnoOf, prefixed } from '../../base/errno.ts';
+import { ErrnoFailure, errnoOf, errnoText, prefixed } from '../../base/errno.ts';
 import { Failure } from '../../base/failure.ts';
 import { BlockBackend } from '../../block/backend.ts';
 import type { Edge } from '../../block/node.ts';
@@ -90,14 +90,25 @@ async function commitTo(
     base.setPermissions({ write: true, resize: true });
     progress.set(0);
     const target = base;
-    await interruptible(session.io, (signal) =>
-      commit({ top: top.node, base: target, signal, bytesPerSecond, progress: (done, total) => progress.set((100 * done) / total) }),
-    );
+    const report = (done: number, total: number): void => progress.set((100 * done) / total);
+    await interruptible(session.io, async (signal) => {
+      try {
+        await commit({ top: top.node, base: target, signal, bytesPerSecond, progress: report });
+      } catch (error) {
+        throw jobFailure(error);
+      }
+    });
     progress.set(100);
     if (empty) await makeEmpty(top, request.filename);
   } finally {
     await closeAll([top, base]);
   }
+}
+
+/** The reference's words for an error that stops a block job; an interruption is none. */
+function jobFailure(cause: unknown): unknown {
+  if (!(cause instanceof ErrnoFailure)) return cause;
+  return new ErrnoFailure(cause.errno, `Block job failed: ${errnoText(cause.errno)}`, { cause });
 }
 
 function edgeTo({ node }: BlockBackend, depth: number): Edge {

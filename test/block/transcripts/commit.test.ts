@@ -31,6 +31,13 @@ transcripts({
     image base qcow2
     image mid qcow2
   `,
+  'a read that fails': `${CHAIN}
+    img commit --image-opts driver=qcow2,file.driver=blkdebug,file.image.filename=top,file.inject-error.0.event=read_aio
+    image mid qcow2
+    image top qcow2
+    img commit -q top
+    image mid qcow2
+  `,
   'keeping the overlay': `${CHAIN}
     img commit -d top
     image mid qcow2
