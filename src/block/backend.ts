@@ -107,6 +107,11 @@ export class BlockBackend implements EdgeParent {
     await this.#root.discard(offset, count);
   }
 
+  /** Whether `flush` would find nothing to do; false where only trying can tell. */
+  get isFlushed(): boolean {
+    return this.node.isFlushed;
+  }
+
   async flush(): Promise<void> {
     await this.#root.flush();
   }

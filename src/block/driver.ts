@@ -168,6 +168,8 @@ export interface BlockInstance {
   writeCompressed?(offset: number, source: Uint8Array): Eventual<void>;
   /** Own caches to the children; the node flushes the children itself afterwards. */
   flush?(): Eventual<void>;
+  /** Whether `flush` would find nothing to do now; where there is a `flush` and not this, nobody knows. */
+  readonly isFlushed?: boolean;
   truncate?(request: TruncateRequest): Eventual<void>;
   /** `wantZero`: the caller wants to know zeroes, not only allocation. */
   status?(offset: number, count: number, wantZero: boolean): Eventual<BlockStatus>;

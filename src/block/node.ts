@@ -463,6 +463,18 @@ export class BlockNode {
     await (isTraced('coFlush') ? traced('coFlush', this, 0, 0, () => this.#flush()) : this.#flush());
   }
 
+  /** Whether `flush` would find nothing to do, here and below; false where only trying can tell. */
+  get isFlushed(): boolean {
+    if (!this.isOpen || this.#flushing !== undefined) return false;
+    const { instance } = this;
+    if (this.driver.kind === 'protocol') return this.flags.noFlush || this.#writeGeneration === this.#flushedGeneration;
+    if (instance.flush !== undefined && instance.isFlushed !== true) return false;
+    if (this.primary?.node.instance.debugEvent !== undefined) return false; // somebody counts the events of a flush
+    if (this.flags.noFlush) return true;
+    for (const edge of this.children) if (edge.perm & (PERM.WRITE | PERM.WRITE_UNCHANGED) && !edge.node.isFlushed) return false;
+    return true;
+  }
+
   async #flush(): Promise<void> {
     while (this.#flushing !== undefined) await this.#flushing.catch(() => {});
     const generation = this.#writeGeneration;

@@ -37,6 +37,8 @@ const WASM_PAGE_BYTES = 65536;
 const NS_PER_MS = 1e6;
 /** The processor runs at most this long before devices and the event loop have a turn. */
 const SLICE_NS_MAX = NS_PER_MS;
+/** The same while the host is at work for a drive: what ends there is seen only between slices. */
+const SLICE_NS_BUSY = NS_PER_MS / 10;
 const SLICE_INSTRUCTIONS_MIN = 500;
 const SLICE_INSTRUCTIONS_START = 20_000;
 const SLICE_INSTRUCTIONS_MAX = 2_000_000;
@@ -132,6 +134,7 @@ export class Machine {
     const { images, drives, flash } = opened;
     this.drives = drives;
     drives.onStop = () => this.pause('io-error');
+    drives.onWait = () => { if (this.#inSlice) this.vcpu.raise(REQUEST.EXIT); };
     this.#platform = platform;
     this.#flashed = flash.length > 0;
     this.exited = new Promise((resolve) => { this.#resolveExit = resolve; });
@@ -487,8 +490,9 @@ export class Machine {
   #slice(): void {
     const { vcpu } = this;
     const start = this.#timers.now();
-    this.#sliceEndNs = start + SLICE_NS_MAX;
-    const untilNs = Math.min(SLICE_NS_MAX, Math.max(0, this.#timers.nextDeadline() - start));
+    const longestNs = this.drives.busy ? SLICE_NS_BUSY : SLICE_NS_MAX;
+    this.#sliceEndNs = start + longestNs;
+    const untilNs = Math.min(longestNs, Math.max(0, this.#timers.nextDeadline() - start));
     const budget = this.#clock instanceof InstructionClock
       ? Math.min(SLICE_INSTRUCTIONS_MAX, Math.max(1, this.#clock.instructionsUntil(start + untilNs)))
       : Math.min(SLICE_INSTRUCTIONS_MAX, Math.max(SLICE_INSTRUCTIONS_MIN, Math.floor(untilNs * this.#speed)));

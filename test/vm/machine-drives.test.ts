@@ -111,3 +111,23 @@ test('requests of many buffers, a discard and zeroes reach a qcow2 image', async
   assert(parts.every((part) => part.every((byte) => byte === 0)));
   await drives.close();
 });
+
+test('a flush with nothing to write ends at once; one behind a write waits for the host', async () => {
+  for (const format of ['raw', 'qcow2']) {
+    const file = path();
+    await createImage(new BlockGraph(host.block), { filename: file, format, size: BigInt(MIB) });
+    const drives = await open({ id: 'd', interface: 'none', file, format });
+    let waits = 0;
+    drives.onWait = () => { waits++; };
+    const drive = named(drives, 'd');
+    assert.equal(drive.flush(), undefined);
+    await drive.write(0, new Uint8Array(512).fill(1));
+    waits = 0;
+    const flushed = drive.flush();
+    assert(flushed instanceof Promise);
+    assert.equal(waits, 1);
+    await flushed;
+    assert.equal(drive.flush(), undefined);
+    await drives.close();
+  }
+});

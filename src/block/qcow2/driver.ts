@@ -116,6 +116,12 @@ class Qcow2Instance implements BlockInstance {
     return blockStatus(this.image, offset, count);
   }
 
+  get isFlushed(): boolean {
+    const { image } = this;
+    if (image.flags.readOnly || image.isBroken) return true;
+    return image.lock.isFree && !image.l2Cache.isDirty && (image.isDirty || !image.refcountCache.isDirty);
+  }
+
   /** Metadata to the files; the node flushes those. */
   flush(): Eventual<void> {
     const { image } = this;

@@ -36,6 +36,8 @@ export interface MachineDriveOptions {
   readonly onWriteError: ErrorAction;
   /** Stops the machine because of an error. */
   readonly stopMachine: () => void;
+  /** The host has to be waited for: a request did not end at once. */
+  readonly onWait: () => void;
 }
 
 export class MachineDrive implements RemovableDrive {
@@ -56,18 +58,20 @@ export class MachineDrive implements RemovableDrive {
   #requests = 0;
   #backend: BlockBackend | undefined;
   readonly #stopMachine: () => void;
+  readonly #onWait: () => void;
   /** Failed requests that wait for the machine to go on, to be tried again. */
   readonly #stopped: (() => void)[] = [];
   readonly #bounces: Uint8Array[] = [];
   readonly #idleWaiters: (() => void)[] = [];
 
-  constructor({ name, removable, backend, onReadError, onWriteError, stopMachine }: MachineDriveOptions) {
+  constructor({ name, removable, backend, onReadError, onWriteError, stopMachine, onWait }: MachineDriveOptions) {
     this.name = name;
     this.removable = removable;
     this.#backend = backend;
     this.onReadError = onReadError;
     this.onWriteError = onWriteError;
     this.#stopMachine = stopMachine;
+    this.#onWait = onWait;
   }
 
   /** The medium's backend; undefined without one. */
@@ -196,7 +200,7 @@ export class MachineDrive implements RemovableDrive {
   }
 
   flush(): Eventual<void> {
-    return this.#attempt('flush', 0, 0, (backend) => (backend.node.readOnly ? undefined : backend.flush()));
+    return this.#attempt('flush', 0, 0, (backend) => (backend.node.readOnly || backend.isFlushed ? undefined : backend.flush()));
   }
 
   #attempt(operation: Operation, offset: number, count: number, request: (backend: BlockBackend) => Eventual<void>): Eventual<void> {
@@ -222,6 +226,7 @@ export class MachineDrive implements RemovableDrive {
 
   async #inFlight(result: Promise<void>, operation: Operation, request: number, begunNs: number | undefined): Promise<void> {
     this.requestsInFlight++;
+    this.#onWait();
     const wait = beginWait(this.name, operation);
     try {
       await result;

@@ -30,6 +30,8 @@ export class MachineDrives {
   readonly drives = new Map<string, MachineDrive>();
   /** Stops the machine; set when there is one. */
   onStop: () => void = () => {};
+  /** A request has not ended at once: the event loop must have its turn for it. */
+  onWait: () => void = () => {};
   readonly #host: DriveHost;
   readonly #places: DrivePlaces;
   #closed: Promise<void> | undefined;
@@ -71,7 +73,8 @@ export class MachineDrives {
   #add(name: string, backend: BlockBackend | undefined, policy: Partial<PlacedDrive>): void {
     const { onReadError = 'report', onWriteError = 'enospc' } = policy;
     const removable = policy.media === 'cdrom' || policy.interface === 'floppy';
-    this.drives.set(name, new MachineDrive({ name, removable, backend, onReadError, onWriteError, stopMachine: () => this.onStop() }));
+    const calls = { stopMachine: () => this.onStop(), onWait: () => this.onWait() };
+    this.drives.set(name, new MachineDrive({ name, removable, backend, onReadError, onWriteError, ...calls }));
   }
 
   /** A node of blockdev-add: it stays until the end. */
