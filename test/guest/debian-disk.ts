@@ -1,5 +1,5 @@
 // An installed Debian on a disk of its own, for tests: where it lies, overlays on it, a session on its console, and what other programs
-// say of the image afterwards. The disk is made by tools/debian-disk.sh (Debian 12, GRUB for the BIOS and for EFI, one ext4 partition,
+// say of the image afterwards. The disk is made by tools/debian-disk.ts (Debian 12, GRUB for the BIOS and for EFI, one ext4 partition,
 // root without a password).
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -18,7 +18,7 @@ const folder = process.env['NANDU_DEBIAN_DISK'] ?? join(process.env['XDG_CACHE_H
 export const debianDisk = join(folder, 'debian.qcow2');
 
 /** Why there is no disk, for tests to skip. */
-export const debianMissing: string | false = !existsSync(debianDisk) && 'no Debian disk: tools/debian-disk.sh makes one';
+export const debianMissing: string | false = !existsSync(debianDisk) && 'no Debian disk: `npm run debian-disk` makes one';
 
 export function run(command: string, ...words: string[]): string {
   const { status, stdout, stderr, error } = spawnSync(command, words, { encoding: 'utf8', maxBuffer: 1 << 24 });

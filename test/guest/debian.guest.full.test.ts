@@ -1,5 +1,5 @@
 // An installed Debian from its own boot loader: on every disk controller, with every firmware. GRUB's menu, login, systemd's verdict,
-// power-off; then what QEMU's tools and e2fsprogs say of the image. Needs the disk that tools/debian-disk.sh makes.
+// power-off; then what QEMU's tools and e2fsprogs say of the image. Needs the disk that `npm run debian-disk` makes.
 // One case: node --test --test-name-pattern='SeaBIOS, NVMe' dist/test/guest/debian.guest.full.test.js
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
