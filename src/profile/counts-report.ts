@@ -63,7 +63,8 @@ function nameOf({ rip, space }: Place, names: CountedNames): string {
   return `[user code of ${names.tasks.get(tables) ?? `page tables at 0x${tables.toString(16)}`}]`;
 }
 
-const cell = (count: number): string => String(count).padStart(14);
+const WIDTH = 16;
+const cell = (count: number): string => String(count).padStart(WIDTH);
 
 export function countedText(profile: CountedProfile, top: number): string {
   const { columns, total, functions, stringElements, faults, interrupts, devices, exits } = profile;
@@ -71,12 +72,12 @@ export function countedText(profile: CountedProfile, top: number): string {
     list.slice(0, top).map(([what, count]) => `${cell(count)}  ${what}`);
   return [
     'counted, not estimated', '',
-    `${columns.map((column) => column.padStart(14)).join('')}  function`, `${total.map(cell).join('')}  all`,
+    `${columns.map((column) => column.padStart(WIDTH)).join('')}  function`, `${total.map(cell).join('')}  all`,
     ...functions.slice(0, top).map(({ name, counts }) => `${counts.map(cell).join('')}  ${name}`), '',
     `${cell(stringElements)}  elements of string instructions, which reads and writes leave out`, '',
     'page faults, by page, cause and function', ...pairs(faults), '',
     'exceptions and interrupts, by vector', ...pairs(interrupts), '',
-    `${'reads'.padStart(14)}${'writes'.padStart(14)}${'bytes'.padStart(14)}  device`,
+    `${'reads'.padStart(WIDTH)}${'writes'.padStart(WIDTH)}${'bytes'.padStart(WIDTH)}  device`,
     ...devices.slice(0, top).map(({ name, reads, writes, bytes }) => `${cell(reads)}${cell(writes)}${cell(bytes)}  ${name}`), '',
     'exits of the executor', ...pairs(exits), '',
   ].join('\n');

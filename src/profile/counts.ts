@@ -5,7 +5,9 @@ import { cpuOffset } from '../cpu/x86/state.ts';
 import { addressAt } from './address.ts';
 
 /** What is counted by place, in the order of the columns. */
-export const COUNTED = ['instructions', 'reads', 'writes', 'page walks', 'helpers'] as const;
+export const COUNTED = ['instructions', 'reads', 'writes', 'page walks', 'helpers', 'device accesses'] as const;
+/** The notes do not have it: it is counted as it comes. */
+const DEVICE_ACCESSES = 5;
 const FIELDS = [COUNT_NOTE.INSTRUCTIONS, COUNT_NOTE.READS, COUNT_NOTE.WRITES, COUNT_NOTE.WALKS, COUNT_NOTE.HELPERS];
 const STATE_FIELDS = ['countInstructions', 'countReads', 'countWrites', 'countPageWalk', 'countHelper'];
 const COLUMNS = COUNTED.length;
@@ -112,10 +114,10 @@ export class Counts {
       const next = note + COUNT_NOTE.BYTES / 4;
       const rip = addressAt(words, note + COUNT_NOTE.RIP / 4);
       const space = words[note + COUNT_NOTE.SPACE / 4]!;
-      const slot = this.places.slotOf(rip, (space & 3) === 3 ? space : 0);
+      const slot = this.places.slotOf(rip, spaceOf(space));
       const counts = slot < 0 ? this.places.elsewhere : this.places.counts;
       const first = Math.max(0, slot);
-      for (let column = 0; column < COLUMNS; column++) {
+      for (let column = 0; column < FIELDS.length; column++) {
         const before = words[note + FIELDS[column]! / 4]!;
         const after = next === end ? words[this.#state[column]!]! : words[next + FIELDS[column]! / 4]!;
         counts[first + column]! += (after - before) >>> 0;
@@ -136,7 +138,11 @@ export class Counts {
     this.exits.set(reason, (this.exits.get(reason) ?? 0) + 1);
   }
 
-  access(name: string, bytes: number, isWrite: boolean): void {
+  /** By the code at `rip`; its page tables and privilege level are `space` as in a note. */
+  access(name: string, bytes: number, isWrite: boolean, { rip, space }: Place): void {
+    const slot = this.places.slotOf(rip, spaceOf(space));
+    if (slot < 0) this.places.elsewhere[DEVICE_ACCESSES]!++;
+    else this.places.counts[slot + DEVICE_ACCESSES]!++;
     let count = this.devices.get(name);
     if (count === undefined) this.devices.set(name, (count = { reads: 0, writes: 0, bytes: 0 }));
     if (isWrite) count.writes++;
@@ -144,6 +150,9 @@ export class Counts {
     count.bytes += bytes;
   }
 }
+
+/** Only programs have page tables of their own: the kernel's half is in all of them. */
+const spaceOf = (space: number): number => ((space & 3) === 3 ? space : 0);
 
 function countUnder(counts: Map<string, number>, text: string, others: string): void {
   const key = counts.size < KEYS_MAX || counts.has(text) ? text : others;

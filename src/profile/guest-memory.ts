@@ -70,6 +70,7 @@ export class GuestMemory {
 
   #host(linear: number): number {
     const page = Math.floor(linear / PAGE);
+    if (Number.isNaN(page)) return -1;
     const slot = ((page % CACHED) + CACHED) % CACHED;
     if (this.#pages[slot] !== page) {
       this.#pages[slot] = page;

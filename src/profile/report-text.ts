@@ -49,7 +49,7 @@ function graphRows(tree: CallNode, count: number): string[] {
 
 function timeTable({ times }: Profile): string[] {
   const head = `${'second'.padStart(6)} ${ACTIVITY_GROUPS.map((group) => group.padStart(12)).join('')}  most in`;
-  const rows = times.map(({ fromSeconds, count, groups, topFunction, topProgram }) => {
+  const rows = times.filter(({ count }) => count > 0).map(({ fromSeconds, count, groups, topFunction, topProgram }) => {
     const cells = ACTIVITY_GROUPS.map((group) => percent(groups.get(group) ?? 0, count).padStart(12)).join('');
     return `${String(fromSeconds).padStart(6)} ${cells}  ${[topProgram, topFunction].filter((part) => part !== '').join(': ')}`;
   });

@@ -1,7 +1,7 @@
 // Counts what a machine's guest does, from now on: its code is interpreted by an executor that counts, and devices, faults and interrupts
 // are noted as they come. Exact, and some ten times slower than the machine is otherwise.
 import { addressAt, addressText } from '../profile/address.ts';
-import { Counts } from '../profile/counts.ts';
+import { Counts, type Place } from '../profile/counts.ts';
 import { GuestMemory } from '../profile/guest-memory.ts';
 import { LinuxKernel } from '../profile/linux-kernel.ts';
 import { codeName, type SymbolSource } from '../profile/symbols.ts';
@@ -39,8 +39,19 @@ export class MachineCounts {
     vcpu.traceInterrupts = true;
     machine.onInterrupt = (vector, error, kind) => this.#interrupted(vector, error, kind);
     for (const space of [board.bus.ports, board.bus.mmio]) {
-      space.onAccess = (region, bytes, isWrite) => this.#counts.access(`${space.name} ${region.name}`, bytes, isWrite);
+      space.onAccess = ({ name }, bytes, isWrite) => this.#counts.access(`${space.name} ${name}`, bytes, isWrite, this.#place());
     }
+  }
+
+  #at(field: string): number {
+    const { vcpu } = this.#machine;
+    return addressAt(vcpu.u32, (vcpu.area + cpuOffset(field)) >> 2);
+  }
+
+  /** Of the block that runs. */
+  #place(): Place {
+    const { vcpu } = this.#machine;
+    return { rip: this.#at('rip'), space: ((vcpu.get32('cr3') & ~0xfff) | vcpu.get32('cpl')) >>> 0 };
   }
 
   #take(): void {
@@ -65,10 +76,9 @@ export class MachineCounts {
   #interrupted(vector: number, error: number, kind: number): void {
     this.#counts.interrupt(`${KINDS[kind] ?? 'other'} ${vector}`);
     if (vector !== VECTOR_PF || kind !== 0) return;
-    const { vcpu } = this.#machine;
-    const at = (field: string): number => addressAt(vcpu.u32, (vcpu.area + cpuOffset(field)) >> 2);
-    const page = at('cr2') - (((at('cr2') % 4096) + 4096) % 4096);
-    this.#counts.fault(`${addressText(page)} ${causeOf(error)} in ${codeName(this.#kernel, at('rip'), (error & 4) !== 0)}`);
+    const address = this.#at('cr2');
+    const page = address - (((address % 4096) + 4096) % 4096);
+    this.#counts.fault(`${addressText(page)} ${causeOf(error)} in ${codeName(this.#kernel, this.#at('rip'), (error & 4) !== 0)}`);
   }
 
   profile(): CountedProfile {

@@ -1,5 +1,6 @@
 // Turns the profiler of a machine on and off. Its executors take the place of the usual ones meanwhile, so what has been translated is made
 // anew with places to stop; a machine that is not profiled pays for nothing but the activity word.
+import { Failure } from '../base/failure.ts';
 import { cpuOffset } from '../cpu/x86/state.ts';
 import { GuestMemory } from '../profile/guest-memory.ts';
 import { Sampler } from '../profile/sampler.ts';
@@ -36,6 +37,7 @@ export class MachineSampling {
 
   /** The machine stands between two turns of its loop. */
   static async start(machine: Machine, host: ProfileHost, options: SamplingOptions): Promise<MachineSampling> {
+    if (machine.vcpu.onNotes !== null) throw new Failure('invalid-argument', 'the machine is counted, so it cannot be sampled');
     const read = async (name: string): Promise<WebAssembly.Module> => new WebAssembly.Module(await host.readModule(name));
     const [sampling, usual] = await Promise.all([read('interpreter-sampling.wasm'), read('interpreter.wasm')]);
     return new MachineSampling(machine, host, options, sampling, usual);

@@ -1,0 +1,138 @@
+// Callers out of a guest's memory made by hand: frame pointers, and the tables of a 64-bit Linux (ORC), both with a stack that lies.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { cpuOffset } from '../cpu/x86/state.ts';
+import { GUEST_RAM } from '../memory/memory-map.ts';
+import { GuestMemory } from './guest-memory.ts';
+import { plainSymbols, SymbolTable } from './symbols.ts';
+import { FRAMES_MAX, Unwinder } from './unwinder.ts';
+
+const RAM_BYTES = 1 << 20;
+const AREA = 4096;
+/** The kernel's half: 2 MiB from here on are the RAM. */
+const KERNEL = -0x8000_0000;
+
+/** Page tables that map RAM at KERNEL by one large page, and identically by pages of 4 KiB. */
+class Memory {
+  readonly #buffer = new ArrayBuffer(GUEST_RAM + RAM_BYTES);
+  readonly view = new DataView(this.#buffer);
+  readonly guest = new GuestMemory(new Uint32Array(this.#buffer), AREA, RAM_BYTES);
+
+  constructor() {
+    this.#field('cr0', 0x8000_0001);
+    this.#field('cr4', 1 << 5);
+    this.#field('efer', 1 << 10);
+    this.#field('cr3', 0x1000);
+    const [present, large] = [3, 0x83];
+    this.entry(0x1000, 0, 0x2000 | present);
+    this.entry(0x1000, 511, 0x3000 | present);
+    this.entry(0x2000, 0, 0x4000 | present);
+    this.entry(0x3000, 510, 0x5000 | present);
+    this.entry(0x4000, 0, 0x6000 | present);
+    this.entry(0x5000, 0, 0 | large);
+    for (let page = 0; page < RAM_BYTES / 4096; page++) this.entry(0x6000, page, (page * 4096) | present);
+  }
+
+  #field(name: string, value: number): void {
+    this.view.setUint32(AREA + cpuOffset(name), value, true);
+  }
+
+  entry(table: number, index: number, value: number): void {
+    this.word(table + index * 8, value);
+  }
+
+  /** By physical address. */
+  word(at: number, value: number): void {
+    this.view.setBigInt64(GUEST_RAM + at, BigInt(value), true);
+  }
+
+  bytes(at: number, ...values: readonly number[]): void {
+    values.forEach((value, n) => this.view.setUint8(GUEST_RAM + at + n, value));
+  }
+
+  number(at: number, value: number, bytes: 2 | 4): void {
+    if (bytes === 2) this.view.setInt16(GUEST_RAM + at, value, true);
+    else this.view.setInt32(GUEST_RAM + at, value, true);
+  }
+}
+
+test('linear addresses are found through both sizes of pages, and not where nothing is', () => {
+  const memory = new Memory();
+  memory.word(0x9000, -5);
+  assert.equal(memory.guest.word(0x9000, 8), -5);
+  assert.equal(memory.guest.word(KERNEL + 0x9000, 8), -5);
+  assert.equal(memory.guest.physical(KERNEL + 0x9123), 0x9123);
+  for (const nowhere of [RAM_BYTES, KERNEL + RAM_BYTES, KERNEL + (4 << 20), 0x7fff_0000_0000, -8, Number.NaN]) {
+    assert.ok(Number.isNaN(memory.guest.word(nowhere, 8)), String(nowhere));
+  }
+});
+
+const CALL = 0xe8;
+
+test('frame pointers lead up the stack as long as they make sense', () => {
+  const memory = new Memory();
+  const unwinder = new Unwinder(memory.guest);
+  memory.bytes(0x10000, CALL);
+  memory.bytes(0x11000, 0xff, 0xd0); // call rax
+  memory.word(0x20000, 0x20040);
+  memory.word(0x20008, 0x10005);
+  memory.word(0x20040, 0x20000); // back down: not followed
+  memory.word(0x20048, 0x11002);
+  const frames = new Float64Array(FRAMES_MAX + 2);
+  assert.equal(unwinder.unwind(0x12345, 0x1fff0, 0x20000, 8, frames), 2);
+  assert.deepEqual([...frames.subarray(0, 2)], [0x10005, 0x11002]);
+  memory.word(0x20008, 0x10007); // not behind a call
+  memory.guest.begin();
+  assert.equal(unwinder.unwind(0x12345, 0x1fff0, 0x20000, 8, frames), 0);
+  assert.equal(unwinder.unwind(0x12345, 0x1fff0, Number.NaN, 8, frames), 0);
+});
+
+/** ip offset, sp offset, bp offset, registers and type as an entry has them. */
+const TABLE: readonly (readonly [number, number, number, number])[] = [
+  [0x10000, 16, 0, 0x05], // outer: the caller's address is above one word
+  [0x11000, 32, -16, 0x15], // inner: keeps the caller's rbp
+  [0x12000, 0, 0, 0x105], // an interrupt's registers
+  [0x13000, 0, 0, 0x00], // undefined: the end
+];
+
+function kernel(): { memory: Memory; unwinder: Unwinder } {
+  const memory = new Memory();
+  const [ips, entries] = [0x40000, 0x41000];
+  TABLE.forEach(([ip, sp, bp, kinds], n) => {
+    memory.number(ips + n * 4, ip - (ips + n * 4), 4);
+    memory.number(entries + n * 6, sp, 2);
+    memory.number(entries + n * 6 + 2, bp, 2);
+    memory.number(entries + n * 6 + 4, kinds, 2);
+  });
+  const places = { _stext: 0x10000, _etext: 0x14000, __start_orc_unwind_ip: ips, __stop_orc_unwind_ip: ips + 4 * TABLE.length,
+    __start_orc_unwind: entries };
+  const unwinder = new Unwinder(memory.guest);
+  unwinder.use(new SymbolTable(plainSymbols(Object.entries(places).map(([name, at]) => ({ name, address: KERNEL + at })))));
+  return { memory, unwinder };
+}
+
+test('the tables of a kernel say where callers are, through an interrupt too', () => {
+  const { memory, unwinder } = kernel();
+  const sp = 0x50000;
+  memory.word(sp + 24, KERNEL + 0x10050); // inner's caller is outer
+  memory.word(sp + 32 + 8, KERNEL + 0x12010); // outer's is the entry of an interrupt
+  const registers = sp + 32 + 16;
+  memory.word(registers + 128, KERNEL + 0x11080); // which interrupted inner
+  memory.word(registers + 152, KERNEL + 0x60000);
+  memory.word(0x60000 + 24, KERNEL + 0x13010); // called from where nothing is known
+  const frames = new Float64Array(FRAMES_MAX + 2);
+  const count = unwinder.unwind(KERNEL + 0x11010, KERNEL + sp, 0, 8, frames);
+  assert.deepEqual([...frames.subarray(0, count)], [0x10050, 0x12010, 0x11080, 0x13010].map((at) => KERNEL + at));
+});
+
+test('a stack that leads in a circle, or nowhere, ends', () => {
+  const { memory, unwinder } = kernel();
+  const frames = new Float64Array(FRAMES_MAX + 2);
+  for (let at = 0x50000; at < 0x60000; at += 8) memory.word(at, KERNEL + 0x10050);
+  assert.equal(unwinder.unwind(KERNEL + 0x10010, KERNEL + 0x50000, 0, 8, frames), FRAMES_MAX);
+  assert.equal(unwinder.unwind(KERNEL + 0x10010, 0x7fff_0000_0000, 0, 8, frames), 0);
+  memory.word(0x70000 + 128, KERNEL + 0x12010); // an interrupt's registers that lead to themselves
+  memory.word(0x70000 + 152, KERNEL + 0x70000);
+  memory.guest.begin();
+  assert.equal(unwinder.unwind(KERNEL + 0x12010, KERNEL + 0x70000, 0, 8, frames), FRAMES_MAX);
+});
