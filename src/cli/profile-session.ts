@@ -103,7 +103,8 @@ export class ProfileSession {
     const { sampler, beginNs, endNs, lost } = sampling;
     const { samples, programs, kernel } = sampler;
     const seconds = ((Number.isNaN(endNs) ? hostClockNs() : endNs) - beginNs) / 1e9;
-    return buildProfile({ samples, programs, symbols: kernel.symbols, isLinux: kernel.isLinux, seconds, lost });
+    const known = { symbols: kernel.symbols, isLinux: kernel.isLinux, modules: kernel.modules() };
+    return buildProfile({ samples, programs, ...known, seconds, lost });
   }
 
   text(profile: Profile = this.profile()): string {

@@ -15,6 +15,15 @@ const IMAGE_BYTES_MAX = 64 << 20;
 const TASK_BYTES_MAX = 16 * 1024;
 const NAME_BYTES = 16;
 
+const MODULES_MAX = 1024;
+const MODULE_NAME_BYTES = 56;
+
+export interface LoadedModule {
+  /** In the module's structure. */
+  readonly address: number;
+  readonly name: string;
+}
+
 export class LinuxKernel {
   readonly #memory: GuestMemory;
   readonly #area: number;
@@ -25,6 +34,7 @@ export class LinuxKernel {
   #currentTask = Number.NaN;
   #nameOffset = -1;
   #pointerBytes: 4 | 8 = 8;
+  #modules = Number.NaN;
 
   /** `given` are symbols from a file. */
   constructor(memory: GuestMemory, area: number, given: SymbolSource | undefined) {
@@ -100,7 +110,9 @@ export class LinuxKernel {
 
   #findTasks(table: SymbolTable): void {
     this.#isLinux = true;
-    const found = table.find(['init_task', 'current_task', 'pcpu_hot', '__per_cpu_offset']);
+    const found = table.find(['init_task', 'current_task', 'pcpu_hot', '__per_cpu_offset', 'modules']);
+    // Newer kernels, with pcpu_hot and soon the split of a module's memory, have its code elsewhere.
+    this.#modules = found.has('pcpu_hot') ? Number.NaN : (found.get('modules') ?? Number.NaN);
     const task = found.get('init_task');
     const perCpu = this.#memory.word(found.get('__per_cpu_offset') ?? Number.NaN, this.#pointerBytes);
     const current = found.get('current_task') ?? found.get('pcpu_hot');
@@ -119,10 +131,32 @@ export class LinuxKernel {
     return -1;
   }
 
+  /**
+   * The modules that are loaded. Each one's structure lies behind its code, in the same piece of memory, until 6.4; where `list` and
+   * `name` are in it has not changed since 2.6.
+   */
+  modules(): readonly LoadedModule[] {
+    this.#memory.begin();
+    const found: LoadedModule[] = [];
+    const at = this.#pointerBytes === 8 ? { list: 8, name: 24 } : { list: 4, name: 12 };
+    let entry = this.#modules;
+    for (let n = 0; n < MODULES_MAX; n++) {
+      entry = this.#memory.word(entry, this.#pointerBytes);
+      if (Number.isNaN(entry) || entry === this.#modules) break;
+      const name = this.#text(entry - at.list + at.name, MODULE_NAME_BYTES);
+      if (/^\w+$/.test(name)) found.push({ address: entry, name });
+    }
+    return found.sort((a, b) => a.address - b.address);
+  }
+
   /** A task's name as text; '' where there is none that can be printed. */
   taskName(address: number): string {
+    return this.#text(address, NAME_BYTES);
+  }
+
+  #text(address: number, bytes: number): string {
     let name = '';
-    for (let at = 0; at < NAME_BYTES - 1; at++) {
+    for (let at = 0; at < bytes - 1; at++) {
       const byte = this.#memory.u8(address + at);
       if (byte <= 0) break;
       name += byte >= 0x21 && byte < 0x7f && byte !== 0x3b ? String.fromCharCode(byte) : '_';

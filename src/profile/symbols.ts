@@ -36,14 +36,21 @@ export interface KnownSymbols {
   readonly symbols: SymbolTable | undefined;
   /** They are the kernel's only. */
   readonly isLinux: boolean;
+  /** By address, which lies behind their code. */
+  readonly modules?: readonly { readonly address: number; readonly name: string }[];
 }
 
+/** A module's memory is not larger than this. */
+const MODULE_BYTES_MAX = 8 << 20;
+
 /** What code at an address is called. Without symbols it is its page, of which there are fewer. */
-export function codeName({ symbols, isLinux }: KnownSymbols, address: number, isUser: boolean): string {
+export function codeName({ symbols, isLinux, modules = [] }: KnownSymbols, address: number, isUser: boolean): string {
   if (isUser && isLinux) return '[user code]';
   const name = symbols?.nameOf(address);
   if (name !== undefined) return name;
   if (symbols === undefined) return addressText(address - (((address % 4096) + 4096) % 4096));
+  const module = modules.find((one) => one.address >= address);
+  if (module !== undefined && module.address - address < MODULE_BYTES_MAX) return `[module ${module.name}]`;
   return isLinux && address >= 0 && address < LINUX_ADDRESS_MIN ? '[before the kernel proper]' : '[no symbol]';
 }
 

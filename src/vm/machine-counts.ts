@@ -76,16 +76,18 @@ export class MachineCounts {
   #interrupted(vector: number, error: number, kind: number): void {
     this.#counts.interrupt(`${KINDS[kind] ?? 'other'} ${vector}`);
     if (vector !== VECTOR_PF || kind !== 0) return;
+    const { symbols, isLinux } = this.#kernel;
     const address = this.#at('cr2');
     const page = address - (((address % 4096) + 4096) % 4096);
-    this.#counts.fault(`${addressText(page)} ${causeOf(error)} in ${codeName(this.#kernel, this.#at('rip'), (error & 4) !== 0)}`);
+    this.#counts.fault(`${addressText(page)} ${causeOf(error)} in ${codeName({ symbols, isLinux }, this.#at('rip'), (error & 4) !== 0)}`);
   }
 
   profile(): CountedProfile {
     this.#take();
     this.#untilLook = 0;
     this.#kernel.look();
-    return buildCountedProfile(this.#counts, { symbols: this.#kernel.symbols, isLinux: this.#kernel.isLinux, tasks: this.#tasks });
+    const { symbols, isLinux } = this.#kernel;
+    return buildCountedProfile(this.#counts, { symbols, isLinux, modules: this.#kernel.modules(), tasks: this.#tasks });
   }
 }
 
