@@ -65,6 +65,10 @@ export function writeFlags(bits: u32): void {
   store<u64>(cpu + CC_A, bits & (CF | PF | AF | ZF | SF | OF));
 }
 
+export function setCarryAndOverflow(carry: bool, overflow: bool): void {
+  writeFlags((readFlags() & ~(CF | OF)) | (carry ? CF : 0) | (overflow ? OF : 0));
+}
+
 function subCondition<S, U>(code: u32): bool {
   const a = load<U>(cpu + CC_A), b = load<U>(cpu + CC_B);
   switch (code >> 1) {

@@ -4,7 +4,7 @@
 
 import { cpu } from './host'
 import { raise } from './faults'
-import { AF, CF, OF, PF, SF, ZF, readFlags, writeFlags } from './flags'
+import { AF, CF, OF, PF, SF, ZF, readFlags, setCarryAndOverflow, writeFlags } from './flags'
 import { CC_A, CC_B, CC_OP, EFLAGS, KIND_ADD, KIND_LOGIC, KIND_MUL, KIND_SUB, RAX, RCX, RDX } from './generated/layout'
 
 function get(address: usize, size: u32): u64 {
@@ -39,10 +39,6 @@ function setLazy(kind: u32, size: u32, a: u64, b: u64): void {
   store<u64>(cpu + CC_B, b);
 }
 
-function setCarryAndOverflow(carry: bool, overflow: bool): void {
-  writeFlags((readFlags() & ~(CF | OF)) | (carry ? CF : 0) | (overflow ? OF : 0));
-}
-
 export function rol(d: usize, a: usize, b: usize, imm: i32): void {
   const size = <u32>imm, bits = bitsOf(size);
   const masked = load<u8>(b) & (size == 8 ? 63 : 31);
@@ -61,14 +57,6 @@ export function ror(d: usize, a: usize, b: usize, imm: i32): void {
   const result = count == 0 ? value : ((value >> count) | (value << (bits - count))) & maskOf(size);
   put(d, size, result);
   if (masked != 0) setCarryAndOverflow(((result >> (bits - 1)) & 1) != 0, (((result >> (bits - 1)) ^ (result >> (bits - 2))) & 1) != 0);
-}
-
-/** CF and OF after a rotation by an immediate that a region has done itself: kind is 1 ROL, 2 ROR, 3 and 4 the same in 64 bits. */
-export function rotated(kind: i32, result: u64): void {
-  const top: u64 = kind > 2 ? 63 : 31;
-  const high = ((result >> top) & 1) != 0;
-  if ((kind & 1) != 0) setCarryAndOverflow((result & 1) != 0, ((result ^ (result >> top)) & 1) != 0);
-  else setCarryAndOverflow(high, ((((result >> top) ^ (result >> (top - 1))) & 1) != 0));
 }
 
 export function rcl(d: usize, a: usize, b: usize, imm: i32): void {

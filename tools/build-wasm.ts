@@ -7,7 +7,7 @@ import * as map from '../src/memory/memory-map.ts';
 import { generateInterpreter, type InterpreterOptions } from '../src/cpu/interpreter/generate.ts';
 import { HELPERS } from '../src/cpu/ir/ops-helper.ts';
 import { STALE } from '../src/cpu/ir/ops-control.ts';
-import { CC } from '../src/cpu/ir/flags.ts';
+import { CC, PENDING_FLAGS } from '../src/cpu/ir/flags.ts';
 import { A_BRANCH, BLOCK, PC_STACK, RECORD } from '../src/cpu/ir/record.ts';
 import { ACTIVITY } from '../src/trace/activity.ts';
 import { CPU_FIELDS, CPU_STATE_BYTES, EXIT, MODE, MODE_BITS, REQUEST } from '../src/cpu/x86/state.ts';
@@ -35,6 +35,7 @@ export function layoutSource(): string {
     ...constantsOf('EXIT_', EXIT),
     ...constantsOf('ACTIVITY_', ACTIVITY),
     ...constantsOf('KIND_', CC),
+    ...constantsOf('PENDING_', PENDING_FLAGS),
     ...constantsOf('BLOCK_HEADER_', BLOCK),
     ...constantsOf('RECORD_', RECORD),
     `export const STALE_OP: u32 = ${STALE};`,

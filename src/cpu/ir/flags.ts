@@ -20,3 +20,9 @@ export const ccOp = (kind: number, width: number): number => (kind << 2) | width
 /** Condition codes in encoding order (SDM 1 appendix B); an odd one negates the one before. */
 // prettier-ignore
 export const CONDITION = ['o', 'no', 'b', 'ae', 'e', 'ne', 'be', 'a', 's', 'ns', 'p', 'np', 'l', 'ge', 'le', 'g'] as const;
+
+/**
+ * Flags that a region has not put into the triple yet, and what its local PENDING holds then: the result of a rotation by a constant (32
+ * bits; + 2: 64 bits), whose CF and OF are merged into the rest.
+ */
+export const PENDING_FLAGS = { ROL: 1, ROR: 2 } as const;

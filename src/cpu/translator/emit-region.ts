@@ -20,7 +20,7 @@ const helperType: FunctionType = { params: ['i32', 'i32', 'i32', 'i32'], results
 const OWN_TYPES: Readonly<Record<string, FunctionType>> = {
   condition: { params: ['i32'], results: ['i32'] },
   prepareWrite: { params: ['i64', 'i32'], results: [] },
-  rotated: { params: ['i32', 'i64'], results: [] },
+  settleFlags: { params: ['i32', 'i64'], results: [] },
   regionLeft: { params: ['i32', 'i32', 'i32', 'i32'], results: [] },
 };
 
@@ -172,7 +172,7 @@ class RegionEmitter implements RegionFlow {
       lowering.record = record;
       lowering.operation = operation.number;
       lowering.rotationCount = n > 0 && isRotation[operation.number] ? lowering.constantCount(record) : undefined;
-      if (!passesRotation[operation.number] && lowering.rotationCount === undefined) lowering.settleRotation();
+      if (!passesPending[operation.number] && lowering.rotationCount === undefined) lowering.settle();
       if (operation.number === CONTINUE) return this.#continue(block, record);
       operation.lower(lowering);
       if (endsBlock[operation.number]) return;
@@ -412,10 +412,10 @@ class RegionEmitter implements RegionFlow {
 }
 
 /** Operations that neither read flags nor set some of them: those before them, or all that they set, may be pending. */
-const PASSES_ROTATION =
+const PASSES_PENDING =
   /^(mov|movi|movi64|movzx|movsx|rip_plus|ea|ea_segment|sign|sum|not|bswap|xchg|load|load_modify|load_zx|load_sx|store|storei)(\.|$)/;
 const SETS_ALL_FLAGS = /^((add|sub|and|or|xor|cmp|test)i?|neg|imul|(cmpi?|testi?)_jump)\./;
-const passesRotation = OPS.map(({ name }) => PASSES_ROTATION.test(name) || SETS_ALL_FLAGS.test(name));
+const passesPending = OPS.map(({ name }) => PASSES_PENDING.test(name) || SETS_ALL_FLAGS.test(name));
 const isRotation = OPS.map(({ name }) => name === 'rol' || name === 'ror');
 
 /** What can be repeated: works out addresses and operands in temporaries. */

@@ -23,8 +23,8 @@ export const TEMPORARIES = locals('i64', 8);
 export const GROUP_HOST = locals('i32', 16);
 export const CC_A = one('i64');
 export const CC_B = one('i64');
-/** Result of a rotation whose CF and OF are not in the triple yet. */
-export const ROTATED = one('i64');
+/** What the pending flags are made of: PENDING_FLAGS in ir/flags.ts. */
+export const PENDING = one('i64');
 /** RIP to leave with. */
 export const TARGET = one('i64');
 /** Of a computed target from the base. */

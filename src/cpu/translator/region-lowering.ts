@@ -4,7 +4,7 @@
 import { assert } from '../../base/assert.ts';
 import type { CodeWriter } from '../../wasm/code-writer.ts';
 import { OP, TYPE } from '../../wasm/opcodes.ts';
-import { CC, ccOp } from '../ir/flags.ts';
+import { CC, ccOp, PENDING_FLAGS } from '../ir/flags.ts';
 import type { Address, Lowering, Operand, Width } from '../ir/lowering.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
 import { MOVI } from '../ir/ops-integer.ts';
@@ -17,7 +17,7 @@ import { effectsOf, leavesFlags } from './helper-effects.ts';
 import { multiply64 } from './multiply.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
-  BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, GROUP_HOST, LINEAR, localOf, PAGE_OFFSET, ROTATED, SCRATCH_I32, SCRATCH_I64,
+  BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, GROUP_HOST, LINEAR, localOf, PAGE_OFFSET, PENDING, SCRATCH_I32, SCRATCH_I64,
   SCRATCH_V128, TARGET, TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
 } from './region-locals.ts';
 
@@ -66,8 +66,8 @@ export interface RegionState {
   flagsDirty: boolean;
   /** By general register: the bytes around it whose host address is known. */
   groups: readonly (Group | undefined)[];
-  /** Kind of a rotation whose CF and OF are not in the triple yet, as `rotated` in assembly/integer.ts takes it; 0: none. */
-  rotation: number;
+  /** What flags are not in the triple yet, as `settleFlags` in assembly/pending-flags.ts takes it; 0: none. */
+  pending: number;
 }
 
 export class RegionLowering implements Lowering {
@@ -84,7 +84,7 @@ export class RegionLowering implements Lowering {
   operation = 0;
   /** Distance of the running block from the base. */
   delta = 0;
-  at: RegionState = { dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, rotation: 0 };
+  at: RegionState = { dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, pending: 0 };
   /** What follows cannot be reached: everything has led away. */
   #diverged = false;
   /** Of the record that is being lowered, when that is a rotation by a constant. */
@@ -121,7 +121,7 @@ export class RegionLowering implements Lowering {
 
   /** Stores what is in locals only. The locals stay good. */
   flush(): void {
-    this.settleRotation();
+    this.settle();
     this.storeDirty();
     this.at.dirty = 0;
     this.at.flagsDirty = false;
@@ -129,10 +129,10 @@ export class RegionLowering implements Lowering {
 
   /** Stores what is in locals only, on a way out: the other way goes on as it was. */
   storeDirty(): void {
-    const { dirty, rotation } = this.at;
+    const { dirty, pending } = this.at;
     for (let register = 0; register < GENERAL.length; register++) if ((dirty >> register) & 1) this.#storeRegister(register);
     this.#storeFlags();
-    if (rotation !== 0) this.#callRotated();
+    if (pending !== 0) this.#callSettle();
   }
 
   #storeRegister(register: number): void {
@@ -158,7 +158,7 @@ export class RegionLowering implements Lowering {
 
   /** Several ways may have led here: all is in memory, of the flags nothing is known. */
   join(): void {
-    this.at = { dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, rotation: 0 };
+    this.at = { dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, pending: 0 };
   }
 
   snapshot(): RegionState {
@@ -408,7 +408,7 @@ export class RegionLowering implements Lowering {
 
   setFlags(op: number, width: Width, localA: number, localB: number | null): void {
     const { code } = this;
-    this.at.rotation = 0;
+    this.at.pending = 0;
     code.get(localA);
     if (width !== 3) code.op(OP.i64_extend_i32_u);
     code.set(CC_A);
@@ -420,26 +420,26 @@ export class RegionLowering implements Lowering {
     code.set(CC_B);
   }
 
-  /** Brings the triple up to date after a rotation. */
-  settleRotation(): void {
-    if (this.at.rotation !== 0) this.#flushFlags();
+  /** Brings the triple up to date with flags that are pending. */
+  settle(): void {
+    if (this.at.pending !== 0) this.#flushFlags();
   }
 
-  /** The triple is in memory afterwards. After a rotation nothing is known of it. */
+  /** The triple is in memory afterwards. Where flags were pending nothing is known of it. */
   #flushFlags(): void {
     this.#storeFlags();
     this.at.flagsDirty = false;
-    if (this.at.rotation === 0) return;
-    this.#callRotated();
-    this.at.rotation = 0;
+    if (this.at.pending === 0) return;
+    this.#callSettle();
+    this.at.pending = 0;
     this.at.knownFlags = undefined;
   }
 
-  /** Merges CF and OF of the last rotation into the triple in memory. */
-  #callRotated(): void {
-    this.code.i32(this.at.rotation);
-    this.code.get(ROTATED);
-    this.call('rotated');
+  /** Merges the pending flags into the triple in memory. */
+  #callSettle(): void {
+    this.code.i32(this.at.pending);
+    this.code.get(PENDING);
+    this.call('settleFlags');
   }
 
   /** The count of a rotation whose record is `record`, where the record before loads it; undefined otherwise. */
@@ -463,10 +463,10 @@ export class RegionLowering implements Lowering {
     code.op(width === 3 ? (isRight ? OP.i64_rotr : OP.i64_rotl) : isRight ? OP.i32_rotr : OP.i32_rotl);
     if (count === 0) return this.close('d', width);
     if (width === 2) code.op(OP.i64_extend_i32_u);
-    code.tee(ROTATED);
+    code.tee(PENDING);
     if (width === 2) code.op(OP.i32_wrap_i64);
     this.close('d', width);
-    this.at.rotation = (isRight ? 2 : 1) + (width === 3 ? 2 : 0);
+    this.at.pending = PENDING_FLAGS[isRight ? 'ROR' : 'ROL'] + (width === 3 ? 2 : 0);
   }
 
   condition(code: number | 'immediate'): void {
