@@ -65,6 +65,9 @@ export function writeFlags(bits: u32): void {
   store<u64>(cpu + CC_A, bits & (CF | PF | AF | ZF | SF | OF));
 }
 
+/** CF becomes 0 or 1; the other flags stay. */
+export function setCarry(carry: u32): void { writeFlags((readFlags() & ~CF) | carry); }
+
 export function setCarryAndOverflow(carry: bool, overflow: bool): void {
   writeFlags((readFlags() & ~(CF | OF)) | (carry ? CF : 0) | (overflow ? OF : 0));
 }

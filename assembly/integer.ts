@@ -254,21 +254,6 @@ function writeQuotient(size: u32): void {
   put(cpu + RDX, size, remainder);
 }
 
-/** Bit tests: CF = the bit, the other flags stay. b = bit number, taken modulo the operand size. */
-function testBit(d: usize, a: usize, b: usize, imm: i32, operation: i32): void {
-  const size = <u32>imm, value = get(a, size);
-  const bit = <u64>(<u32>load<u8>(b) & (bitsOf(size) - 1));
-  const mask = <u64>1 << bit;
-  const flags = (readFlags() & ~CF) | <u32>((value >> bit) & 1);
-  if (operation == 1) put(d, size, value | mask);
-  else if (operation == 2) put(d, size, value & ~mask);
-  else if (operation == 3) put(d, size, value ^ mask);
-  writeFlags(flags);
-}
-export function bt(d: usize, a: usize, b: usize, imm: i32): void { testBit(d, a, b, imm, 0); }
-export function bts(d: usize, a: usize, b: usize, imm: i32): void { testBit(d, a, b, imm, 1); }
-export function btr(d: usize, a: usize, b: usize, imm: i32): void { testBit(d, a, b, imm, 2); }
-export function btc(d: usize, a: usize, b: usize, imm: i32): void { testBit(d, a, b, imm, 3); }
 /** d = a + the operand-sized unit that bit offset b lies in; imm = operand size | address size << 8. */
 export function bitOffset(d: usize, a: usize, b: usize, imm: i32): void {
   const size = <u32>imm & 0xff;
@@ -276,16 +261,6 @@ export function bitOffset(d: usize, a: usize, b: usize, imm: i32): void {
   store<u64>(d, (load<u64>(a) + <u64>unit) & maskOf(<u32>imm >>> 8));
 }
 
-export function bsf(d: usize, a: usize, b: usize, imm: i32): void {
-  const value = get(a, <u32>imm);
-  if (value != 0) put(d, <u32>imm, ctz<u64>(value));
-  writeFlags((readFlags() & ~ZF) | (value == 0 ? ZF : 0));
-}
-export function bsr(d: usize, a: usize, b: usize, imm: i32): void {
-  const value = get(a, <u32>imm);
-  if (value != 0) put(d, <u32>imm, 63 - clz<u64>(value));
-  writeFlags((readFlags() & ~ZF) | (value == 0 ? ZF : 0));
-}
 export function tzcnt(d: usize, a: usize, b: usize, imm: i32): void {
   const size = <u32>imm, value = get(a, size);
   const result = value == 0 ? <u64>bitsOf(size) : ctz<u64>(value);

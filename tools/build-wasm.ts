@@ -35,7 +35,7 @@ export function layoutSource(): string {
     ...constantsOf('EXIT_', EXIT),
     ...constantsOf('ACTIVITY_', ACTIVITY),
     ...constantsOf('KIND_', CC),
-    ...constantsOf('PENDING_', PENDING_FLAGS),
+    ...constantsOf('PENDING_FLAGS_', PENDING_FLAGS),
     ...constantsOf('BLOCK_HEADER_', BLOCK),
     ...constantsOf('RECORD_', RECORD),
     `export const STALE_OP: u32 = ${STALE};`,

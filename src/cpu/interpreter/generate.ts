@@ -327,6 +327,10 @@ class InterpreterLowering implements Lowering {
     this.code.end();
   }
 
+  setCarry(): void {
+    this.call('setCarry');
+  }
+
   condition(code: number | 'immediate'): void {
     if (code === 'immediate') this.immediate(2);
     else this.code.i32(code);
@@ -401,6 +405,7 @@ const IMPORTS: Readonly<Record<string, FunctionType>> = {
   deliverFault: none(),
   countPartial: none('i32'),
   condition: i32('i32'),
+  setCarry: none('i32'),
   regionMapped: i32('i32', 'i64'),
   readMemory: { params: ['i64', 'i32'], results: ['i64'] },
   writeMemory: none('i64', 'i32', 'i64'),

@@ -22,7 +22,9 @@ export const ccOp = (kind: number, width: number): number => (kind << 2) | width
 export const CONDITION = ['o', 'no', 'b', 'ae', 'e', 'ne', 'be', 'a', 's', 'ns', 'p', 'np', 'l', 'ge', 'le', 'g'] as const;
 
 /**
- * Flags that a region has not put into the triple yet, and what its local PENDING holds then: the result of a rotation by a constant (32
- * bits; + 2: 64 bits), whose CF and OF are merged into the rest.
+ * Flags that a region has not put into the triple yet, and what its local PENDING holds then.
+ * - ROL, ROR: the result of a rotation by a constant (32 bits; + 2: 64 bits), whose CF and OF are merged into the rest.
+ * - CARRY: CF, which is merged into the rest.
+ * - STEP + ccOp of INC or DEC: the result, which becomes ccA; ccB is what CF was.
  */
-export const PENDING_FLAGS = { ROL: 1, ROR: 2 } as const;
+export const PENDING_FLAGS = { ROL: 1, ROR: 2, CARRY: 5, STEP: 64 } as const;

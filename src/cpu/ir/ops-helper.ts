@@ -11,7 +11,7 @@ const NO_FAULT = false;
 const table = {
   // assembly/integer.ts
   rol: NO_FAULT, ror: NO_FAULT, rcl: NO_FAULT, rcr: NO_FAULT, shld: NO_FAULT, shrd: NO_FAULT, mul: NO_FAULT, imulWide: NO_FAULT,
-  div: FAULTS, idiv: FAULTS, bt: NO_FAULT, bts: NO_FAULT, btr: NO_FAULT, btc: NO_FAULT, bsf: NO_FAULT, bsr: NO_FAULT, tzcnt: NO_FAULT,
+  div: FAULTS, idiv: FAULTS, tzcnt: NO_FAULT,
   lzcnt: NO_FAULT, popcnt: NO_FAULT, cmpxchg: NO_FAULT, xadd: NO_FAULT, aaa: NO_FAULT, aas: NO_FAULT, aam: FAULTS, aad: NO_FAULT,
   daa: NO_FAULT, das: NO_FAULT, readFlagsAh: NO_FAULT, writeFlagsAh: NO_FAULT, cmc: NO_FAULT, clc: NO_FAULT, stc: NO_FAULT,
   cld: NO_FAULT, std: NO_FAULT, salc: NO_FAULT, bitOffset: NO_FAULT, andn: NO_FAULT, bextr: NO_FAULT, blsi: NO_FAULT, blsmsk: NO_FAULT,

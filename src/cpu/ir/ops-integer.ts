@@ -17,6 +17,9 @@ const XOR_: Pair = [OP.i32_xor, OP.i64_xor];
 const SHL_: Pair = [OP.i32_shl, OP.i64_shl];
 const SHR_: Pair = [OP.i32_shr_u, OP.i64_shr_u];
 const SAR_: Pair = [OP.i32_shr_s, OP.i64_shr_s];
+const CLZ_: Pair = [OP.i32_clz, OP.i64_clz];
+const CTZ_: Pair = [OP.i32_ctz, OP.i64_ctz];
+const EQZ_: Pair = [OP.i32_eqz, OP.i64_eqz];
 
 /** Two scratch locals of the type that holds a value of this width. */
 const scratch = (m: Lowering, w: Width): readonly number[] => (wide(w) ? m.i64 : m.i32);
@@ -295,6 +298,78 @@ const shiftFamily = (name: string, kind: number, pair: Pair, signed = false): Bi
 export const SHL = shiftFamily('shl', CC.SHL, SHL_);
 export const SHR = shiftFamily('shr', CC.SHR, SHR_);
 export const SAR = shiftFamily('sar', CC.SHR, SAR_, true);
+
+/** Bit tests: CF = the bit of a whose number, taken modulo the operand's size, `index` pushes; the other flags stay. d = a, changed. */
+function bitTest(change: ((m: Lowering, w: Width) => void) | undefined, index: Source): (m: Lowering, w: Width) => void {
+  return (m, w) => {
+    const [x, y] = scratch(m, w);
+    index(m, w);
+    constant(m, w, (8 << w) - 1);
+    m.code.op(pick(AND_, w));
+    m.code.set(y!);
+    m.get('a', w);
+    m.code.set(x!);
+    if (change !== undefined) {
+      m.open('d');
+      m.code.get(x!);
+      constant(m, w, 1);
+      m.code.get(y!);
+      m.code.op(pick(SHL_, w));
+      change(m, w);
+      m.close('d', w);
+    }
+    m.code.get(x!);
+    m.code.get(y!);
+    m.code.op(pick(SHR_, w));
+    if (wide(w)) m.code.op(OP.i32_wrap_i64);
+    m.code.i32(1);
+    m.code.op(OP.i32_and);
+    m.setCarry();
+  };
+}
+/** From the value and the bit, which are on the stack, to the value with the bit changed. */
+const setBit = (m: Lowering, w: Width): void => m.code.op(pick(OR_, w));
+const flipBit = (m: Lowering, w: Width): void => m.code.op(pick(XOR_, w));
+const clearBit = (m: Lowering, w: Width): void => {
+  constant(m, w, -1);
+  flipBit(m, w);
+  m.code.op(pick(AND_, w));
+};
+const bitFamily = (name: string, change?: (m: Lowering, w: Width) => void): Binary => ({
+  r: family(name, bitTest(change, fromB), [1, 2, 3]),
+  i: family(`${name}i`, bitTest(change, fromImmediate), [1, 2, 3]),
+});
+export const BT = bitFamily('bt');
+export const BTS = bitFamily('bts', setBit);
+export const BTR = bitFamily('btr', clearBit);
+export const BTC = bitFamily('btc', flipBit);
+
+/**
+ * BSF and BSR, d = number of a bit of a; of zero, d stays. ZF tells that a is zero, the rest is undefined: as after a logic operation.
+ */
+const bitScan = (name: string, pushNumber: (m: Lowering, w: Width) => void): readonly number[] =>
+  family(name, (m, w) => {
+    const [x] = scratch(m, w);
+    m.get('a', w);
+    m.code.set(x!);
+    const all = w === 1 ? 1 : 3; // of zero, the upper half stays too
+    m.open('d');
+    m.get('d', all);
+    m.code.get(x!);
+    pushNumber(m, w);
+    if (w === 2) m.code.op(OP.i64_extend_i32_u);
+    m.code.get(x!);
+    m.code.op(pick(EQZ_, w));
+    m.code.op(OP.select);
+    m.close('d', all);
+    m.setFlags(ccOp(CC.LOGIC, w), w, x!, null);
+  }, [1, 2, 3]);
+export const BSF = bitScan('bsf', (m, w) => m.code.op(pick(CTZ_, w)));
+export const BSR = bitScan('bsr', (m, w) => {
+  m.code.op(pick(CLZ_, w));
+  constant(m, w, wide(w) ? 63 : 31);
+  m.code.op(pick(XOR_, w));
+});
 
 /** IMUL of two operands, d = a * b: CF and OF tell whether the product was truncated. */
 export const IMUL = family('imul', (m, w) => {

@@ -7,7 +7,7 @@ import type { Width } from '../ir/lowering.ts';
 import { CC_A, CC_B } from './region-locals.ts';
 
 /** Condition codes without the negation: SDM 1 appendix B. */
-const BELOW = 2, EQUAL = 4, BELOW_EQUAL = 6, SIGN = 8, LESS = 12, LESS_EQUAL = 14;
+const OVERFLOW = 0, BELOW = 2, EQUAL = 4, BELOW_EQUAL = 6, SIGN = 8, PARITY = 10, LESS = 12, LESS_EQUAL = 14;
 
 /** Pushes a local extended from `width` to 64 bits. */
 function push(code: CodeWriter, local: number, width: Width, signed: boolean): void {
@@ -100,8 +100,8 @@ function carry(code: CodeWriter, kind: number, width: Width): boolean {
     code.op(OP.i64_ne);
     return true;
   }
-  if (kind !== CC.INC && kind !== CC.DEC && kind !== CC.SHR && kind !== CC.SHL && kind !== CC.FLAGS) return false;
-  code.get(kind === CC.FLAGS ? CC_A : CC_B);
+  if (kind !== CC.INC && kind !== CC.DEC && kind !== CC.SHR && kind !== CC.SHL) return false;
+  code.get(CC_B);
   if (kind === CC.SHL) {
     code.i64(8 * (1 << width) - 1);
     code.op(OP.i64_shr_u);
@@ -109,6 +109,40 @@ function carry(code: CodeWriter, kind: number, width: Width): boolean {
   code.op(OP.i32_wrap_i64);
   code.i32(1);
   code.op(OP.i32_and);
+  return true;
+}
+
+/** Flags by condition, in their EFLAGS positions: any of them. */
+const ANY_FLAG: Readonly<Record<number, number>> = {
+  [OVERFLOW]: 0x800, [BELOW]: 1, [EQUAL]: 0x40, [BELOW_EQUAL]: 0x41, [SIGN]: 0x80, [PARITY]: 4, [LESS]: 0, [LESS_EQUAL]: 0x40,
+};
+
+/** The flags themselves are in ccA. */
+function ofFlags(code: CodeWriter, condition: number): boolean {
+  const flag = (): void => {
+    code.get(CC_A);
+    code.op(OP.i32_wrap_i64);
+  };
+  const isLess = condition === LESS || condition === LESS_EQUAL;
+  const mask = ANY_FLAG[condition]!;
+  if (mask !== 0) {
+    flag();
+    code.i32(mask);
+    code.op(OP.i32_and);
+    code.i32(0);
+    code.op(OP.i32_ne);
+  }
+  if (!isLess) return true;
+  flag(); // SF, bit 7, against OF, bit 11
+  flag();
+  code.i32(4);
+  code.op(OP.i32_shr_u);
+  code.op(OP.i32_xor);
+  code.i32(7);
+  code.op(OP.i32_shr_u);
+  code.i32(1);
+  code.op(OP.i32_and);
+  if (mask !== 0) code.op(OP.i32_or);
   return true;
 }
 
@@ -120,8 +154,9 @@ export function emitCondition(code: CodeWriter, ccOp: number, condition: number)
   let done: boolean;
   if (kind === CC.SUB) done = afterSubtraction(code, plain, width);
   else if (kind === CC.LOGIC) done = afterLogic(code, plain, width);
+  else if (kind === CC.FLAGS) done = ofFlags(code, plain);
   else if (plain === BELOW) done = carry(code, kind, width);
-  else if (kind === CC.FLAGS || kind === CC.SBB) done = false;
+  else if (kind === CC.SBB) done = false;
   else done = ofResult(code, plain, width);
   if (done && (condition & 1) !== 0) code.op(OP.i32_eqz);
   return done;

@@ -172,6 +172,7 @@ class RegionEmitter implements RegionFlow {
       lowering.record = record;
       lowering.operation = operation.number;
       lowering.rotationCount = n > 0 && isRotation[operation.number] ? lowering.constantCount(record) : undefined;
+      lowering.carryIsDead = isStep[operation.number]! && this.#setsAllFlagsSoon(block, n + 1);
       if (!passesPending[operation.number] && lowering.rotationCount === undefined) lowering.settle();
       if (operation.number === CONTINUE) return this.#continue(block, record);
       operation.lower(lowering);
@@ -180,6 +181,16 @@ class RegionEmitter implements RegionFlow {
     assert(block.end < block.records, 'a block ends with what leads out of it');
     this.#beginInstruction(block.address + block.end * RECORD.BYTES);
     this.leave('interpreted');
+  }
+
+  /** All flags are set again in this block before something looks at them. */
+  #setsAllFlagsSoon(block: RegionBlock, from: number): boolean {
+    for (let n = from; n < block.end; n++) {
+      const operation = this.#operation(block.address + n * RECORD.BYTES, n);
+      if (setsAllFlags[operation]) return true;
+      if (!ignoresFlags[operation]) return false;
+    }
+    return false;
   }
 
   #operation(record: number, n: number): number {
@@ -411,11 +422,16 @@ class RegionEmitter implements RegionFlow {
   }
 }
 
-/** Operations that neither read flags nor set some of them: those before them, or all that they set, may be pending. */
-const PASSES_PENDING =
+const IGNORES_FLAGS =
   /^(mov|movi|movi64|movzx|movsx|rip_plus|ea|ea_segment|sign|sum|not|bswap|xchg|load|load_modify|load_zx|load_sx|store|storei)(\.|$)/;
-const SETS_ALL_FLAGS = /^((add|sub|and|or|xor|cmp|test)i?|neg|imul|(cmpi?|testi?)_jump)\./;
-const passesPending = OPS.map(({ name }) => PASSES_PENDING.test(name) || SETS_ALL_FLAGS.test(name));
+const SETS_ALL_FLAGS = /^((add|sub|and|or|xor|cmp|test)i?|neg|imul|bsf|bsr|(cmpi?|testi?)_jump)\./;
+/** They ask for flags by `condition` before they set any. */
+const ASKS_FOR_FLAGS = /^((adc|sbb)i?|inc|dec|setcc|cmov|condition_jump)(\.|$)/;
+const ignoresFlags = OPS.map(({ name }) => IGNORES_FLAGS.test(name));
+const setsAllFlags = OPS.map(({ name }) => SETS_ALL_FLAGS.test(name));
+/** Flags may be pending when these begin. */
+const passesPending = OPS.map(({ name, number }) => ignoresFlags[number]! || setsAllFlags[number]! || ASKS_FOR_FLAGS.test(name));
+const isStep = OPS.map(({ name }) => /^(inc|dec)\./.test(name));
 const isRotation = OPS.map(({ name }) => name === 'rol' || name === 'ror');
 
 /** What can be repeated: works out addresses and operands in temporaries. */

@@ -53,6 +53,10 @@ const FLAGLESS = new RegExp(
 );
 export const leavesFlags = (helper: string): boolean => FLAGLESS.test(helper);
 
+/** They leave the six flags themselves in the triple, whatever the operands. */
+const COMPARES = /^(u?comis[sd]|fu?comi|pcmp[ei]str[im])$/;
+export const writesFlags = (helper: string): boolean => COMPARES.test(helper);
+
 export const effectsOf = (helper: string): HelperEffects => EFFECTS[helper] ?? NONE;
 
 /** Helpers that change what a region rests on (mode, mapping, RIP), or are too rare to matter: the interpreter's. */

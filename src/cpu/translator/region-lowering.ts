@@ -13,7 +13,7 @@ import { cpuOffset } from '../x86/state.ts';
 import { constantAdded, type Reach } from './access-groups.ts';
 import { emitCondition } from './conditions.ts';
 import type { ExitCause } from './exit-counts.ts';
-import { effectsOf, leavesFlags } from './helper-effects.ts';
+import { effectsOf, leavesFlags, writesFlags } from './helper-effects.ts';
 import { multiply64 } from './multiply.ts';
 import type { CodeMemory } from './region-blocks.ts';
 import {
@@ -23,6 +23,8 @@ import {
 
 /** Of the general registers. */
 const RSP = 4;
+/** Condition B: CF. */
+const BELOW = 2;
 
 interface Near {
   readonly register: number;
@@ -89,6 +91,8 @@ export class RegionLowering implements Lowering {
   #diverged = false;
   /** Of the record that is being lowered, when that is a rotation by a constant. */
   rotationCount: number | undefined;
+  /** The record that is being lowered is an INC or DEC whose CF nobody asks for before it is set again. */
+  carryIsDead = false;
   /** A helper has been called that may have written to the region's own code. */
   codeMayHaveChanged = false;
   /** General registers that the code reads or writes, one bit each. */
@@ -408,9 +412,14 @@ export class RegionLowering implements Lowering {
 
   setFlags(op: number, width: Width, localA: number, localB: number | null): void {
     const { code } = this;
-    this.at.pending = 0;
     code.get(localA);
     if (width !== 3) code.op(OP.i64_extend_i32_u);
+    if (this.#leavesCarry) {
+      code.set(PENDING);
+      this.at.pending = PENDING_FLAGS.STEP + op;
+      return;
+    }
+    this.at.pending = 0;
     code.set(CC_A);
     this.at.knownFlags = op;
     this.at.flagsDirty = true;
@@ -418,6 +427,17 @@ export class RegionLowering implements Lowering {
     code.get(localB);
     if (width !== 3) code.op(OP.i64_extend_i32_u);
     code.set(CC_B);
+  }
+
+  /** What CF was would have to be worked out from the triple in memory, which is rather left there. */
+  get #leavesCarry(): boolean {
+    return this.carryIsDead && this.at.knownFlags === undefined && this.at.pending === 0;
+  }
+
+  setCarry(): void {
+    this.code.op(OP.i64_extend_i32_u);
+    this.code.set(PENDING);
+    this.at.pending = PENDING_FLAGS.CARRY;
   }
 
   /** Brings the triple up to date with flags that are pending. */
@@ -471,11 +491,38 @@ export class RegionLowering implements Lowering {
 
   condition(code: number | 'immediate'): void {
     const number = code === 'immediate' ? this.#immediate : code;
-    const { knownFlags } = this.at;
-    if (knownFlags !== undefined && emitCondition(this.code, knownFlags, number)) return;
+    const { knownFlags, pending } = this.at;
+    if (number === BELOW && this.#leavesCarry) return this.code.i32(0);
+    if ((number & ~1) === BELOW && pending === PENDING_FLAGS.CARRY) return this.#pendingCarry(number);
+    if (pending === 0 && knownFlags !== undefined && emitCondition(this.code, knownFlags, number)) return;
     this.#flushFlags();
+    if (number === BELOW) return this.#carryInMemory();
     this.code.i32(number);
     this.call('condition');
+  }
+
+  #pendingCarry(condition: number): void {
+    this.code.get(PENDING);
+    this.code.op(OP.i32_wrap_i64);
+    if (condition !== BELOW) this.code.op(OP.i32_eqz);
+  }
+
+  /** After INC and DEC, which loops often end with, CF is at hand. */
+  #carryInMemory(): void {
+    const { code } = this;
+    this.#loadState(cpuOffset('ccOp'), OP.i32_load);
+    code.i32(3);
+    code.op(OP.i32_shr_u);
+    code.i32(CC.INC >> 1);
+    code.op(OP.i32_eq);
+    code.if(TYPE.i32);
+    this.#loadState(cpuOffset('ccB'), OP.i32_load8_u);
+    code.i32(1);
+    code.op(OP.i32_and);
+    code.else();
+    code.i32(BELOW);
+    this.call('condition');
+    code.end();
   }
 
   // Memory ---------------------------------------------------------------------------------------------------------------
@@ -634,6 +681,14 @@ export class RegionLowering implements Lowering {
     }
     if (effects.memory) this.codeMayHaveChanged = true;
     if (mayFault) this.#faultIfRaised();
+    if (writesFlags(name)) this.#loadFlags();
+  }
+
+  /** The triple in memory has the flags themselves. */
+  #loadFlags(): void {
+    this.#loadState(cpuOffset('ccA'), OP.i64_load);
+    this.code.set(CC_A);
+    this.at.knownFlags = ccOp(CC.FLAGS, 0);
   }
 
   #spillWord(local: number, field: string): void {

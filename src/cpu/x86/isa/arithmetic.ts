@@ -98,32 +98,38 @@ instruction('idiv', [row('F6 /7', ['Eb']), row('F7 /7', ['Ev'])], (b) => b.helpe
  * b = offset, imm = operand size) moves the address; the bit itself is the offset modulo the size.
  */
 const BIT_UNDEFINED = OF | SF | AF | PF;
-for (const [name, registerOpcode, digit] of [['bt', 'A3', 4], ['bts', 'AB', 5], ['btr', 'B3', 6], ['btc', 'BB', 7]] as const) {
+for (const [name, operation, registerOpcode, digit] of [['bt', integer.BT, 'A3', 4], ['bts', integer.BTS, 'AB', 5], ['btr', integer.BTR, 'B3', 6],
+  ['btc', integer.BTC, 'BB', 7]] as const) {
   const writes = name !== 'bt';
   const lock = writes ? locked : {};
   instruction(name, [row(`0F BA /${digit}`, ['Ev', 'Ib'], lock)], (b) => {
     const target = writes ? b.modify(0) : b.read(0);
-    b.helper(name, target, target, b.constant(b.immediate(1)), 1 << b.width(0));
+    b.emit(operation.i[b.width(0)]!, target, target, b.immediate(1), ZERO, 0);
+    b.unknownFlags();
     if (writes) b.commit(0, target);
   }, { undefinedFlags: BIT_UNDEFINED });
   instruction(name, [row(`0F ${registerOpcode} /r`, ['Ev', 'Gv'], lock)], (b) => {
     const width = b.width(0), index = b.registerSlot(1);
-    if (!b.isMemory(0)) return b.helper(name, b.registerSlot(0), b.registerSlot(0), index, 1 << width);
+    const test = (target: number): void => {
+      b.emit(operation.r[width]!, target, target, 0, index, 0);
+      b.unknownFlags();
+    };
+    if (!b.isMemory(0)) return test(b.registerSlot(0));
     const offset = b.effectiveAddress();
     b.helper('bitOffset', offset, offset, index, (1 << width) | ((1 << b.insn.addressWidth) << 8));
     const linear = b.linearOfOffset(offset, 1 << width, writes);
     const value = b.temporary();
     if (writes) b.modifyLinear(width, linear, value);
     else b.loadLinear(width, linear, value);
-    b.helper(name, value, value, index, 1 << width);
+    test(value);
     if (writes) b.storeLinear(width, linear, value);
   }, { undefinedFlags: BIT_UNDEFINED });
 }
 // prettier-ignore
-for (const [name, opcode] of [['bsf', 'BC'], ['bsr', 'BD']] as const)
+for (const [name, operation, opcode] of [['bsf', integer.BSF, 'BC'], ['bsr', integer.BSR, 'BD']] as const)
   instruction(name, [row(`NP 0F ${opcode} /r`, ['Gv', 'Ev']), row(`66 0F ${opcode} /r`, ['Gv', 'Ev']), row(`0F ${opcode} /r`, ['Gv', 'Ev'])], (b) => {
-    const target = b.registerSlot(0);
-    b.helper(name, target, b.read(1), ZERO, 1 << b.opWidth);
+    b.emit(operation[b.opWidth]!, b.registerSlot(0), b.read(1), 0, ZERO, 0);
+    b.unknownFlags();
   }, { undefinedFlags: OF | SF | AF | PF | CF });
 const counted = (name: 'tzcnt' | 'lzcnt' | 'popcnt', opcode: string, feature: string, undefinedFlags: number): void =>
   instruction(name, [row(`F3 0F ${opcode} /r`, ['Gv', 'Ev'])], (b) => b.helper(name, b.registerSlot(0), b.read(1), ZERO, 1 << b.opWidth), { feature, undefinedFlags });
