@@ -167,6 +167,7 @@ class RegionEmitter implements RegionFlow {
       const at = this.#memory.u16[(record + RECORD.PC) >> 1]! & (PC_STACK - 1);
       if (at !== pc && this.#marking) this.marks.push({ at: this.#code.length, delta: block.delta + at });
       if (at !== pc) this.#beginInstruction(record);
+      if (at !== pc && this.#mayLeave(block, n, at)) lowering.storeState();
       pc = at;
       this.#record = n;
       lowering.record = record;
@@ -181,6 +182,16 @@ class RegionEmitter implements RegionFlow {
     assert(block.end < block.records, 'a block ends with what leads out of it');
     this.#beginInstruction(block.address + block.end * RECORD.BYTES);
     this.leave('interpreted');
+  }
+
+  /** Whether the instruction that begins with record `from` accesses memory, and with that may leave the region in its course. */
+  #mayLeave(block: RegionBlock, from: number, pc: number): boolean {
+    for (let n = from; n < block.end; n++) {
+      const record = block.address + n * RECORD.BYTES;
+      if ((this.#memory.u16[(record + RECORD.PC) >> 1]! & (PC_STACK - 1)) !== pc) return false;
+      if (accessesMemory[this.#operation(record, n)]) return true;
+    }
+    return false;
   }
 
   /** All flags are set again in this block before something looks at them. */
@@ -431,6 +442,7 @@ const ignoresFlags = OPS.map(({ name }) => IGNORES_FLAGS.test(name));
 const setsAllFlags = OPS.map(({ name }) => SETS_ALL_FLAGS.test(name));
 /** Flags may be pending when these begin. */
 const passesPending = OPS.map(({ name, number }) => ignoresFlags[number]! || setsAllFlags[number]! || ASKS_FOR_FLAGS.test(name));
+const accessesMemory = OPS.map(({ name }) => /^(load|load_modify|load_zx|load_sx|store|storei|pushi?|pop|call|call_indirect|ret)(\.|$)/.test(name));
 const isStep = OPS.map(({ name }) => /^(inc|dec)\./.test(name));
 const isRotation = OPS.map(({ name }) => name === 'rol' || name === 'ror');
 

@@ -131,6 +131,19 @@ export class RegionLowering implements Lowering {
     this.at.flagsDirty = false;
   }
 
+  /**
+   * Stores what is in locals only, but for pending flags. Before an instruction that may leave the region in several places it is done
+   * once, not in each of them.
+   */
+  storeState(): void {
+    const { pending } = this.at;
+    this.at.pending = 0;
+    this.storeDirty();
+    this.at.pending = pending;
+    this.at.dirty = 0;
+    this.at.flagsDirty = false;
+  }
+
   /** Stores what is in locals only, on a way out: the other way goes on as it was. */
   storeDirty(): void {
     const { dirty, pending } = this.at;
