@@ -73,7 +73,7 @@ export interface CodeMemory {
 
 export class RegionFinder {
   readonly #memory: CodeMemory;
-  readonly #minimumCount: number;
+  readonly minimumCount: number;
   readonly #limits: RegionLimits;
   /** Of the support module: the guest-physical page that a linear one is fetched from, odd when there is none. */
   readonly #mappedPage: (linear: bigint) => bigint;
@@ -87,7 +87,7 @@ export class RegionFinder {
     this.#memory = memory;
     this.#limits = limits;
     this.#mappedPage = mappedPage;
-    this.#minimumCount = minimumCount;
+    this.minimumCount = minimumCount;
   }
 
   #header(block: number, field: number): number {
@@ -149,7 +149,7 @@ export class RegionFinder {
     }
     for (const delta of deltas) {
       const address = this.#blockAt(delta);
-      if (address !== 0 && this.#header(address, BLOCK.COUNT) >= this.#minimumCount) queue.push({ address, delta });
+      if (address !== 0 && this.#header(address, BLOCK.COUNT) >= this.minimumCount) queue.push({ address, delta });
     }
     queue.sort((a, b) => this.#header(b.address, BLOCK.COUNT) - this.#header(a.address, BLOCK.COUNT));
   }

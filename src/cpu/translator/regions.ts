@@ -35,11 +35,15 @@ interface Region {
   /** Addresses of all blocks that it was made of, and of its entries. */
   readonly members: readonly number[];
   readonly entries: readonly number[];
+  /** Blocks in its middle that were executed `promoteAt` times from outside, and how often that was. */
+  readonly asked: Map<number, number>;
 }
 
 /** A module is made when so many blocks wait, or after so many slices. */
 const BATCH_SEEDS = 64;
 const WAIT_SLICES = 4;
+/** Making a region again costs much more than running a few instructions in the interpreter: once for so many instructions. */
+const ASKED_INSTRUCTIONS = 25;
 /** Below this threshold nothing waits: tests want every block translated. */
 const EAGER = 10;
 
@@ -148,7 +152,7 @@ export class Regions {
       if (first === STALE || first === REGION || entered.has(block)) continue;
       const [inside] = this.#byBlock.get(block) ?? [];
       if (inside !== undefined) {
-        reentered.set(inside, [...(reentered.get(inside) ?? []), block]);
+        if (this.#askedOften(inside, block)) reentered.set(inside, [...inside.asked.keys()]);
         continue;
       }
       if (this.#finder.isMember(block)) continue; // of a region that is being made
@@ -160,6 +164,15 @@ export class Regions {
     }
     for (const [region, blocks] of reentered) codes.push(this.#withEntries(region, blocks));
     return codes;
+  }
+
+  /** Whether it would pay to make a region again with an entry at `block`, which is the more the larger the region is. */
+  #askedOften({ asked, code }: Region, block: number): boolean {
+    asked.set(block, (asked.get(block) ?? 0) + 1);
+    const times = [...asked.values()].reduce((sum, n) => sum + n, 0);
+    if (this.options.promoteAt < EAGER || times > code.instructions / ASKED_INSTRUCTIONS) return true;
+    this.#setWord(block, BLOCK.COUNT, this.#finder.minimumCount);
+    return false;
   }
 
   /** A region that is often reached in its middle is made again, with entries there. */
@@ -209,7 +222,7 @@ export class Regions {
     this.#writeRecord(record, code, emitted);
     const entries = emitted.entries.map((number) => code.blocks[number]!);
     const addresses = (blocks: readonly RegionBlock[]): number[] => blocks.map(({ address }) => address);
-    const region: Region = { slot, code, members: addresses(code.blocks), entries: addresses(entries) };
+    const region: Region = { slot, code, members: addresses(code.blocks), entries: addresses(entries), asked: new Map() };
     for (const member of region.members) {
       const regions = this.#byBlock.get(member) ?? new Set();
       this.#byBlock.set(member, regions.add(region));
