@@ -28,5 +28,7 @@
 @external("env", "randomU32") export declare function randomU32(): u32;
 /** Called for each exception, interrupt and software interrupt delivered while traceInterrupts is set (`-d int`). */
 @external("env", "traceInterrupt") export declare function traceInterrupt(vector: u32, error: u32, kind: u32): void;
+/** A region, whose record this is, was left REGION_EXIT_OFTEN times at the same access. */
+@external("env", "regionLeftOften") export declare function regionLeftOften(record: u32): void;
 /** A block that regions were made of is gone (BLOCK.MEMBER). */
 @external("env", "memberDropped") export declare function memberDropped(block: u32): void;

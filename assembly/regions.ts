@@ -1,11 +1,11 @@
 // Whether a region that the translator made (src/cpu/translator/) may be entered: its code must lie, page by page, where it lay
 // when the region was made. The answer is kept in the region's record until the TLB generation changes.
-import { cpu } from './host';
+import { cpu, regionLeftOften } from './host';
 import { clearFault } from './faults';
 import { translateExecute } from './paging';
 import {
-  COUNT_REGION_REFUSED, CR2, CS_BASE, FAULT_VECTOR, MODE_KEY, REGION_RECORD_BASE, REGION_RECORD_KEY, REGION_RECORD_PAGE,
-  REGION_RECORD_PAGES, REGION_RECORD_VALID,
+  COUNT_REGION_REFUSED, CR2, CS_BASE, FAULT_VECTOR, MODE_KEY, REGION_EXIT_LEFT, REGION_EXIT_OFTEN, REGION_RECORD_BASE, REGION_RECORD_KEY,
+  REGION_RECORD_PAGE, REGION_RECORD_PAGES, REGION_RECORD_VALID,
 } from './generated/layout';
 import { count } from './registers';
 
@@ -32,6 +32,13 @@ function everyPageMapped(record: u32, base: u64): bool {
     if (<u32>mappedPage(linear) != load<u32>(page + 4)) return false;
   }
   return true;
+}
+
+/** The region at `record` was left by an exit that counts (REGION_EXIT.LEFT), `exit`. */
+export function countLeft(record: u32, exit: u32): void {
+  const left = load<u32>(exit + REGION_EXIT_LEFT) + 1;
+  store<u32>(exit + REGION_EXIT_LEFT, left);
+  if (left == REGION_EXIT_OFTEN) regionLeftOften(record);
 }
 
 /** Guest-physical page of a linear one for fetches; an odd number when there is none. Raises nothing. */

@@ -133,6 +133,7 @@ export class Vcpu {
         taskPriorityRead: () => ports.taskPriorityRead(),
         taskPriorityWrite: (value: number) => ports.taskPriorityWrite(value),
         randomU32: () => ports.randomU32(),
+        regionLeftOften: (record: number) => this.regions.leftOften(record >>> 0),
         memberDropped: (block: number) => this.regions.memberDropped(block >>> 0),
         traceInterrupt: (vector: number, error: number, kind: number) => ports.traceInterrupt(vector, error >>> 0, kind),
       },

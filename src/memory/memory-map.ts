@@ -87,8 +87,11 @@ export const REGION_EXIT = {
   DELTA: 4, // i32: distance of its block from the region's base
   TARGET: 8, // u32: of a jump, the record in REGION_TABLE of the region that it leads to, with the entry in the low bits; 0 unknown
   TARGET_DELTA: 12, // i32: from this region's base to that one's
+  LEFT: 8, // u32: of an access to a group, how often it was in none of the TLB's pages as a whole, from 1 on; of other records 0
   BYTES: 16,
 } as const;
+/** So often, and the group is not worth having: it lies across the end of a page. */
+export const REGION_EXIT_OFTEN = 2048;
 /** The record has raised a fault. */
 export const EXIT_FAULT = 1;
 /** The record is a jump that the region has not counted; it is also checked against the limit of CS. */

@@ -407,6 +407,7 @@ const IMPORTS: Readonly<Record<string, FunctionType>> = {
   condition: i32('i32'),
   setCarry: none('i32'),
   regionMapped: i32('i32', 'i64'),
+  countLeft: none('i32', 'i32'),
   readMemory: { params: ['i64', 'i32'], results: ['i64'] },
   writeMemory: none('i64', 'i32', 'i64'),
   prepareWrite: none('i64', 'i32'),

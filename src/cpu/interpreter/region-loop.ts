@@ -352,6 +352,7 @@ export class RegionLoop {
   #resume(): void {
     const { code } = this.#m;
     this.#countEvent('countRegionResume');
+    this.#countLeft();
     this.#storeBudget();
     this.#m.openState();
     code.get(BASE);
@@ -374,6 +375,22 @@ export class RegionLoop {
     code.op(OP.i32_ne);
     code.brIf(this.#labels.again);
     this.#runFirstOperation();
+  }
+
+  /** Exits at accesses to a group count how often they are taken. */
+  #countLeft(): void {
+    const { code } = this.#m;
+    this.#exitBits();
+    code.op(OP.i32_eqz);
+    code.if();
+    code.get(EXIT_AT);
+    code.memory(OP.i32_load, REGION_EXIT.LEFT);
+    code.if();
+    code.get(REGION_AT);
+    code.get(EXIT_AT);
+    this.#m.call('countLeft');
+    code.end();
+    code.end();
   }
 
   #countEvent(field: string): void {

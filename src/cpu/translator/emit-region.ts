@@ -55,6 +55,8 @@ export interface RegionExit {
   /** With EXIT bits. */
   readonly record: number;
   readonly delta: number;
+  /** A group of accesses is not in the TLB as a whole: REGION_EXIT.LEFT counts. */
+  readonly ofGroup: boolean;
 }
 
 class RegionEmitter implements RegionFlow {
@@ -244,6 +246,7 @@ class RegionEmitter implements RegionFlow {
 
   reach(registerSlot: number): Reach | undefined {
     const block = this.#block!;
+    if (this.#region.ungrouped.has(this.#instruction)) return undefined;
     // A page may end within the group although the access itself would hit: then the instruction is done again from its beginning.
     for (let record = this.#instruction; record < this.#lowering.record; record += RECORD.BYTES) {
       if (!preparesOnly[this.#operation(record, (record - block.address) / RECORD.BYTES)]) return undefined;
@@ -254,8 +257,8 @@ class RegionEmitter implements RegionFlow {
     return reachOf(this.#memory, registerSlot, this.#lowering.record, operations);
   }
 
-  leave(cause: ExitCause): void {
-    this.#exitTo(this.#instruction, cause);
+  leave(cause: ExitCause, ofGroup = false): void {
+    this.#exitTo(this.#instruction, cause, ofGroup);
   }
 
   leaveWithFault(): void {
@@ -267,10 +270,10 @@ class RegionEmitter implements RegionFlow {
   }
 
   /** Leaves for a record of the running block. */
-  #exitTo(record: number, cause: ExitCause): void {
+  #exitTo(record: number, cause: ExitCause, ofGroup = false): void {
     const code = this.#code;
     this.#lowering.storeDirty();
-    this.exits.push({ record, delta: this.#block!.delta });
+    this.exits.push({ record, delta: this.#block!.delta, ofGroup });
     if (this.#counting) this.#countExit(cause, record & ~(EXIT_JUMP | EXIT_LIMITED));
     code.i32(this.exits.length); // 0 is to look up RIP
     code.get(BUDGET);

@@ -53,6 +53,8 @@ export interface RegionCode {
   readonly entries: readonly number[];
   readonly pages: readonly RegionPage[];
   readonly instructions: number;
+  /** Addresses of first records of instructions that begin no group of accesses. */
+  readonly ungrouped: ReadonlySet<number>;
 }
 
 interface Candidate {
@@ -137,7 +139,7 @@ export class RegionFinder {
     const returnSites = [...returnDeltas].flatMap((delta) => numberOf.get(delta) ?? []);
     const entries = [...new Set([0, ...returnSites, ...loopHeads(known)])];
     const pages = [...this.#pages].map(([delta, physical]) => ({ delta, physical }));
-    return { key: this.#key, rip: this.#base, baseOffset: this.#seedOffset, blocks: known, entries, pages, instructions };
+    return { key: this.#key, rip: this.#base, baseOffset: this.#seedOffset, blocks: known, entries, pages, instructions, ungrouped: new Set() };
   }
 
   #enqueue(block: RegionBlock, queue: Candidate[], returnDeltas: Set<number>): void {

@@ -43,8 +43,8 @@ export interface RegionFlow {
   dispatch(instructions: number): void;
   /** How far the accesses from the running record on reach around a register. */
   reach(registerSlot: number): Reach | undefined;
-  /** Leaves the region before the running instruction. */
-  leave(cause: ExitCause): void;
+  /** Leaves the region before the running instruction; `ofGroup`: which begins a group of accesses. */
+  leave(cause: ExitCause, ofGroup?: boolean): void;
   /** Leaves the region with a fault that the record being lowered has raised. */
   leaveWithFault(): void;
 }
@@ -541,13 +541,13 @@ export class RegionLowering implements Lowering {
   // Memory ---------------------------------------------------------------------------------------------------------------
 
   /** Pops a linear address; leaves the region unless its page is in the TLB; pushes the host address. */
-  #translate(table: number, bytes: number): void {
+  #translate(table: number, bytes: number, isGroup = false): void {
     const { code } = this;
     code.set(LINEAR);
     probeTlb(code, { pushTable: () => code.get(table), linear: LINEAR, entry: TLB_ENTRY, offset: PAGE_OFFSET, bytes });
     code.op(OP.i64_gt_u);
     code.if();
-    this.flow!.leave('tlbMiss');
+    this.flow!.leave('tlbMiss', isGroup);
     code.end();
     pushHostAddress(code, PAGE_OFFSET, TLB_ENTRY);
   }
@@ -590,7 +590,7 @@ export class RegionLowering implements Lowering {
       code.op(OP.i32_wrap_i64);
       code.op(OP.i64_extend_i32_u);
     }
-    this.#translate(reach.writes ? TLB_WRITE : TLB_READ, reach.high - reach.low);
+    this.#translate(reach.writes ? TLB_WRITE : TLB_READ, reach.high - reach.low, true);
     code.set(GROUP_HOST[register]!);
     const group = { low: reach.low, high: reach.high, writes: reach.writes };
     this.at.groups = this.at.groups.with(register, group);

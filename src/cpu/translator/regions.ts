@@ -2,8 +2,8 @@
 // dropped when their code changes or when they have become too many. What goes into a region is region-blocks.ts, how it is
 // emitted is emit-region.ts.
 import {
-  JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, REGION_EXIT, REGION_EXIT_COUNT, REGION_EXITS, REGION_RECORD, REGION_SLOTS,
-  REGION_TABLE,
+  JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, REGION_EXIT, REGION_EXIT_COUNT, REGION_EXIT_OFTEN, REGION_EXITS,
+  REGION_RECORD, REGION_SLOTS, REGION_TABLE,
 } from '../../memory/memory-map.ts';
 import { REGION, STALE } from '../ir/ops-control.ts';
 import { BLOCK } from '../ir/record.ts';
@@ -37,6 +37,14 @@ interface Region {
   readonly entries: readonly number[];
   /** Blocks in its middle that were executed `promoteAt` times from outside, and how often that was. */
   readonly asked: Map<number, number>;
+  /** Exits at accesses to a group. */
+  readonly groupExits: readonly GroupExit[];
+}
+
+interface GroupExit {
+  /** As the region returns it. */
+  readonly number: number;
+  readonly record: number;
 }
 
 /** A module is made when so many blocks wait, or after so many slices. */
@@ -44,6 +52,8 @@ const BATCH_SEEDS = 64;
 const WAIT_SLICES = 4;
 /** Making a region again costs much more than running a few instructions in the interpreter: once for so many instructions. */
 const ASKED_INSTRUCTIONS = 25;
+/** When a region is made again without a group, those go too that it was left at so often. */
+const OFTEN_TOO = REGION_EXIT_OFTEN / 16;
 /** Below this threshold nothing waits: tests want every block translated. */
 const EAGER = 10;
 
@@ -92,6 +102,10 @@ export class Regions {
   #exitCount = 0;
   #enteredBefore = 0;
   #seeds: Seed[] = [];
+  /** By slot. */
+  #installed: Region[] = [];
+  /** Left often at accesses to a group. */
+  readonly #leftOften = new Set<Region>();
   #waitingSlices = 0;
   #finder!: RegionFinder;
   #moduleBytes = 0;
@@ -136,7 +150,8 @@ export class Regions {
 
   /** Called at the end of a slice: what waits for company in its module does not wait long. */
   sliceEnded(): void {
-    if (this.#seeds.length > 0 && ++this.#waitingSlices >= WAIT_SLICES) this.#translate();
+    const isWaiting = this.#seeds.length > 0 || this.#leftOften.size > 0;
+    if (isWaiting && ++this.#waitingSlices >= WAIT_SLICES) this.#translate();
   }
 
   /** The regions around the waiting blocks, the most often executed first. */
@@ -163,6 +178,8 @@ export class Regions {
       codes.push(code);
     }
     for (const [region, blocks] of reentered) codes.push(this.#withEntries(region, blocks));
+    for (const region of this.#leftOften) if (this.#isAlive(region)) codes.push(this.#withoutGroups(region));
+    this.#leftOften.clear();
     return codes;
   }
 
@@ -182,6 +199,28 @@ export class Regions {
     for (const member of region.members) this.#setU16(member, BLOCK.MEMBER - BLOCK.BYTES, 1);
     const numbers = blocks.map((block) => region.members.indexOf(block));
     return { ...region.code, entries: [...new Set([...region.entries.map((entry) => region.members.indexOf(entry)), ...numbers])] };
+  }
+
+  /** A group of accesses that is often not in the TLB as a whole lies across the end of a page: its accesses look one by one. */
+  #withoutGroups(region: Region): RegionCode {
+    const { u32 } = this.memory;
+    const exits = u32[(recordOf(region.slot) + REGION_RECORD.EXITS) >> 2]!;
+    const often = region.groupExits.filter(({ number }) => u32[(exits + number * REGION_EXIT.BYTES + REGION_EXIT.LEFT) >> 2]! > OFTEN_TOO);
+    this.#drop(region);
+    this.statistics.remade++;
+    for (const member of region.members) this.#setU16(member, BLOCK.MEMBER - BLOCK.BYTES, 1);
+    const { code } = region;
+    const entries = region.entries.map((entry) => region.members.indexOf(entry));
+    return { ...code, entries, ungrouped: new Set([...code.ungrouped, ...often.map(({ record }) => record)]) };
+  }
+
+  /** A region was left at the same group of accesses REGION_EXIT_OFTEN times. */
+  leftOften(record: number): void {
+    this.#leftOften.add(this.#installed[(record - REGION_TABLE) / REGION_RECORD.BYTES]!);
+  }
+
+  #isAlive({ slot }: Region): boolean {
+    return this.memory.u32[(recordOf(slot) + REGION_RECORD.VALID) >> 2] !== 0;
   }
 
   /** A module costs about as much as a hundred instructions in it, so several regions share one. */
@@ -222,7 +261,8 @@ export class Regions {
     this.#writeRecord(record, code, emitted);
     const entries = emitted.entries.map((number) => code.blocks[number]!);
     const addresses = (blocks: readonly RegionBlock[]): number[] => blocks.map(({ address }) => address);
-    const region: Region = { slot, code, members: addresses(code.blocks), entries: addresses(entries), asked: new Map() };
+    const region: Region = { slot, code, members: addresses(code.blocks), entries: addresses(entries), groupExits: groupExits(emitted.exits), asked: new Map() };
+    this.#installed[slot] = region;
     for (const member of region.members) {
       const regions = this.#byBlock.get(member) ?? new Set();
       this.#byBlock.set(member, regions.add(region));
@@ -255,10 +295,11 @@ export class Regions {
     const { u32 } = this.memory;
     const first = REGION_EXITS + this.#exitCount * REGION_EXIT.BYTES;
     let at = first >> 2;
-    for (const { record, delta } of exits) {
+    const isEager = this.options.promoteAt < EAGER;
+    for (const { record, delta, ofGroup } of exits) {
       u32[at + REGION_EXIT.RECORD / 4] = record;
       u32[at + REGION_EXIT.DELTA / 4] = delta >>> 0;
-      u32[at + REGION_EXIT.TARGET / 4] = 0;
+      u32[at + REGION_EXIT.TARGET / 4] = !ofGroup ? 0 : isEager ? REGION_EXIT_OFTEN - 1 : 1;
       at += REGION_EXIT.BYTES / 4;
     }
     this.#exitCount += exits.length;
@@ -316,6 +357,8 @@ export class Regions {
     this.#byBlock.clear();
     for (let slot = 0; slot < this.#slots; slot++) this.table.set(slot, null);
     this.#slots = 0;
+    this.#installed = [];
+    this.#leftOften.clear();
     this.#exitCount = 0;
     this.#moduleBytes = 0;
   }
@@ -332,4 +375,8 @@ export class Regions {
   #setU16(block: number, offset: number, value: number): void {
     this.memory.u16[(block + offset) >> 1] = value;
   }
+}
+
+function groupExits(exits: readonly RegionExit[]): GroupExit[] {
+  return exits.flatMap(({ record, ofGroup }, index) => (ofGroup ? [{ number: index + 1, record }] : []));
 }
