@@ -11,7 +11,8 @@ import { BLOCK, PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import { cpuOffset, MODE, MODE_BITS } from '../x86/state.ts';
 import { reachOf, type Reach } from './access-groups.ts';
 import { ControlFlow } from './control-flow.ts';
-import { RegionLowering, type RegionFlow } from './region-lowering.ts';
+import { RegionLowering } from './region-lowering.ts';
+import type { RegionFlow } from './region-state.ts';
 import { exitNumber, type ExitCause } from './exit-counts.ts';
 import { CALLS, type CodeMemory, type RegionBlock, type RegionCode } from './region-blocks.ts';
 import { BASE, BUDGET, DISTANCE, ENTERED, ENTRY, GENERAL, LOCAL_TYPES, TARGET, TLB_READ, TLB_WRITE } from './region-locals.ts';
@@ -445,7 +446,8 @@ const ignoresFlags = OPS.map(({ name }) => IGNORES_FLAGS.test(name));
 const setsAllFlags = OPS.map(({ name }) => SETS_ALL_FLAGS.test(name));
 /** Flags may be pending when these begin. */
 const passesPending = OPS.map(({ name, number }) => ignoresFlags[number]! || setsAllFlags[number]! || ASKS_FOR_FLAGS.test(name));
-const accessesMemory = OPS.map(({ name }) => /^(load|load_modify|load_zx|load_sx|store|storei|pushi?|pop|call|call_indirect|ret)(\.|$)/.test(name));
+const ACCESSES_MEMORY = /^(load|load_modify|load_zx|load_sx|store|storei|pushi?|pop|call|call_indirect|ret)(\.|$)/;
+const accessesMemory = OPS.map(({ name }) => ACCESSES_MEMORY.test(name));
 const isStep = OPS.map(({ name }) => /^(inc|dec)\./.test(name));
 const isRotation = OPS.map(({ name }) => name === 'rol' || name === 'ror');
 

@@ -139,7 +139,8 @@ export class RegionFinder {
     const returnSites = [...returnDeltas].flatMap((delta) => numberOf.get(delta) ?? []);
     const entries = [...new Set([0, ...returnSites, ...loopHeads(known)])];
     const pages = [...this.#pages].map(([delta, physical]) => ({ delta, physical }));
-    return { key: this.#key, rip: this.#base, baseOffset: this.#seedOffset, blocks: known, entries, pages, instructions, ungrouped: new Set() };
+    const place = { key: this.#key, rip: this.#base, baseOffset: this.#seedOffset, pages };
+    return { ...place, blocks: known, entries, instructions, ungrouped: new Set() };
   }
 
   #enqueue(block: RegionBlock, queue: Candidate[], returnDeltas: Set<number>): void {

@@ -10,9 +10,8 @@ import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory
 import { MOVI } from '../ir/ops-integer.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
-import { constantAdded, type Reach } from './access-groups.ts';
+import { constantAdded } from './access-groups.ts';
 import { emitCondition } from './conditions.ts';
-import type { ExitCause } from './exit-counts.ts';
 import { effectsOf, leavesFlags, writesFlags } from './helper-effects.ts';
 import { multiply64 } from './multiply.ts';
 import type { CodeMemory } from './region-blocks.ts';
@@ -20,6 +19,7 @@ import {
   BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, GROUP_HOST, LINEAR, localOf, PAGE_OFFSET, PENDING, SCRATCH_I32, SCRATCH_I64,
   SCRATCH_V128, TARGET, TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
 } from './region-locals.ts';
+import { NO_GROUPS, type Group, type RegionFlow, type RegionState } from './region-state.ts';
 
 /** Of the general registers. */
 const RSP = 4;
@@ -34,43 +34,6 @@ interface Near {
 const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B };
 const FLAG_OPERANDS = [[CC_A, 'ccA'], [CC_B, 'ccB']] as const;
 const BYTE_COUNT = [1, 2, 4, 8] as const;
-
-/** What the emitter does for control: everything that ends a block or leaves the region. */
-export interface RegionFlow {
-  /** Continues with the target of the jump record `index` records further on. */
-  jump(index: number): void;
-  /** Continues at the RIP in TARGET; `instructions` of the block count. */
-  dispatch(instructions: number): void;
-  /** How far the accesses from the running record on reach around a register. */
-  reach(registerSlot: number): Reach | undefined;
-  /** Leaves the region before the running instruction; `ofGroup`: which begins a group of accesses. */
-  leave(cause: ExitCause, ofGroup?: boolean): void;
-  /** Leaves the region with a fault that the record being lowered has raised. */
-  leaveWithFault(): void;
-}
-
-/** Bytes relative to a register, from `low` to before `high`, whose first one's host address is in a local of the register's. */
-export interface Group {
-  readonly low: number;
-  readonly high: number;
-  readonly writes: boolean;
-}
-
-const NO_GROUPS: readonly (Group | undefined)[] = new Array<undefined>(GENERAL.length).fill(undefined);
-
-/** What is known, while code is made, of how locals and memory stand at a place in it. */
-export interface RegionState {
-  /** General registers whose local is newer than their memory, one bit each. */
-  dirty: number;
-  /** The lazy flags' kind and width, where they are known; then CC_A and CC_B hold them. */
-  knownFlags: number | undefined;
-  /** The triple in memory is older than the locals. */
-  flagsDirty: boolean;
-  /** By general register: the bytes around it whose host address is known. */
-  groups: readonly (Group | undefined)[];
-  /** What flags are not in the triple yet, as `settleFlags` in assembly/pending-flags.ts takes it; 0: none. */
-  pending: number;
-}
 
 export class RegionLowering implements Lowering {
   readonly code: CodeWriter;

@@ -261,7 +261,9 @@ export class Regions {
     this.#writeRecord(record, code, emitted);
     const entries = emitted.entries.map((number) => code.blocks[number]!);
     const addresses = (blocks: readonly RegionBlock[]): number[] => blocks.map(({ address }) => address);
-    const region: Region = { slot, code, members: addresses(code.blocks), entries: addresses(entries), groupExits: groupExits(emitted.exits), asked: new Map() };
+    const region: Region = {
+      slot, code, members: addresses(code.blocks), entries: addresses(entries), groupExits: groupExits(emitted.exits), asked: new Map(),
+    };
     this.#installed[slot] = region;
     for (const member of region.members) {
       const regions = this.#byBlock.get(member) ?? new Set();
