@@ -1,13 +1,16 @@
 // Conditions on lazy flags of a known kind, as a few instructions on the triple in locals (see ir/flags.ts for what the triple
 // holds). Where it would take many, nothing is emitted and the caller asks the support module.
 import type { CodeWriter } from '../../wasm/code-writer.ts';
-import { OP } from '../../wasm/opcodes.ts';
+import { OP, TYPE } from '../../wasm/opcodes.ts';
 import { CC } from '../ir/flags.ts';
 import type { Width } from '../ir/lowering.ts';
+import { cpuOffset } from '../x86/state.ts';
 import { CC_A, CC_B } from './region-locals.ts';
 
 /** Condition codes without the negation: SDM 1 appendix B. */
-const OVERFLOW = 0, BELOW = 2, EQUAL = 4, BELOW_EQUAL = 6, SIGN = 8, PARITY = 10, LESS = 12, LESS_EQUAL = 14;
+/** Below: CF. */
+export const BELOW = 2;
+const OVERFLOW = 0, EQUAL = 4, BELOW_EQUAL = 6, SIGN = 8, PARITY = 10, LESS = 12, LESS_EQUAL = 14;
 
 /** Pushes a local extended from `width` to 64 bits. */
 function push(code: CodeWriter, local: number, width: Width, signed: boolean): void {
@@ -160,4 +163,25 @@ export function emitCondition(code: CodeWriter, ccOp: number, condition: number)
   else done = ofResult(code, plain, width);
   if (done && (condition & 1) !== 0) code.op(OP.i32_eqz);
   return done;
+}
+
+/** Pushes CF of the triple in memory. After INC and DEC, which loops often end with, it is at hand; `ask` calls the support module. */
+export function carryInMemory(code: CodeWriter, area: number, ask: () => void): void {
+  const load = (field: string, operation: number): void => {
+    code.i32(0);
+    code.memory(operation, area + cpuOffset(field));
+  };
+  load('ccOp', OP.i32_load);
+  code.i32(3);
+  code.op(OP.i32_shr_u);
+  code.i32(CC.INC >> 1);
+  code.op(OP.i32_eq);
+  code.if(TYPE.i32);
+  load('ccB', OP.i32_load8_u);
+  code.i32(1);
+  code.op(OP.i32_and);
+  code.else();
+  code.i32(BELOW);
+  ask();
+  code.end();
 }

@@ -13,6 +13,7 @@ import { reachOf, type Reach } from './access-groups.ts';
 import { ControlFlow } from './control-flow.ts';
 import { RegionLowering } from './region-lowering.ts';
 import type { RegionFlow } from './region-state.ts';
+import { constantCount } from './rotations.ts';
 import { exitNumber, type ExitCause } from './exit-counts.ts';
 import { CALLS, type CodeMemory, type RegionBlock, type RegionCode } from './region-blocks.ts';
 import { BASE, BUDGET, DISTANCE, ENTERED, ENTRY, GENERAL, LOCAL_TYPES, TARGET, TLB_READ, TLB_WRITE } from './region-locals.ts';
@@ -175,7 +176,7 @@ class RegionEmitter implements RegionFlow {
       this.#record = n;
       lowering.record = record;
       lowering.operation = operation.number;
-      lowering.rotationCount = n > 0 && isRotation[operation.number] ? lowering.constantCount(record) : undefined;
+      lowering.rotationCount = n > 0 && isRotation[operation.number] ? constantCount(this.#memory, record) : undefined;
       lowering.carryIsDead = isStep[operation.number]! && this.#setsAllFlagsSoon(block, n + 1);
       if (!passesPending[operation.number] && lowering.rotationCount === undefined) lowering.settle();
       if (operation.number === CONTINUE) return this.#continue(block, record);

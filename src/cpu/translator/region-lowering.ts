@@ -3,15 +3,14 @@
 // known at translation time where one operation set them just before. Control flow between blocks is emit-region.ts.
 import { assert } from '../../base/assert.ts';
 import type { CodeWriter } from '../../wasm/code-writer.ts';
-import { OP, TYPE } from '../../wasm/opcodes.ts';
+import { OP } from '../../wasm/opcodes.ts';
 import { CC, ccOp, PENDING_FLAGS } from '../ir/flags.ts';
 import type { Address, Lowering, Operand, Width } from '../ir/lowering.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
-import { MOVI } from '../ir/ops-integer.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
 import { constantAdded } from './access-groups.ts';
-import { emitCondition } from './conditions.ts';
+import { BELOW, carryInMemory, emitCondition } from './conditions.ts';
 import { effectsOf, leavesFlags, writesFlags } from './helper-effects.ts';
 import { multiply64 } from './multiply.ts';
 import type { CodeMemory } from './region-blocks.ts';
@@ -23,8 +22,6 @@ import { NO_GROUPS, type Group, type RegionFlow, type RegionState } from './regi
 
 /** Of the general registers. */
 const RSP = 4;
-/** Condition B: CF. */
-const BELOW = 2;
 
 interface Near {
   readonly register: number;
@@ -438,17 +435,6 @@ export class RegionLowering implements Lowering {
     this.call('settleFlags');
   }
 
-  /** The count of a rotation whose record is `record`, where the record before loads it; undefined otherwise. */
-  constantCount(record: number): number | undefined {
-    const { u16, i32 } = this.#memory;
-    const before = record - RECORD.BYTES;
-    const sameInstruction = u16[(before + RECORD.PC) >> 1] === u16[(record + RECORD.PC) >> 1];
-    const loadsCount = MOVI.includes(u16[before >> 1]!) && u16[(before + RECORD.D) >> 1] === u16[(record + RECORD.B) >> 1];
-    const size = i32[(record + RECORD.IMM) >> 2]!;
-    if (!sameInstruction || !loadsCount || size < 4) return undefined;
-    return i32[(before + RECORD.IMM) >> 2]! & (size === 8 ? 63 : 31);
-  }
-
   /** ROL and ROR of 32 and 64 bits by a constant; their flags are worked out when somebody asks. */
   #rotate(isRight: boolean, count: number): void {
     const { code } = this;
@@ -472,7 +458,7 @@ export class RegionLowering implements Lowering {
     if ((number & ~1) === BELOW && pending === PENDING_FLAGS.CARRY) return this.#pendingCarry(number);
     if (pending === 0 && knownFlags !== undefined && emitCondition(this.code, knownFlags, number)) return;
     this.#flushFlags();
-    if (number === BELOW) return this.#carryInMemory();
+    if (number === BELOW) return carryInMemory(this.code, this.#memory.area, () => this.call('condition'));
     this.code.i32(number);
     this.call('condition');
   }
@@ -481,24 +467,6 @@ export class RegionLowering implements Lowering {
     this.code.get(PENDING);
     this.code.op(OP.i32_wrap_i64);
     if (condition !== BELOW) this.code.op(OP.i32_eqz);
-  }
-
-  /** After INC and DEC, which loops often end with, CF is at hand. */
-  #carryInMemory(): void {
-    const { code } = this;
-    this.#loadState(cpuOffset('ccOp'), OP.i32_load);
-    code.i32(3);
-    code.op(OP.i32_shr_u);
-    code.i32(CC.INC >> 1);
-    code.op(OP.i32_eq);
-    code.if(TYPE.i32);
-    this.#loadState(cpuOffset('ccB'), OP.i32_load8_u);
-    code.i32(1);
-    code.op(OP.i32_and);
-    code.else();
-    code.i32(BELOW);
-    this.call('condition');
-    code.end();
   }
 
   // Memory ---------------------------------------------------------------------------------------------------------------

@@ -98,7 +98,9 @@ instruction('idiv', [row('F6 /7', ['Eb']), row('F7 /7', ['Ev'])], (b) => b.helpe
  * b = offset, imm = operand size) moves the address; the bit itself is the offset modulo the size.
  */
 const BIT_UNDEFINED = OF | SF | AF | PF;
-const BIT_TESTS = [['bt', integer.BT, 'A3', 4], ['bts', integer.BTS, 'AB', 5], ['btr', integer.BTR, 'B3', 6], ['btc', integer.BTC, 'BB', 7]] as const;
+const BIT_TESTS = [
+  ['bt', integer.BT, 'A3', 4], ['bts', integer.BTS, 'AB', 5], ['btr', integer.BTR, 'B3', 6], ['btc', integer.BTC, 'BB', 7],
+] as const;
 for (const [name, operation, registerOpcode, digit] of BIT_TESTS) {
   const writes = name !== 'bt';
   const lock = writes ? locked : {};
