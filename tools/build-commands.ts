@@ -3,13 +3,13 @@
 // it NAME.cache, the code that V8 compiled while the command did what it is usually asked for; bin/start.cjs uses both.
 // `build-commands.js --cache NAME` is the process that makes one of these caches.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import type { Script } from 'node:vm';
-import { build, type Plugin } from 'esbuild';
 import type { ToolIo } from '../src/cli/image-tools/tool-io.ts';
+import { bundle } from './bundle.ts';
 import { distFolder, repositoryRoot } from './repository.ts';
 
 /** What an entry of a command exports, as far as it is used here. */
@@ -85,39 +85,10 @@ async function expectSuccess(words: readonly string[], run: () => Promise<number
 const commandsFolder = join(distFolder, 'commands');
 const cacheFile = (name: string): string => join(commandsFolder, `${name}.cache`);
 
-/** In a bundle a module's `import.meta` says where the module itself lies, not the bundle. */
-const ownPlaces: Plugin = {
-  name: 'own-places',
-  setup(builder) {
-    builder.onLoad({ filter: /[\\/]dist[\\/]src[\\/].*\.js$/ }, ({ path }) => {
-      const fromBundle = JSON.stringify(relative(commandsFolder, path).replaceAll('\\', '/'));
-      const place = `require('node:path').join(__dirname, ${fromBundle})`;
-      const contents = readFileSync(path, 'utf8')
-        .replaceAll('import.meta.url', `require('node:url').pathToFileURL(${place}).href`)
-        .replaceAll('import.meta.dirname', `require('node:path').dirname(${place})`);
-      return { contents };
-    });
-  },
-};
-
-async function bundle(): Promise<void> {
+async function bundleAll(): Promise<void> {
   rmSync(commandsFolder, { recursive: true, force: true }); // a cache must never meet another bundle than its own
-  await build({
-    entryPoints: Object.fromEntries(Object.entries(COMMANDS).map(([name, { entry }]) => [name, join(distFolder, 'src', entry)])),
-    outdir: commandsFolder,
-    outExtension: { '.js': '.cjs' },
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node20',
-    charset: 'ascii',
-    packages: 'external',
-    supported: { 'dynamic-import': false }, // becomes require, which a script without a module loader can do
-    sourcemap: 'linked',
-    sourcesContent: false,
-    logLevel: 'warning',
-    plugins: [ownPlaces],
-  });
+  const entries = Object.fromEntries(Object.entries(COMMANDS).map(([name, { entry }]) => [name, join(distFolder, 'src', entry)]));
+  await bundle({ entries, folder: commandsFolder });
 }
 
 /** In a process of its own, because a command may end it. */
@@ -145,6 +116,6 @@ if (flag === '--cache') {
   await rehearse(name!);
 } else {
   mkdirSync(distFolder, { recursive: true });
-  await bundle();
+  await bundleAll();
   Object.keys(COMMANDS).forEach(makeCache);
 }

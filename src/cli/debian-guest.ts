@@ -48,6 +48,11 @@ export const cacheFolder = (architecture: GuestArchitecture): string =>
 export const hasDebianTools = (): boolean =>
   ['apt-get', 'apt-cache', 'dpkg-deb'].every((command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0);
 
+/** What a virtio disk needs of Debian's kernel. */
+export const VIRTIO_BLK_MODULES = [
+  'virtio_ring', 'virtio', 'virtio_pci_modern_dev', 'virtio_pci_legacy_dev', 'virtio_pci', 'virtio_blk',
+] as const;
+
 const SILENCE_MS_MAX = 60_000;
 
 /** Mounts what a shell expects, greets, and powers off when the shell ends. */

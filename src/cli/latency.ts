@@ -1,7 +1,6 @@
 // `nandu latency`: where the time of a disk's requests goes. Boots a guest that measures (latency/measure.ts), or reads a trace; prints
 // tables, JSON or a page. The analysis is trace/request-latency.ts, the words are latency/options.ts.
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../base/failure.ts';

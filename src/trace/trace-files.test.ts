@@ -92,6 +92,49 @@ test('a timeline has spans, moments and a flow along a request', () => {
   assert.equal(traceEvents[2]!.name, traceEvents[7]!.name);
 });
 
+/** The Trace Event Format's JSON object form, as far as spans, moments, flows and metadata go. */
+function checkTimeline(text: string): void {
+  const file = JSON.parse(text) as { traceEvents: Record<string, unknown>[]; displayTimeUnit: unknown };
+  assert.ok(file.displayTimeUnit === 'ns' || file.displayTimeUnit === 'ms');
+  const required: Readonly<Record<string, readonly string[]>> = {
+    M: ['name', 'args'], B: ['name', 'cat'], E: [], X: ['name', 'cat', 'dur'], s: ['id', 'name', 'cat'], t: ['id', 'name', 'cat'],
+    f: ['id', 'name', 'cat', 'bp'],
+  };
+  const open = new Map<unknown, unknown[]>();
+  const flows = new Map<unknown, string>();
+  for (const event of file.traceEvents) {
+    const members = required[String(event['ph'])];
+    assert.ok(members !== undefined, `phase ${String(event['ph'])}`);
+    for (const member of members) assert.ok(event[member] !== undefined, `${String(event['ph'])} has ${member}`);
+    for (const member of ['pid', 'tid', 'ts']) assert.equal(typeof event[member], 'number');
+    if (event['args'] !== undefined) assert.equal(typeof event['args'], 'object');
+    const spans = open.get(event['tid']) ?? [];
+    open.set(event['tid'], spans);
+    if (event['ph'] === 'B') spans.push(event['name']);
+    if (event['ph'] === 'E') assert.equal(spans.pop(), event['name']);
+    if (!['s', 't', 'f'].includes(String(event['ph']))) continue;
+    const before = flows.get(event['id']);
+    assert.ok(event['ph'] === 's' ? before === undefined : before === 's' || before === 't', `flow ${String(event['id'])} in its order`);
+    flows.set(event['id'], String(event['ph']));
+  }
+  for (const spans of open.values()) assert.deepEqual(spans, []);
+}
+
+test('a timeline of many events is what its format asks for', () => {
+  let text = '';
+  const writer = new TimelineWriter((part) => { text += part; }, { pid: 1, program: 'te"st' });
+  traced(writer.sink, () => {
+    for (let turn = 0; turn < 50; turn++) {
+      trace.loopBegin?.({ turn });
+      trace.submit?.({ request: turn, offset: 2n ** 60n, who: 'a "name"\n' });
+      trace.loopEnd?.({ turn });
+      if (turn % 2 === 1) trace.reqComplete?.({ request: turn });
+    }
+  });
+  writer.finish();
+  checkTimeline(text);
+});
+
 test('the ring keeps the last events, in their order', () => {
   const recorder = new FlightRecorder(3);
   traced(recorder.sink, () => {

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { file } from '../../struct/cpio.ts';
-import { cacheFolder, prepareDebianGuest, type GuestFiles, type Progress } from '../debian-guest.ts';
+import { cacheFolder, prepareDebianGuest, VIRTIO_BLK_MODULES, type GuestFiles, type Progress } from '../debian-guest.ts';
 import { latencyProgram } from './program.ts';
 import type { Workload } from './workload.ts';
 
@@ -20,7 +20,7 @@ export type Driver = keyof typeof DRIVERS;
 
 // prettier-ignore
 const MODULES = [
-  'virtio_ring', 'virtio', 'virtio_pci_modern_dev', 'virtio_pci_legacy_dev', 'virtio_pci', 'virtio_blk',
+  ...VIRTIO_BLK_MODULES,
   'crct10dif_common', 'crc64', 'crc_t10dif', 'crc64_rocksoft', 't10_pi', 'scsi_common', 'scsi_mod', 'virtio_scsi', 'sd_mod',
   'libata', 'libahci', 'ahci', 'ata_piix', 'nvme_core', 'nvme',
 ] as const;

@@ -36,7 +36,7 @@ export function latencyPage(summary: Summary): string {
 <html lang="en"><head><meta charset="utf-8"><title>nandu latency</title><style>${STYLE}</style></head><body>
 <h1>${escaped(title)}</h1>
 <p>${total.count} requests (${leftOut} merged or not whole in the trace), times in microseconds.</p>
-<h2>Where the time of a request goes</h2>
+<h2>Where the time of a request goes, in the middle half of them</h2>
 ${stackBar(layers)}
 ${stackTable(layers, unexplainedPercent)}
 ${measured === undefined ? '' : `<p>${ownText(summary)}</p>`}
@@ -64,7 +64,7 @@ const picture = (label: string, height: number, parts: readonly string[]): strin
 
 function ownText({ measured }: Summary): string {
   const { ownNs, host, eventNs, guestClockNs, clockPercent } = measured!;
-  return `Own layers (device, queue, drive, block nodes): ${us(ownNs)}, ${((100 * ownNs) / host.meanNs).toFixed(0)} % of the host's own
+  return `Own layers (device, queue, drive, block nodes): ${us(ownNs)}, ${((100 * ownNs) / host.p50Ns).toFixed(0)} % of the host's own
 latency. An event takes ${eventNs.toFixed(0)} ns. By the guest's own clock ${us(guestClockNs)} from one request to the next,
 ${clockPercent.toFixed(2)} % from the sum.`;
 }

@@ -40,6 +40,8 @@ export interface Summary {
   readonly leftOut: number;
   readonly total: Figures;
   readonly histogram: readonly HistogramBar[];
+  /** Of the middle half of requests by their total: their mean, and its layers. */
+  readonly middleNs: number;
   readonly layers: readonly Layer[];
   /** Between the sum of the layers and the total that they are layers of. */
   readonly unexplainedPercent: number;
@@ -75,12 +77,21 @@ const POOL = 'thread pool';
 export function summarize(title: string, lives: readonly RequestLife[], leftOut: number): Summary {
   const totals = lives.map(({ totalNs }) => totalNs);
   const sorted = [...lives].sort((a, b) => a.totalNs - b.totalNs);
-  const layers = meanLayers(lives, undefined);
+  const middle = middleHalf(lives);
+  const layers = meanLayers(middle, undefined);
+  const middleNs = mean(middle.map(({ totalNs }) => totalNs));
   return {
-    title, leftOut, total: figuresOf(totals), histogram: histogramOf(totals), layers,
-    unexplainedPercent: differencePercent(layers.at(-1)!.cumulativeNs, mean(totals)),
+    title, leftOut, total: figuresOf(totals), middleNs, histogram: histogramOf(totals), layers,
+    unexplainedPercent: differencePercent(layers.at(-1)!.cumulativeNs, middleNs),
     typical: shown(sorted[sorted.length >> 1]!), slowest: shown(sorted.at(-1)!),
   };
+}
+
+/** Requests from the first to the third quartile: those that met nothing but what all meet. */
+function middleHalf(lives: readonly RequestLife[]): RequestLife[] {
+  const sorted = [...lives].sort((a, b) => a.totalNs - b.totalNs);
+  const quarter = Math.floor(sorted.length / 4);
+  return sorted.slice(quarter, sorted.length - quarter);
 }
 
 const differencePercent = (found: number, expected: number): number => (100 * Math.abs(found - expected)) / expected;
@@ -92,7 +103,7 @@ export function summarizeMeasured(title: string, { passes, leftOut }: Latencies,
   const whole = summarize(title, lives, leftOut);
   const excessNs = Math.max(0, median(traced!.totals) - median(plain!.totals));
   const eventNs = Math.min(excessNs / mean(lives.map(({ events }) => events.length)), shortestStep(lives));
-  const layers = meanLayers(lives, eventNs);
+  const layers = meanLayers(middleHalf(lives), eventNs);
   const own = layers.filter(({ name }) => isNode(name) || name === LAYER.drive || name === LAYER.device);
   const stampsNs = (sum(plain!.totals) + plain!.betweenNs) / plain!.totals.length;
   const guestClockNs = plain!.ticks / plain!.totals.length; // a tick is a nanosecond

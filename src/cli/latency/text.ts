@@ -22,15 +22,15 @@ const measuredHistograms = ({ plainHistogram, hostHistogram }: MeasuredSummary):
   [...histogramText('requests, without events', plainHistogram), '', ...histogramText('on the host', hostHistogram)];
 
 /** From the inside out. */
-function stackText({ layers, total, unexplainedPercent, measured }: Summary): string[] {
+function stackText({ layers, middleNs, unexplainedPercent, measured }: Summary): string[] {
   const hasPlain = measured !== undefined;
   const plain = (ns: number | undefined): string => (hasPlain ? us(ns ?? 0) : '');
   const plainTotal = plain(layers.reduce((sum, { plainNs = 0 }) => sum + plainNs, 0));
   return [
-    `${cell('mean')} ${cell('%')} ${cell('together')}${hasPlain ? cell('no events') : ''}  layer`,
+    `${cell('mean')} ${cell('%')} ${cell('together')}${hasPlain ? cell('no events') : ''}  layer, of the middle half of requests`,
     ...layers.map(({ name, meanNs, percent, cumulativeNs, plainNs }) =>
       `${us(meanNs)} ${cell(percent.toFixed(1))} ${us(cumulativeNs)}${plain(plainNs)}  ${name}`),
-    `${us(total.meanNs)} ${cell('100.0')} ${cell('')}${plainTotal}  total (${unexplainedPercent.toFixed(2)} % in no layer)`,
+    `${us(middleNs)} ${cell('100.0')} ${cell('')}${plainTotal}  total (${unexplainedPercent.toFixed(2)} % in no layer)`,
   ];
 }
 
@@ -47,7 +47,7 @@ function measuredText(total: Figures, measured: MeasuredSummary): string[] {
   return [
     ...figuresText([['in the guest, without events', plain], ['in the guest, with events', total], [`on the host: ${host.by}`, host]]), '',
     `own layers (device, queue, drive, block nodes): ${us(ownNs).trim()} us (${us(ownTracedNs).trim()} with events), ` +
-      `${((100 * ownNs) / host.meanNs).toFixed(0)} % of the host's own latency`,
+      `${((100 * ownNs) / host.p50Ns).toFixed(0)} % of the host's own latency`,
     `an event takes ${eventNs.toFixed(0)} ns; being traced makes a request ${us(excessNs).trim()} us longer`,
     `between two requests the guest's program takes ${us(betweenNs).trim()} us`,
     `by the guest's own clock ${us(guestClockNs).trim()} us from one request to the next: ${clockPercent.toFixed(2)} % from the sum`,
