@@ -31,7 +31,9 @@ poweroff -f
 `;
 
 /** Calls of what looks, which no code needs to go on. */
-const CALLS = /(?:\b(?:\w*[tT]race|guestErrors|handle)\.?\w*\?\.|\b(?:heldSince|beginTurn|endTurn|requestContext\.(?:enter|leave))(?=\())\(/g;
+const EVENT = String.raw`\b(?:\w*[tT]race|guestErrors|handle)\.?\w*\?\.`;
+const FUNCTION = String.raw`\b(?:heldSince|beginTurn|endTurn|requestContext\.(?:enter|leave))`;
+const CALLS = new RegExp(String.raw`(?:${EVENT}|${FUNCTION})\(`, 'g');
 
 /** The text without calls that look; their arguments go too. */
 function withoutLooking(text: string, path: string): string {

@@ -46,6 +46,7 @@ test('a flush that is stuck for five seconds is named with what holds it', async
   assert.equal(await run('qemu-io virtio0 "break flush_to_os stuck"'), '');
   assert.match(await run('qemu-io virtio0 "read 0 512"'), /^Error: "read 0 512" is none of "break EVENT TAG"/);
   const events = takeEvents('wait_long');
+  await drives.drives.get('virtio0')!.write(0, new Uint8Array(512)); // else there is nothing to flush
   const flush = drives.drives.get('virtio0')!.flush() as Promise<void>;
   await turn();
   now += 5 * SECOND;
