@@ -188,6 +188,8 @@ class PackedSymbols implements SymbolSource {
   readonly #count: number;
   /** Number of the symbol in the kernel's order by its place in ours. */
   readonly #order: Uint32Array;
+  /** All names are unpacked when the first of them is asked for. */
+  #byName: ReadonlyMap<string, number> | undefined;
 
   constructor(bytes: Uint8Array, { count, markers }: Names, tokens: readonly string[], addresses: Float64Array) {
     this.#bytes = bytes;
@@ -216,17 +218,20 @@ class PackedSymbols implements SymbolSource {
   }
 
   find(names: readonly string[]): ReadonlyMap<string, number> {
-    const wanted = new Set(names);
-    const numbers = new Map<number, string>();
+    const addresses = (this.#byName ??= this.#addressesByName());
+    return new Map(names.flatMap((name) => (addresses.has(name) ? [[name, addresses.get(name)!] as const] : [])));
+  }
+
+  /** Of symbols with the same name, the one with the highest address. */
+  #addressesByName(): ReadonlyMap<string, number> {
+    const places = new Uint32Array(this.#count);
+    this.#order.forEach((number, index) => (places[number] = index));
+    const addresses = new Map<string, number>();
     for (let number = 0, at = 0; number < this.#count; number++, at = nameEnd(this.#bytes, at)) {
       const name = this.#unpack(at);
-      if (wanted.has(name)) numbers.set(number, name);
+      const address = this.addresses[places[number]!]!;
+      if (!(addresses.get(name)! > address)) addresses.set(name, address);
     }
-    const found = new Map<string, number>();
-    this.#order.forEach((number, index) => {
-      const name = numbers.get(number);
-      if (name !== undefined) found.set(name, this.addresses[index]!);
-    });
-    return found;
+    return addresses;
   }
 }
