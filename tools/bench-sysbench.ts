@@ -93,7 +93,7 @@ const figureText = (value: number | undefined): string => (value === undefined ?
 
 function printTable(samples: readonly Sample[]): void {
   const of = (who: string): Sample[] => samples.filter((sample) => sample.who === who);
-  const runs = `medians of ${of('nandu').length} and ${of('qemu').length} runs`;
+  const runs = `medians of ${of('nandu').length} and ${of('qemu').length} runs (of two the better)`;
   process.stdout.write(`| ${runs} | nandu | QEMU | nandu / QEMU |\n|---|---|---|---|\n`);
   for (const name of Object.keys(samples[0]?.figures ?? {}).sort()) {
     const [own, theirs] = ['nandu', 'qemu'].map((who) => median(of(who).map(({ figures }) => figures[name]!)));
