@@ -170,7 +170,10 @@ export class Regions {
         if (this.#askedOften(inside, block)) reentered.set(inside, [...inside.asked.keys()]);
         continue;
       }
-      if (this.#finder.isMember(block)) continue; // of a region that is being made
+      if (this.#finder.isMember(block)) {
+        this.#setWord(block, BLOCK.COUNT, this.#finder.minimumCount); // of a region that is being made; perhaps it needs an entry there
+        continue;
+      }
       const code = this.#finder.find(block, rip);
       if (code.blocks.length === 0 || code.blocks[0]!.end === 0) continue; // its first instruction is the interpreter's
       for (const { address } of code.blocks) this.#setU16(address, BLOCK.MEMBER - BLOCK.BYTES, 1);
