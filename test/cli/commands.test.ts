@@ -73,8 +73,8 @@ describe('nandu', () => {
     ['run --memory', '--memory: requires an argument'],
     ['run --memory=x', "--memory: Parameter 'size' expects a non-negative number below 2^64"],
     ['run --builtin=1', '--builtin: takes no argument'],
-    ['run /nonexistent/kernel', "could not open kernel file '/nonexistent/kernel': No such file or directory"],
-    ['run a b', 'b: there is a kernel already'],
+    ['run /nonexistent/kernel', "Could not open '/nonexistent/kernel': No such file or directory"],
+    ['run a b', "Could not open 'a': No such file or directory"],
     ['run --append x', '--append only goes with a kernel'],
   ];
   for (const [words, error] of wrong) {

@@ -1,4 +1,4 @@
-// The package as its users get it: packed, installed into an empty folder without a network, its commands run, and the
+// The package as its users get it: packed, installed into an empty folder, its commands run, and the
 // README's program run against Linux.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -34,7 +34,7 @@ describe('the package', { timeout: 2 * (INSTALL_MS_MAX + RUN_MS_MAX) }, () => {
     folder = mkdtempSync(join(tmpdir(), 'nandu-package-'));
     run(repositoryRoot, 'npm', 'pack', '--silent', '--pack-destination', folder);
     writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }');
-    run(folder, 'npm', 'install', '--silent', '--offline', '--no-audit', '--no-fund', `./nandu-${VERSION}.tgz`);
+    run(folder, 'npm', 'install', '--silent', '--prefer-offline', '--no-audit', '--no-fund', `./nandu-${VERSION}.tgz`);
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
 
