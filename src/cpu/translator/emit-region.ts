@@ -438,8 +438,10 @@ class RegionEmitter implements RegionFlow {
   }
 }
 
-const IGNORES_FLAGS =
-  /^(mov|movi|movi64|movzx|movsx|rip_plus|ea|ea_segment|sign|sum|not|bswap|xchg|load|load_modify|load_zx|load_sx|store|storei)(\.|$)/;
+const LOADS_AND_STORES = 'load|load_modify|load_zx|load_sx|store|storei';
+const MOVES = 'mov|movi|movi64|movzx|movsx|rip_plus|ea|ea_segment|sign|sum|not|bswap|xchg';
+/** They neither read flags nor set any. */
+const IGNORES_FLAGS = new RegExp(`^(${MOVES}|${LOADS_AND_STORES})(\\.|$)`);
 const SETS_ALL_FLAGS = /^((add|sub|and|or|xor|cmp|test)i?|neg|imul|bsf|bsr|(cmpi?|testi?)_jump)\./;
 /** They ask for flags by `condition` before they set any. */
 const ASKS_FOR_FLAGS = /^((adc|sbb)i?|inc|dec|setcc|cmov|condition_jump)(\.|$)/;
@@ -447,7 +449,7 @@ const ignoresFlags = OPS.map(({ name }) => IGNORES_FLAGS.test(name));
 const setsAllFlags = OPS.map(({ name }) => SETS_ALL_FLAGS.test(name));
 /** Flags may be pending when these begin. */
 const passesPending = OPS.map(({ name, number }) => ignoresFlags[number]! || setsAllFlags[number]! || ASKS_FOR_FLAGS.test(name));
-const ACCESSES_MEMORY = /^(load|load_modify|load_zx|load_sx|store|storei|pushi?|pop|call|call_indirect|ret)(\.|$)/;
+const ACCESSES_MEMORY = new RegExp(`^(${LOADS_AND_STORES}|pushi?|pop|call|call_indirect|ret)(\\.|$)`);
 const accessesMemory = OPS.map(({ name }) => ACCESSES_MEMORY.test(name));
 const isStep = OPS.map(({ name }) => /^(inc|dec)\./.test(name));
 const isRotation = OPS.map(({ name }) => name === 'rol' || name === 'ror');

@@ -197,11 +197,9 @@ export class Regions {
 
   /** A region that is often reached in its middle is made again, with entries there. */
   #withEntries(region: Region, blocks: readonly number[]): RegionCode {
-    this.#drop(region);
-    this.statistics.remade++;
-    for (const member of region.members) this.#setU16(member, BLOCK.MEMBER - BLOCK.BYTES, 1);
+    const entries = this.#takeApart(region);
     const numbers = blocks.map((block) => region.members.indexOf(block));
-    return { ...region.code, entries: [...new Set([...region.entries.map((entry) => region.members.indexOf(entry)), ...numbers])] };
+    return { ...region.code, entries: [...new Set([...entries, ...numbers])] };
   }
 
   /** A group of accesses that is often not in the TLB as a whole lies across the end of a page: its accesses look one by one. */
@@ -209,12 +207,16 @@ export class Regions {
     const { u32 } = this.memory;
     const exits = u32[(recordOf(region.slot) + REGION_RECORD.EXITS) >> 2]!;
     const often = region.groupExits.filter(({ number }) => u32[(exits + number * REGION_EXIT.BYTES + REGION_EXIT.LEFT) >> 2]! > OFTEN_TOO);
+    const { code } = region;
+    return { ...code, entries: this.#takeApart(region), ungrouped: new Set([...code.ungrouped, ...often.map(({ record }) => record)]) };
+  }
+
+  /** Drops a region that is made again at once; returns the numbers of its entries' blocks. */
+  #takeApart(region: Region): number[] {
     this.#drop(region);
     this.statistics.remade++;
     for (const member of region.members) this.#setU16(member, BLOCK.MEMBER - BLOCK.BYTES, 1);
-    const { code } = region;
-    const entries = region.entries.map((entry) => region.members.indexOf(entry));
-    return { ...code, entries, ungrouped: new Set([...code.ungrouped, ...often.map(({ record }) => record)]) };
+    return region.entries.map((entry) => region.members.indexOf(entry));
   }
 
   /** A region was left at the same group of accesses REGION_EXIT_OFTEN times. */
