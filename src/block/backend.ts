@@ -94,6 +94,17 @@ export class BlockBackend implements EdgeParent {
     return this.#root.write(offset, source, all);
   }
 
+  /** `read` into several buffers, `count` bytes in all; false, and nothing has happened, where only one will do. */
+  readv(offset: number, targets: readonly Uint8Array[], count: number): Eventual<void> | false {
+    this.#checkRange(offset, count, false);
+    return this.#quiesced === 0 && this.#root.readv(offset, targets, count);
+  }
+
+  writev(offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false {
+    this.#checkRange(offset, count, this.growing);
+    return this.#quiesced === 0 && !this.writethrough && this.#root.writev(offset, sources, count);
+  }
+
   writeZeroes(offset: number, count: number, flags = 0): Eventual<void> {
     this.#checkRange(offset, count, this.growing);
     const all = this.writethrough ? flags | WRITE.FUA : flags;

@@ -159,6 +159,9 @@ export interface BlockInstance {
   /** Only this driver's data: `target` is filled completely. Not asked for formats that are write-only. */
   read(offset: number, target: Uint8Array, flags: number): Eventual<void>;
   write?(offset: number, source: Uint8Array, flags: number): Eventual<void>;
+  /** `read` into buffers one behind the other, `count` bytes in all; false, and nothing has happened, where only one will do. */
+  readv?(offset: number, targets: readonly Uint8Array[], count: number): Eventual<void> | false;
+  writev?(offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false;
   /** ErrnoFailure ENOTSUP makes the node write zero buffers, unless NO_FALLBACK. */
   writeZeroes?(offset: number, count: number, flags: number): Eventual<void>;
   discard?(offset: number, count: number): Eventual<void>;

@@ -12,7 +12,7 @@ import type { OptionDict } from './options.ts';
 import { PERM, PERM_ALL, type ChildRole } from './permissions.ts';
 import { TrackedRequests } from './request.ts';
 import { STATUS, type BlockStatus } from './status.ts';
-import { isTraced, traced } from './trace.ts';
+import { during, hasEvents, isTraced, traced } from './trace.ts';
 
 export const SECTOR = 512;
 /** No zero buffer is bigger than this. */
@@ -167,11 +167,28 @@ export class BlockNode {
 
   #read(offset: number, target: Uint8Array, flags: number): Eventual<void> {
     const count = target.length;
-    const { requestAlignment, maxTransfer } = this.limits;
-    const plain = (requestAlignment === 1 || (offset % requestAlignment === 0 && count % requestAlignment === 0)) && count <= maxTransfer;
-    if (!plain || offset + count > this.instance.size || this.requests.anySerialising) return this.#readSlowly(offset, target, flags);
+    if (!this.#isPlain(offset, count) || offset + count > this.instance.size) return this.#readSlowly(offset, target, flags);
     const result = this.instance.read(offset, target, flags);
     return result instanceof Promise ? this.requests.track(result, offset, count) : undefined;
+  }
+
+  /** `read` into several buffers, `count` bytes in all; false, and nothing has happened, where only one will do. */
+  readv(offset: number, targets: readonly Uint8Array[], count: number): Eventual<void> | false {
+    const { instance } = this;
+    if (instance.readv === undefined || hasEvents('coPreadv') || !this.#isPlain(offset, count)) return false;
+    if (offset + count > instance.size) return false;
+    const result = during(this.driver.name, () => instance.readv!(offset, targets, count));
+    if (result === false) return false;
+    this.statistics.readOperations++;
+    this.statistics.readBytes += count;
+    return result instanceof Promise ? this.requests.track(result, offset, count) : undefined;
+  }
+
+  /** Whether a request can go to the driver as it is. */
+  #isPlain(offset: number, count: number): boolean {
+    const { requestAlignment, maxTransfer } = this.limits;
+    const isAligned = requestAlignment === 1 || (offset % requestAlignment === 0 && count % requestAlignment === 0);
+    return isAligned && count <= maxTransfer && !this.requests.anySerialising;
   }
 
   async #readSlowly(offset: number, target: Uint8Array, flags: number): Promise<void> {
@@ -215,12 +232,27 @@ export class BlockNode {
 
   #write(offset: number, source: Uint8Array, flags: number): Eventual<void> {
     const count = source.length;
-    const { requestAlignment, maxTransfer } = this.limits;
-    const aligned = requestAlignment === 1 || (offset % requestAlignment === 0 && count % requestAlignment === 0);
-    const plain = aligned && count <= maxTransfer && flags === 0 && this.detectZeroes === 'off' && this.beforeWrite.size === 0;
-    const write = this.instance.write;
-    if (!plain || write === undefined || this.requests.anySerialising) return this.#writeSlowly(offset, source, flags);
+    const plain = flags === 0 && this.#writesAsGiven && this.#isPlain(offset, count);
+    if (!plain || this.instance.write === undefined) return this.#writeSlowly(offset, source, flags);
     const result = this.instance.write!(offset, source, 0);
+    if (result instanceof Promise) return this.#finishWrite(result, offset, count);
+    this.#written(offset, count);
+  }
+
+  /** Nobody looks at what is written before it is. */
+  get #writesAsGiven(): boolean {
+    return this.detectZeroes === 'off' && this.beforeWrite.size === 0;
+  }
+
+  /** `write` of several buffers, as `readv`. */
+  writev(offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false {
+    const { instance } = this;
+    if (instance.writev === undefined || hasEvents('coPwritev') || !this.#writesAsGiven || !this.#isPlain(offset, count)) return false;
+    this.#checkWritable();
+    const result = during(this.driver.name, () => instance.writev!(offset, sources, count));
+    if (result === false) return false;
+    this.statistics.writeOperations++;
+    this.statistics.writeBytes += count;
     if (result instanceof Promise) return this.#finishWrite(result, offset, count);
     this.#written(offset, count);
   }
@@ -612,6 +644,15 @@ export class Edge {
   write(offset: number, source: Uint8Array, flags = 0): Eventual<void> {
     assert((this.perm & (PERM.WRITE | PERM.WRITE_UNCHANGED)) !== 0, `${this.name}: write without permission`);
     return this.node.write(offset, source, flags);
+  }
+
+  readv(offset: number, targets: readonly Uint8Array[], count: number): Eventual<void> | false {
+    return this.node.readv(offset, targets, count);
+  }
+
+  writev(offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false {
+    assert((this.perm & (PERM.WRITE | PERM.WRITE_UNCHANGED)) !== 0, `${this.name}: write without permission`);
+    return this.node.writev(offset, sources, count);
   }
 
   copyFrom(offset: number, source: BlockNode, sourceOffset: number, count: number): Promise<void> {

@@ -17,7 +17,10 @@ let operations = 0;
 
 type Kind = 'coPreadv' | 'coPwritev' | 'coPwriteZeroes' | 'coPdiscard' | 'coFlush';
 
-export const isTraced = (kind: Kind): boolean => (trace[kind] ?? trace.coDone) !== undefined || isActivityWatched();
+/** Whether somebody wants the events of requests of a kind. */
+export const hasEvents = (kind: Kind): boolean => (trace[kind] ?? trace.coDone) !== undefined;
+
+export const isTraced = (kind: Kind): boolean => hasEvents(kind) || isActivityWatched();
 
 interface Traced {
   readonly name: string;
@@ -45,4 +48,14 @@ export function traced<Result extends Eventual<void>>(
   if (result instanceof Promise) result.then(() => done(false), () => done(true));
   else done(false);
   return result;
+}
+
+/** For the profile alone: `action` is a node's work. */
+export function during<Result>(driver: string, action: () => Result): Result {
+  const doing = beginNamedActivity('block node', driver);
+  try {
+    return action();
+  } finally {
+    endActivity(doing);
+  }
 }

@@ -29,6 +29,9 @@ export interface HostFile {
   /** Fills `target` as far as the file goes; returns how many bytes that was. */
   read(offset: number, target: Uint8Array): Eventual<number>;
   write(offset: number, source: Uint8Array): Eventual<void>;
+  /** The same with one buffer behind the other, `count` bytes in all; false, and nothing is done, where only one will do. */
+  readv?(offset: number, targets: readonly Uint8Array[], count: number): Eventual<number> | false;
+  writev?(offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false;
   /** Data and what is needed to find it are on the medium: fdatasync. */
   flush(): Eventual<void>;
   /** Copies within the kernel from another file of this host: copy_file_range. ErrnoFailure ENOTSUP where that is not to be had. */

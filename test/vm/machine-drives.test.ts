@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { errnoOf } from '../../src/base/errno.ts';
+import { Prng } from '../../src/base/prng.ts';
 import { BlockGraph } from '../../src/block/graph.ts';
 import { createImage } from '../../src/block/operations/create.ts';
 import { createBlockHost } from '../../src/platform/node/block-host.ts';
@@ -131,3 +132,41 @@ test('a flush with nothing to write ends at once; one behind a write waits for t
     await drives.close();
   }
 });
+
+/** Requests of several buffers against an array of bytes; some lie in clusters of different kinds, some in the backing image. */
+for (const format of ['raw', 'qcow2']) {
+  test(`requests of many buffers do what the same bytes in one do: ${format}`, async () => {
+    const backing = rawFile(7);
+    const file = format === 'raw' ? rawFile(7) : path();
+    const options = { backingFile: backing, backingFormat: 'raw' };
+    if (format === 'qcow2') await createImage(new BlockGraph(host.block), { filename: file, format, size: BigInt(MIB), ...options });
+    const drives = await open({ id: 'd', interface: 'none', file, format });
+    const drive = named(drives, 'd');
+    const model = new Uint8Array(MIB).fill(7);
+    const random = new Prng(1);
+    for (let round = 0; round < 300; round++) {
+      const count = 512 * (1 + random.below(round % 3 === 0 ? 600 : 20));
+      const offset = 512 * random.below((MIB - count) / 512 + 1);
+      const bytes = new Uint8Array(count);
+      const buffers: Uint8Array[] = [];
+      for (let at = 0, next; at < count; at = next) buffers.push(bytes.subarray(at, (next = Math.min(count, at + 1 + random.below(9000)))));
+      if (random.below(3) === 0) {
+        await drive.readv(offset, buffers);
+        assert.deepEqual(bytes, model.subarray(offset, offset + count));
+      } else if (random.below(8) === 0) {
+        await drive.writeZeroes(offset, count);
+        model.fill(0, offset, offset + count);
+      } else {
+        bytes.fill(1 + random.below(255));
+        await drive.writev(offset, buffers);
+        model.set(bytes, offset);
+      }
+    }
+    await drives.close();
+    const again = await open({ id: 'd', interface: 'none', file, format });
+    const all = new Uint8Array(MIB);
+    await named(again, 'd').read(0, all);
+    assert.deepEqual(all, model);
+    await again.close();
+  });
+}

@@ -77,6 +77,22 @@ export class FileInstance implements BlockInstance {
     this.#grow(end);
   }
 
+  readv(offset: number, targets: readonly Uint8Array[], count: number): Eventual<void> | false {
+    if (isTracedHost()) return false;
+    const result = this.#file.readv?.(offset, targets, count) ?? false;
+    if (result === false) return false;
+    if (result instanceof Promise) return result.then((done) => zeroBehind(targets, done, count));
+    zeroBehind(targets, result, count);
+  }
+
+  writev(offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false {
+    if (isTracedHost() || this.#file.writev === undefined) return false;
+    const result = this.#file.writev(offset, sources, count);
+    if (result === false) return false;
+    if (result instanceof Promise) return result.then(() => this.#grow(offset + count));
+    this.#grow(offset + count);
+  }
+
   async copyFrom(offset: number, source: BlockNode, sourceOffset: number, count: number): Promise<void> {
     const { instance } = source;
     if (!(instance instanceof FileInstance) || this.#file.copyFrom === undefined) throw new ErrnoFailure('ENOTSUP');
@@ -174,5 +190,15 @@ export class FileInstance implements BlockInstance {
 
   close(): Eventual<void> {
     return this.#file.close();
+  }
+}
+
+/** The end of the file came after `done` of `count` bytes. */
+function zeroBehind(targets: readonly Uint8Array[], done: number, count: number): void {
+  if (done === count) return;
+  let at = 0;
+  for (const target of targets) {
+    target.fill(0, Math.min(target.length, Math.max(0, done - at)));
+    at += target.length;
   }
 }

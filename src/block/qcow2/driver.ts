@@ -31,13 +31,13 @@ import { locked } from './l2-tables.ts';
 import { measure } from './measure.ts';
 import { openImage, prepareForWriting } from './open.ts';
 import { openOptions } from './options.ts';
-import { read } from './reader.ts';
+import { read, readv } from './reader.ts';
 import { snapshotPower } from './snapshots.ts';
 import { blockStatus } from './status.ts';
 import type { TableCache } from './table-cache.ts';
 import { truncate } from './truncate.ts';
 import { readVmState, vmStateOffset, writeVmState } from './vm-state.ts';
-import { write } from './writer.ts';
+import { write, writev } from './writer.ts';
 import { discard, writeZeroes } from './zeroing.ts';
 
 const ENCRYPTED_ALIGNMENT = 512;
@@ -98,6 +98,14 @@ class Qcow2Instance implements BlockInstance {
 
   write(offset: number, source: Uint8Array): Eventual<void> {
     return write(this.image, offset, source);
+  }
+
+  readv(offset: number, targets: readonly Uint8Array[], count: number): Eventual<void> | false {
+    return readv(this.image, offset, targets, count);
+  }
+
+  writev(offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false {
+    return writev(this.image, offset, sources, count);
   }
 
   writeZeroes(offset: number, count: number, flags: number): Promise<void> {

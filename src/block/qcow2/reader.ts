@@ -24,6 +24,18 @@ export function read(image: Qcow2Image, offset: number, target: Uint8Array): Eve
   }
 }
 
+/** `read` into several buffers, where one extent has all of it; false, and nothing has happened, elsewhere. */
+export function readv(image: Qcow2Image, offset: number, targets: readonly Uint8Array[], count: number): Eventual<void> | false {
+  image.checkUsable();
+  if (!image.lock.isReadable || image.cipher !== undefined) return false;
+  const extent = cachedExtent(image, offset, count);
+  if (extent === undefined || extent.count < count || extent.kind === KIND.COMPRESSED) return false;
+  if (extent.kind === KIND.NORMAL) return image.data.readv(extent.hostOffset, targets, count);
+  const below = extent.kind === KIND.UNALLOCATED ? image.backing() : undefined;
+  if (below !== undefined) return below.readv(offset, targets, count);
+  for (const target of targets) target.fill(0);
+}
+
 /** The extent at `offset` when its slice is cached (or there is none); undefined otherwise. */
 export function cachedExtent(image: Qcow2Image, offset: number, bytes: number): Extent | undefined {
   const { geometry, l2Cache } = image;

@@ -35,6 +35,15 @@ export function write(image: Qcow2Image, offset: number, source: Uint8Array): Ev
   return result instanceof Promise ? tracked(image, result, offset, source.length) : undefined;
 }
 
+/** `write` of several buffers, over clusters of the image's own; false, and nothing has happened, elsewhere. */
+export function writev(image: Qcow2Image, offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false {
+  image.checkUsable();
+  const host = image.lock.isReadable ? ownRun(image, offset, count) : -1;
+  if (host < 0) return false;
+  const result = image.data.writev(host, sources, count);
+  return result instanceof Promise ? tracked(image, result, offset, count) : result;
+}
+
 /** While it is in flight, nobody frees its clusters. */
 async function tracked(image: Qcow2Image, result: Promise<void>, offset: number, bytes: number): Promise<void> {
   const request = image.inFlight.begin(offset, offset + bytes, false);

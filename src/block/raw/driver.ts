@@ -56,6 +56,17 @@ class RawImage implements BlockInstance {
     return this.#file.write(this.#offset + offset, source, flags);
   }
 
+  // What has debug events takes one buffer only, so none is missed here.
+
+  readv(offset: number, targets: readonly Uint8Array[], count: number): Eventual<void> | false {
+    return this.#file.readv(this.#offset + offset, targets, count);
+  }
+
+  writev(offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false {
+    if (this.#probed && offset < PROBE_BYTES) return false;
+    return this.#file.writev(this.#offset + offset, sources, count);
+  }
+
   async #writeGuarded(offset: number, source: Uint8Array, flags: number): Promise<void> {
     const head = await this.#file.readBytes(this.#offset, Math.min(PROBE_BYTES, Math.max(this.size, offset + source.length)));
     head.set(source.subarray(0, Math.max(0, head.length - offset)), offset);

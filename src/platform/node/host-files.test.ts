@@ -53,6 +53,27 @@ function suite(name: string, makeFiles: () => HostFiles): void {
       await file.close();
     });
 
+    test('several buffers are one request; past the end there is less', async () => {
+      const file = await files.open(join(folder, `${name}-vectors`), { write: true, create: true });
+      for (const part of [100, 70_000, 900_000]) {
+        const sources = [bytes(1, 1), bytes(part, 2), bytes(0, 9), bytes(7, 3)];
+        const written = file.writev!(5, sources, part + 8);
+        if (written === false) continue; // one buffer only
+        await written;
+        const targets = [bytes(3, 9), bytes(part, 9), bytes(20, 9)];
+        assert.equal(await file.readv!(5, targets, part + 23), part + 8);
+        const [head, middle, tail] = targets as [Uint8Array, Uint8Array, Uint8Array];
+        assert.deepEqual([...head], [1, 2, 2]);
+        assert.deepEqual([middle[0], middle[part - 3], middle[part - 2], middle[part - 1]], [2, 2, 3, 3]);
+        assert.deepEqual([...tail.subarray(0, 6)], [3, 3, 3, 3, 3, 9]);
+        await file.truncate(0);
+      }
+      const many = Array.from({ length: 5000 }, () => bytes(2, 4));
+      assert.equal(file.writev!(0, many, 10_000), false);
+      assert.equal(file.size(), 0);
+      await file.close();
+    });
+
     test('keep leaves the content of an existing file', async () => {
       const path = join(folder, `${name}-keep`);
       writeFileSync(path, 'content');

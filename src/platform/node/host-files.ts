@@ -16,6 +16,7 @@ import { copyFileRange } from './host-copy.ts';
 import { fileLocks } from './host-locks.ts';
 import { sparseFile } from './host-sparse.ts';
 import { bulkTransfer, pooledTransfer, syncTransfer, type Transfer } from './transfer.ts';
+import { pooledVectors } from './vectored.ts';
 
 const ST_BLOCK_BYTES = 512;
 
@@ -34,7 +35,10 @@ export interface PooledOptions {
 }
 
 export function pooledHostFiles({ cachedReads = true }: PooledOptions = {}): HostFiles {
-  return hostFiles(({ direct, cachedReads: wanted = true }) => (cachedReads && wanted && !direct ? cachedTransfer() : pooledTransfer));
+  return hostFiles(({ direct, cachedReads: wanted = true }) => {
+    if (direct) return pooledTransfer;
+    return cachedReads && wanted ? cachedTransfer() : pooledVectors;
+  });
 }
 
 function hostFiles(transferFor: (options: HostFileOptions) => Transfer): HostFiles {
@@ -150,6 +154,16 @@ class OpenHostFile implements HostFile {
   write(offset: number, source: Uint8Array): Eventual<void> {
     this.#checkOpen();
     return this.#transfer.write(this.#fd, offset, source);
+  }
+
+  readv(offset: number, targets: readonly Uint8Array[], count: number): Eventual<number> | false {
+    this.#checkOpen();
+    return this.#transfer.readv?.(this.#fd, offset, targets, count) ?? false;
+  }
+
+  writev(offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false {
+    this.#checkOpen();
+    return this.#transfer.writev === undefined ? false : this.#transfer.writev(this.#fd, offset, sources, count);
   }
 
   flush(): Eventual<void> {

@@ -15,6 +15,9 @@ export interface Transfer {
   /** Fills `target` up to the end of the file; returns the number of bytes. */
   read(fd: number, offset: number, target: Uint8Array): Eventual<number>;
   write(fd: number, offset: number, source: Uint8Array): Eventual<void>;
+  /** With several buffers, `count` bytes in all; false, and nothing is done, when there are too many. */
+  readv?(fd: number, offset: number, targets: readonly Uint8Array[], count: number): Eventual<number> | false;
+  writev?(fd: number, offset: number, sources: readonly Uint8Array[], count: number): Eventual<void> | false;
   flush(fd: number): Eventual<void>;
   truncate(fd: number, size: number): Eventual<void>;
 }
@@ -25,7 +28,7 @@ export interface SyncTransfer extends Transfer {
   write(fd: number, offset: number, source: Uint8Array): void;
 }
 
-const wasInterrupted = (error: unknown): boolean => (error as NodeJS.ErrnoException | null)?.code === 'EINTR';
+export const wasInterrupted = (error: unknown): boolean => (error as NodeJS.ErrnoException | null)?.code === 'EINTR';
 
 function readOnce(fd: number, target: Uint8Array, at: number, offset: number): number {
   for (;;) {

@@ -153,29 +153,45 @@ export class MachineDrive implements RemovableDrive {
 
   readv(offset: number, targets: readonly Uint8Array[]): Eventual<void> {
     if (targets.length === 1) return this.read(offset, targets[0]!);
-    const bounce = this.#takeBounce(targets);
-    const scatter = (): void => {
-      let at = 0;
-      for (const target of targets) target.set(bounce.subarray(at, (at += target.length)));
-    };
-    return this.#usingBounce(bounce, this.read(offset, bounce), scatter);
+    const count = bytesIn(targets);
+    return this.#attempt('read', offset, count, (backend) => {
+      const result = backend.readv(offset, targets, count);
+      return result === false ? this.#readBounced(backend, offset, targets, count) : result;
+    });
   }
 
   writev(offset: number, sources: readonly Uint8Array[], options?: { readonly fua?: boolean }): Eventual<void> {
     if (sources.length === 1) return this.write(offset, sources[0]!, options);
-    const bounce = this.#takeBounce(sources);
+    const count = bytesIn(sources);
+    return this.#attempt('write', offset, count, (backend) => {
+      const result = !options?.fua && backend.writev(offset, sources, count);
+      return result === false ? this.#writeBounced(backend, offset, sources, count, options?.fua ? WRITE.FUA : 0) : result;
+    });
+  }
+
+  #readBounced(backend: BlockBackend, offset: number, targets: readonly Uint8Array[], count: number): Eventual<void> {
+    const bounce = this.#takeBounce(count);
+    const scatter = (): void => {
+      let at = 0;
+      for (const target of targets) target.set(bounce.subarray(at, (at += target.length)));
+    };
+    return this.#usingBounce(bounce, backend.read(offset, bounce), scatter);
+  }
+
+  #writeBounced(
+    backend: BlockBackend, offset: number, sources: readonly Uint8Array[], count: number, flags: number,
+  ): Eventual<void> {
+    const bounce = this.#takeBounce(count);
     let at = 0;
     for (const source of sources) {
       bounce.set(source, at);
       at += source.length;
     }
-    return this.#usingBounce(bounce, this.write(offset, bounce, options), undefined);
+    return this.#usingBounce(bounce, backend.write(offset, bounce, flags), undefined);
   }
 
-  /** One buffer for many: a request of a block node has one. */
-  #takeBounce(buffers: readonly Uint8Array[]): Uint8Array {
-    let bytes = 0;
-    for (const { length } of buffers) bytes += length;
+  /** One buffer for many, where a block node takes only one. */
+  #takeBounce(bytes: number): Uint8Array {
     if (bytes > BOUNCE_BYTES) return new Uint8Array(bytes);
     return (this.#bounces.pop() ?? new Uint8Array(BOUNCE_BYTES)).subarray(0, bytes);
   }
@@ -261,4 +277,10 @@ export class MachineDrive implements RemovableDrive {
       });
     });
   }
+}
+
+function bytesIn(buffers: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (let index = 0; index < buffers.length; index++) bytes += buffers[index]!.length;
+  return bytes;
 }
