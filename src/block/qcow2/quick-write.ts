@@ -1,6 +1,7 @@
 // The short way of a write into one cluster that has to be allocated: when all tables are cached and the file answers at once, it
 // does what writer.ts and allocation.ts do, in the same order, without a promise and without the lock, since nobody else runs in
 // between. It gives up before it has changed anything when something would have to be waited for.
+import type { Eventual } from '../../base/eventual.ts';
 import { isZero } from '../../base/zero.ts';
 import { isZeroFast } from '../chain-status.ts';
 import { abandon, link, needsAllocation, type Allocation } from './allocation.ts';
@@ -17,11 +18,8 @@ interface Place {
   readonly readsBacking: boolean;
 }
 
-/** 'slow': nothing was done. */
-export type QuickResult = 'done' | 'slow' | Promise<void>;
-
-/** Without the lock, or with it held by the caller. */
-export function quickWrite(image: Qcow2Image, offset: number, source: Uint8Array): QuickResult {
+/** Without the lock, or with it held by the caller. 'slow': nothing was done. */
+export function quickWrite(image: Qcow2Image, offset: number, source: Uint8Array): Eventual<void> | 'slow' {
   const place = placeFor(image, offset, source.length);
   if (place === undefined) return 'slow';
   const { clusterSize, clusterMask } = image.geometry;
@@ -57,7 +55,7 @@ export function quickWrite(image: Qcow2Image, offset: number, source: Uint8Array
   if (copy !== undefined) image.buffers.give(copy);
   setEntry(image, place, host);
   image.inFlight.end(inFlight);
-  return 'done';
+  return undefined;
 }
 
 function placeFor(image: Qcow2Image, offset: number, bytes: number): Place | undefined {

@@ -25,11 +25,13 @@ const MAX_READ_OVER = 16384;
 export function write(image: Qcow2Image, offset: number, source: Uint8Array): Eventual<void> {
   image.checkUsable();
   const host = image.lock.isReadable ? ownRun(image, offset, source.length) : -1;
-  if (host < 0) {
-    if (!image.lock.isFree) return writeInTurn(image, offset, source);
-    const quick = quickWrite(image, offset, source);
-    return quick === 'slow' ? writeSlowly(image, offset, source) : quick === 'done' ? undefined : quick;
-  }
+  if (host >= 0) return writeOwn(image, host, offset, source);
+  if (!image.lock.isFree) return writeInTurn(image, offset, source);
+  const quick = quickWrite(image, offset, source);
+  return quick === 'slow' ? writeSlowly(image, offset, source) : quick;
+}
+
+function writeOwn(image: Qcow2Image, host: number, offset: number, source: Uint8Array): Eventual<void> {
   const held = debugEvent(image.data, 'write_aio');
   const result = held instanceof Promise ? held.then(() => image.data.write(host, source)) : image.data.write(host, source);
   return result instanceof Promise ? tracked(image, result, offset, source.length) : undefined;
@@ -96,10 +98,19 @@ function mayWrite(image: Qcow2Image, host: number, bytes: number): boolean {
 }
 
 /** After whoever has the lock: the tables may be in memory by then. */
-async function writeInTurn(image: Qcow2Image, offset: number, source: Uint8Array): Promise<void> {
-  const tried = await locked(image, async () => ({ result: quickWrite(image, offset, source) })); // its promise needs the lock
-  if (tried.result === 'slow') return writeSlowly(image, offset, source);
-  if (tried.result !== 'done') await tried.result;
+function writeInTurn(image: Qcow2Image, offset: number, source: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    image.lock.enqueue(() => {
+      try {
+        image.checkUsable();
+        const host = ownRun(image, offset, source.length);
+        const written = host >= 0 ? writeOwn(image, host, offset, source) : quickWrite(image, offset, source);
+        resolve(written === 'slow' ? writeSlowly(image, offset, source) : written);
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
 }
 
 async function writeSlowly(image: Qcow2Image, offset: number, source: Uint8Array): Promise<void> {
