@@ -216,7 +216,7 @@ async function serveImage(server: NbdServer, settings: NbdSettings, graph: Block
 
 function createGraph(objects: ToolObjects, io: ToolIo): BlockGraph {
   const warn = (line: string, hint = ''): void => io.error(`${line}\n${hint}`);
-  return new BlockGraph(createBlockHost({ files: 'sync', warn, ...objects.hostOptions() }));
+  return new BlockGraph(createBlockHost({ files: 'server', warn, ...objects.hostOptions() }));
 }
 
 /** A bitmap of the image or of a layer below it. */

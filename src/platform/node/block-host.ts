@@ -6,14 +6,14 @@ import type { BlockHost } from '../../block/host.ts';
 import type { StreamConnector, TlsCredentials } from '../../ports/stream.ts';
 import { nodeCompression } from './codecs.ts';
 import { nodeCryptography } from './cryptography.ts';
-import { bulkHostFiles, pooledHostFiles, syncHostFiles } from './host-files.ts';
+import { bulkHostFiles, pooledHostFiles, serverHostFiles, syncHostFiles } from './host-files.ts';
 
-const HOST_FILES = { sync: syncHostFiles, bulk: bulkHostFiles, pooled: () => pooledHostFiles() } as const;
+const HOST_FILES = { sync: syncHostFiles, bulk: bulkHostFiles, server: serverHostFiles, pooled: () => pooledHostFiles() } as const;
 
 export interface BlockHostOptions {
   /**
-   * `sync` for tools that do one thing, `bulk` for those that can do another while they read a lot, `pooled` for whatever must
-   * answer others meanwhile.
+   * `sync` for tools that do one thing, `bulk` for those that can do another while they read a lot, `server` for those that take
+   * more from a socket while they read or write a lot, `pooled` for whatever must answer others at any time.
    */
   readonly files: keyof typeof HOST_FILES;
   /** Values of `-object secret`, by id. */

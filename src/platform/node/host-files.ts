@@ -15,7 +15,7 @@ import { hostFailure } from './host-failure.ts';
 import { copyFileRange } from './host-copy.ts';
 import { fileLocks } from './host-locks.ts';
 import { sparseFile } from './host-sparse.ts';
-import { bulkTransfer, pooledTransfer, syncTransfer, type Transfer } from './transfer.ts';
+import { bulkTransfer, pooledTransfer, serverTransfer, syncTransfer, type Transfer } from './transfer.ts';
 import { pooledVectors } from './vectored.ts';
 
 const ST_BLOCK_BYTES = 512;
@@ -27,6 +27,11 @@ export function syncHostFiles(): HostFiles {
 /** For whoever has something else to do while it reads, such as writing what it read before. */
 export function bulkHostFiles(): HostFiles {
   return hostFiles(() => bulkTransfer);
+}
+
+/** For whoever has a socket to look after while much is read or written. */
+export function serverHostFiles(): HostFiles {
+  return hostFiles(() => serverTransfer);
 }
 
 export interface PooledOptions {

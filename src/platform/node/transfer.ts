@@ -152,3 +152,12 @@ export const bulkTransfer: Transfer = {
   ...syncTransfer,
   read: (fd, offset, target) => (target.length < BULK_READ_BYTES ? syncTransfer : pooledTransfer).read(fd, offset, target),
 };
+
+/** The same for writes: the server that has given a large one away takes the next from the socket meanwhile. */
+const LARGE_WRITE_BYTES = 128 << 10;
+
+/** At once, but for large reads and writes. */
+export const serverTransfer: Transfer = {
+  ...bulkTransfer,
+  write: (fd, offset, source) => (source.length < LARGE_WRITE_BYTES ? syncTransfer : pooledTransfer).write(fd, offset, source),
+};
