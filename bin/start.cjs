@@ -8,7 +8,7 @@ const { setFlagsFromString } = require('node:v8');
 const { Script } = require('node:vm');
 
 // Most commands are over before optimized code has paid for its compilation, for whose end the process even waits.
-const FLAGS = { 'nandu-img': '--interrupt-budget=1000000' };
+const FLAGS = { 'nandu-img': '--interrupt-budget=1000000', 'nandu-nbd': '--interrupt-budget=1000000' };
 
 const folder = join(__dirname, '..', 'dist', 'commands');
 
