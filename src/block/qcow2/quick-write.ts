@@ -39,23 +39,24 @@ export function quickWrite(image: Qcow2Image, offset: number, source: Uint8Array
   }
   image.refcounts.takeFree(host);
   copy?.set(source, within);
-  const inFlight = image.inFlight.begin(start, start + clusterSize, true);
-  const allocation: Allocation = {
-    ...{ start, host, clusters: 1, keepsOld: false, inFlight },
-    ...{ cowStart: start, dataStart: offset, dataEnd: offset + source.length, cowEnd: start + clusterSize },
-  };
-  let written: void | Promise<void>;
+  let written: Eventual<void>;
   try {
     written = image.data.write(copy === undefined ? host + within : host, copy ?? source);
   } catch (error) {
     if (copy !== undefined) image.buffers.give(copy);
-    return failed(image, allocation, error);
+    return failed(image, allocationAt(image, start, host), error);
   }
-  if (written instanceof Promise) return finish(image, allocation, written, copy);
+  if (written instanceof Promise) return finish(image, allocationAt(image, start, host), written, copy);
   if (copy !== undefined) image.buffers.give(copy);
   setEntry(image, place, host);
-  image.inFlight.end(inFlight);
   return undefined;
+}
+
+/** The cluster that was taken, all of it data now, for what has to be waited for. */
+function allocationAt(image: Qcow2Image, start: number, host: number): Allocation {
+  const end = start + image.geometry.clusterSize;
+  const inFlight = image.inFlight.begin(start, end, true);
+  return { start, host, clusters: 1, keepsOld: false, inFlight, cowStart: start, dataStart: start, dataEnd: end, cowEnd: end };
 }
 
 function placeFor(image: Qcow2Image, offset: number, bytes: number): Place | undefined {
