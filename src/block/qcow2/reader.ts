@@ -31,7 +31,8 @@ export function readv(image: Qcow2Image, offset: number, targets: readonly Uint8
   const extent = cachedExtent(image, offset, count);
   if (extent === undefined || extent.count < count || extent.kind === KIND.COMPRESSED) return false;
   if (extent.kind === KIND.NORMAL) return image.data.readv(extent.hostOffset, targets, count);
-  const below = extent.kind === KIND.UNALLOCATED ? image.backing() : undefined;
+  const isBacked = extent.kind === KIND.UNALLOCATED || extent.kind === KIND.UNALLOCATED_PLACED;
+  const below = isBacked ? image.backing() : undefined;
   if (below !== undefined) return below.readv(offset, targets, count);
   for (const target of targets) target.fill(0);
 }
