@@ -81,29 +81,31 @@ export class Refcounts {
     }
   }
 
-  /** Host offset of the first free cluster when its count is in memory and it may be used at once; else -1. */
-  peekFree(): number {
+  /** Host offset of the first `clusters` free clusters in a row when their counts are in memory and they may be used at once; else -1. */
+  peekFree(clusters: number): number {
     if (this.#quarantine.size > 0) return -1;
     const { refcountBlockEntries, refcountOrder, clusterSize } = this.#image.geometry;
     const first = this.#firstFree % refcountBlockEntries;
     const slice = this.#cachedBlock((this.#firstFree - first) / refcountBlockEntries);
     if (slice === undefined) return -1;
+    let run = 0;
     for (let within = first; within < refcountBlockEntries; within++) {
-      if (getCount(slice.view, within, refcountOrder) === 0) return (this.#firstFree - first + within) * clusterSize;
+      run = getCount(slice.view, within, refcountOrder) === 0 ? run + 1 : 0;
+      if (run === clusters) return (this.#firstFree - first + within + 1 - clusters) * clusterSize;
     }
     return -1;
   }
 
-  /** Counts the cluster that `peekFree` found just now. */
-  takeFree(host: number): void {
+  /** Counts the clusters that `peekFree` found just now. */
+  takeFree(host: number, clusters: number): void {
     const { refcountBlockEntries, refcountOrder, clusterSize } = this.#image.geometry;
     const index = host / clusterSize;
     const within = index % refcountBlockEntries;
     const slice = this.#cachedBlock((index - within) / refcountBlockEntries);
     assert(slice !== undefined, 'the block was in memory just now');
     this.#image.refcountCache.markDirty(slice);
-    setCount(slice.view, within, refcountOrder, 1);
-    this.#firstFree = index + 1;
+    for (let n = 0; n < clusters; n++) setCount(slice.view, within + n, refcountOrder, 1);
+    this.#firstFree = index + clusters;
   }
 
   #cachedBlock(tableIndex: number): TableSlice | undefined {
