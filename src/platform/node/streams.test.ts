@@ -49,6 +49,28 @@ for (const address of [{ type: 'unix', path: join(folder, 's') }, { type: 'inet'
   });
 }
 
+test('large and small reads by turns keep the order', async () => {
+  const [client, server, close] = await connected({ type: 'unix', path: join(folder, 'turns') });
+  const sizes = [5, 300_000, 28, 262_144, 28, 40_000, 1, 1 << 20, 65_536, 28, 131_072, 7];
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  const all = new Uint8Array(total).map((_byte, index) => (index * 7) ^ (index >> 8));
+  const writing = (async () => {
+    for (let at = 0; at < total; at += 99_999) await client.write(all.subarray(at, Math.min(total, at + 99_999)));
+  })();
+  let at = 0;
+  for (const [index, size] of sizes.entries()) {
+    if (index % 4 === 0) await new Promise((resolve) => setTimeout(resolve, 5)); // meanwhile the peer is far ahead, and held back
+    const target = new Uint8Array(size);
+    await server.readExactly(target);
+    assert.deepEqual(target, all.subarray(at, at + size), `${size} bytes at ${at}`);
+    at += size;
+  }
+  await writing;
+  client.close();
+  server.close();
+  await close();
+});
+
 test('a slow reader holds the writer back', async () => {
   const [client, server, close] = await connected({ type: 'unix', path: join(folder, 'slow') });
   let written = 0;

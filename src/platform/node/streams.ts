@@ -7,10 +7,14 @@ import { dirname } from 'node:path';
 import { ErrnoFailure, errnoOf } from '../../base/errno.ts';
 import { Failure } from '../../base/failure.ts';
 import type { ByteStream, SocketAddress, StreamServer, TlsCredentials } from '../../ports/stream.ts';
+import { systemCalls } from './system-calls.ts';
 import { systemErrorText } from './system-error.ts';
 
 /** What a peer may send ahead before it is held back. */
 const READ_AHEAD_BYTES = 256 << 10;
+/** For less a system call of our own is not worth it. */
+const DIRECT_BYTES_MIN = 32 << 10;
+const MSG_DONTWAIT = 0x40;
 
 interface Reader {
   readonly target: Uint8Array;
@@ -29,10 +33,13 @@ export class SocketStream implements ByteStream {
   #reader: Reader | undefined;
   #end: Failure | undefined;
   #detached = false;
+  /** What comes from the system is what was sent, without encryption. */
+  readonly #isPlain: boolean;
 
   constructor(socket: Socket, isServer: boolean) {
     this.socket = socket;
     this.isServer = isServer;
+    this.#isPlain = process.platform === 'linux' && !('encrypted' in socket);
     socket.on('data', this.#onData);
     socket.on('end', this.#onEnd);
     socket.on('error', this.#onError);
@@ -46,6 +53,7 @@ export class SocketStream implements ByteStream {
   readExactly(target: Uint8Array): Promise<void> {
     const reader: Reader = { target, filled: 0, resolve: () => {}, reject: () => {} };
     this.#fill(reader);
+    this.#receive(reader);
     if (reader.filled === target.length) return Promise.resolve();
     if (this.#end !== undefined) return Promise.reject(this.#end);
     if (this.#reader !== undefined) return Promise.reject(new Failure('invalid-argument', 'two readers on one stream'));
@@ -70,6 +78,24 @@ export class SocketStream implements ByteStream {
     if (this.#buffered < READ_AHEAD_BYTES && this.socket.isPaused()) this.socket.resume();
   }
 
+  /**
+   * Takes what the system has straight into the reader's buffer, where it may be much: the library reads 64 KiB at a time, each
+   * time into new memory. Nothing may be left in ours or the library's buffers, or the order would be lost. The end and
+   * errors are the library's to find.
+   */
+  #receive(reader: Reader): void {
+    const { target } = reader;
+    const { socket } = this;
+    if (target.length - reader.filled < DIRECT_BYTES_MIN || this.#buffered > 0 || socket.readableLength > 0) return;
+    const fd = this.#isPlain && !socket.isPaused() && !this.closed ? descriptorOf(socket) : -1;
+    const calls = fd < 0 ? undefined : systemCalls();
+    while (calls !== undefined && reader.filled < target.length) {
+      const count = calls.recv(fd, target.subarray(reader.filled), target.length - reader.filled, MSG_DONTWAIT);
+      if (count <= 0) return;
+      reader.filled += count;
+    }
+  }
+
   readonly #onData = (chunk: Buffer): void => {
     const reader = this.#reader;
     if (reader === undefined) {
@@ -80,6 +106,7 @@ export class SocketStream implements ByteStream {
     chunk.copy(reader.target, reader.filled, 0, count);
     reader.filled += count;
     if (count < chunk.length) this.#keep(chunk, count);
+    this.#receive(reader);
     if (reader.filled < reader.target.length) return;
     this.#reader = undefined;
     reader.resolve();
@@ -141,6 +168,12 @@ export class SocketStream implements ByteStream {
     this.socket.destroySoon();
     this.#finish(new ErrnoFailure('EPIPE', 'Unexpected end-of-file before all data were read'));
   }
+}
+
+/** The library has no name for it, and none where there is no such thing. */
+function descriptorOf(socket: Socket): number {
+  const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } | null };
+  return handle?.fd ?? -1;
 }
 
 /** The library's errors of its own as the system's. */

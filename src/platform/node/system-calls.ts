@@ -13,6 +13,7 @@ export interface SystemCalls {
   fcntl(fd: number, command: number, argument: Uint8Array): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   preadv2(fd: number, vector: Uint8Array, vectorCount: number, offset: number, flags: number): number;
+  recv(fd: number, target: Uint8Array, count: number, flags: number): number;
   /** `from` and `to` point to 64-bit offsets, which the call advances. */
   copyFileRange(fdFrom: number, from: Uint8Array, fdTo: number, to: Uint8Array, count: number, flags: number): number;
   /** Where bytes lie in memory. */
@@ -69,6 +70,7 @@ function bind(koffi: Koffi): SystemCalls {
   const ioctl = libc.func('int ioctl(int fd, unsigned long request, void *argument)');
 
   const preadv2 = libc.func('int64_t preadv2(int fd, void *vector, int vectorCount, int64_t offset, int flags)');
+  const recv = libc.func('int64_t recv(int fd, void *target, size_t count, int flags)');
   const copyFileRange = libc.func('int64_t copy_file_range(int from, void *fromAt, int to, void *toAt, size_t count, unsigned int flags)');
 
   const madvise = libc.func('int madvise(uint64_t address, size_t bytes, int advice)');
@@ -106,6 +108,7 @@ function bind(koffi: Koffi): SystemCalls {
     fcntl: checked(fcntl),
     ioctl: checked(ioctl),
     preadv2: checked(preadv2),
+    recv: checked(recv),
     copyFileRange: checked(copyFileRange),
     discardMemory: (bytes) => checked(madvise)(koffi.address(bytes), bytes.length, MADV_DONTNEED),
     address: (bytes) => Number(koffi.address(bytes)), // user space has 47 bits
