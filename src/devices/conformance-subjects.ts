@@ -230,7 +230,8 @@ function flash(timeNs: number): ConformanceSubject {
 
 function hpet(timeNs: number): ConformanceSubject {
   const base = bench(timeNs);
-  const device = pcHpet(base.bus, { timers: base.timers, irq0: notConnected, irq8: notConnected, pins: base.irqs, sendMessage: () => {} });
+  const lines = { irq0: notConnected, irq8: notConnected, pins: base.irqs };
+  const device = pcHpet(base.bus, { timers: base.timers, ...lines, sendMessage: () => {}, pitHeard: () => {} });
   return {
     ...base,
     devices: { hpet: device },

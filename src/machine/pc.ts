@@ -102,10 +102,11 @@ export class PcBoard {
     const hpet = options.hpet
       ? pcHpet(bus, {
           timers, irq0: this.isa.irq(0), irq8: this.isa.irq(8), pins: pins.map((_, n) => ioapicPin(n)),
-          sendMessage: (address, data) => apics.sendMessage(address, data),
+          sendMessage: (address, data) => apics.sendMessage(address, data), pitHeard: (isHeard) => pit.setHeard(isHeard),
         })
       : undefined;
-    devices.add('pit', isaPit(bus, { timers, irq: hpet?.pitInput ?? this.isa.irq(0) }));
+    const pit = isaPit(bus, { timers, irq: hpet?.pitInput ?? this.isa.irq(0) });
+    devices.add('pit', pit);
     const cmos = cmosMemorySizes(memory.ramBytes, 0);
     this.rtc = isaRtc(bus, { timers, wall: options.wall, irq: hpet?.rtcInput ?? this.isa.irq(8), cmos });
     devices.add('rtc', this.rtc);

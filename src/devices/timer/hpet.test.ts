@@ -23,6 +23,7 @@ function bench() {
     irq8: line('irq8'),
     pins: Array.from({ length: 24 }, (_, pin) => line(`pin${pin}`)),
     sendMessage: (_at, data) => edges.push(`msi${data}@${clock.time}`),
+    pitHeard: (isHeard) => levels.set('PIT is heard', isHeard),
   });
   const read = (at: number): number => bus.mmio.read(HPET_BASE + at, 4);
   const write = (at: number, value: number): void => bus.mmio.write(HPET_BASE + at, 4, value);
@@ -33,7 +34,7 @@ function bench() {
     }
     clock.time = time;
   };
-  return { clock, hpet, edges, levels, read, write, runTo };
+  return { clock, timers, hpet, edges, levels, read, write, runTo };
 }
 
 test('the counter runs at 100 MHz while enabled, with 64 bits', () => {
@@ -100,4 +101,33 @@ test('a timer can signal by message', () => {
   write(0x108, 10);
   runTo(1000);
   assert.deepEqual(edges, ['msi77@100']);
+});
+
+/** Linux leaves its timer like this when it has found a better one. */
+test('a periodic timer that may not interrupt wakes nobody, and its comparator and status are what they would be', () => {
+  const { clock, timers, read, write, runTo, edges } = bench();
+  write(0x10, 3);
+  write(0x100, 0x4e | 0x100); // interrupt, level, periodic, set value, 32 bits
+  write(0x108, 100_000);
+  write(0x108, 100_000);
+  runTo(1.5e6);
+  assert.deepEqual([edges, read(0x20)], [['irq0@1000000'], 1]);
+  write(0x20, 1);
+  write(0x100, 0x0a | 0x100);
+  assert.equal(timers.nextDeadline(), Infinity);
+  assert.deepEqual([read(0x108), read(0x20)], [200_000, 0]);
+  clock.time = 7.5e6;
+  assert.deepEqual([read(0x108), read(0x20)], [800_000, 1]);
+  write(0x20, 1);
+  write(0x100, 0x0e | 0x100);
+  runTo(9.5e6);
+  assert.deepEqual(edges, ['irq0@1000000', 'irq0@8000000']);
+});
+
+test('the PIT is not heard while legacy replacement is on', () => {
+  const { write, levels } = bench();
+  write(0x10, 3);
+  assert.equal(levels.get('PIT is heard'), false);
+  write(0x10, 1);
+  assert.equal(levels.get('PIT is heard'), true);
 });

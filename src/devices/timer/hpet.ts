@@ -75,6 +75,8 @@ export interface HpetWires {
   /** I/O APIC inputs by number. */
   readonly pins: readonly IrqLine[];
   readonly sendMessage: (address: number, data: number) => void;
+  /** Whether what the PIT says at `pitInput` goes anywhere. */
+  readonly pitHeard: (isHeard: boolean) => void;
 }
 
 export class Hpet implements Device<HpetState> {
@@ -111,9 +113,14 @@ export class Hpet implements Device<HpetState> {
   settle(): void {
     this.#driveLegacy();
     for (let index = 0; index < HPET_TIMERS; index++) {
-      this.#alarms[index]!.armAt(this.state.timers[index]!.dueNs);
+      this.#arm(index, this.state.timers[index]!.dueNs);
       this.#driveLevel(index);
     }
+  }
+
+  /** Nobody has to wake up for a timer that may not interrupt: what it does meanwhile is made up for by `caughtUp`. */
+  #arm(index: number, deadlineNs: number): void {
+    this.#alarms[index]!.armAt((this.state.timers[index]!.config & TIMER.INTERRUPT) !== 0 ? deadlineNs : Infinity);
   }
 
   get #enabled(): boolean {
@@ -126,6 +133,7 @@ export class Hpet implements Device<HpetState> {
 
   /** Without legacy replacement interrupts 0 and 8 belong to PIT and RTC. */
   #driveLegacy(): void {
+    this.#wires.pitHeard(!this.#legacy);
     if (this.#legacy) return;
     this.#wires.irq0.set(this.state.pit);
     this.#wires.irq8.set(this.state.rtc);
@@ -150,6 +158,7 @@ export class Hpet implements Device<HpetState> {
   /** Makes now the origin of the counter with this value. */
   #restartCounter(low: number, high: number): void {
     const { state } = this;
+    this.#catchUp();
     state.baseLow = low;
     state.baseHigh = high;
     state.startNs = this.#wires.timers.now();
@@ -184,26 +193,46 @@ export class Hpet implements Device<HpetState> {
     const counterNs = this.state.startNs + this.#ticksSinceStart() * HPET_TICK_NS;
     timer.dueNs = distance < DISTANCE_MAX ? counterNs + distance * HPET_TICK_NS : Infinity;
     trace.hpetArm?.({ timer: index, deadline: timer.dueNs });
-    this.#alarms[index]!.armAt(timer.dueNs);
+    this.#arm(index, timer.dueNs);
   }
 
   #fire(index: number): void {
     const timer = this.state.timers[index]!;
     this.#interrupt(index);
-    const periodic = (timer.config & TIMER.PERIODIC) !== 0;
-    const period = periodic ? (this.#narrow(timer) ? 0 : timer.periodHigh * WORD) + timer.periodLow : this.#narrow(timer) ? WORD : 0;
-    if (period === 0 || period > DISTANCE_MAX) {
-      timer.dueNs = Infinity;
-      return;
-    }
+    const periodNs = this.#period(timer) * HPET_TICK_NS;
     const now = this.#wires.timers.now();
-    const periodNs = period * HPET_TICK_NS;
-    const due = timer.dueNs + periodNs;
-    const periods = 1 + ticksToSkip(due, now, periodNs);
-    if (periodic) this.#advanceComparator(timer, periods * period);
-    timer.dueNs += periods * periodNs;
-    if (timer.dueNs > Number.MAX_SAFE_INTEGER) timer.dueNs = Infinity;
-    this.#alarms[index]!.armAt(paceTick(timer.dueNs, now, periodNs));
+    this.#advance(timer, 1 + ticksToSkip(timer.dueNs + periodNs, now, periodNs));
+    if (timer.dueNs !== Infinity) this.#arm(index, paceTick(timer.dueNs, now, periodNs));
+  }
+
+  /** Ticks between two meetings of counter and comparator; 0 when there is none after the next. */
+  #period(timer: HpetTimer): number {
+    if ((timer.config & TIMER.PERIODIC) === 0) return this.#narrow(timer) ? WORD : 0;
+    const period = (this.#narrow(timer) ? 0 : timer.periodHigh * WORD) + timer.periodLow;
+    return period > DISTANCE_MAX ? 0 : period;
+  }
+
+  /** The counter has met the comparator so many times. */
+  #advance(timer: HpetTimer, times: number): void {
+    const period = this.#period(timer);
+    if (period !== 0 && (timer.config & TIMER.PERIODIC) !== 0) this.#advanceComparator(timer, times * period);
+    timer.dueNs += times * period * HPET_TICK_NS;
+    if (period === 0 || timer.dueNs > Number.MAX_SAFE_INTEGER) timer.dueNs = Infinity;
+  }
+
+  /** The timer after all that it has done without an interrupt. */
+  caughtUp(index: number): HpetTimer {
+    const timer = this.state.timers[index]!;
+    const lateNs = this.#wires.timers.now() - timer.dueNs;
+    if ((timer.config & TIMER.INTERRUPT) !== 0 || !(lateNs >= 0)) return timer;
+    if ((timer.config & TIMER.LEVEL) !== 0) this.state.status |= 1 << index;
+    const periodNs = this.#period(timer) * HPET_TICK_NS;
+    this.#advance(timer, periodNs === 0 ? 1 : 1 + Math.floor(lateNs / periodNs));
+    return timer;
+  }
+
+  #catchUp(): void {
+    for (let index = 0; index < HPET_TIMERS; index++) this.caughtUp(index);
   }
 
   #advanceComparator(timer: HpetTimer, ticks: number): void {
@@ -216,7 +245,6 @@ export class Hpet implements Device<HpetState> {
     const timer = this.state.timers[index]!;
     const level = (timer.config & TIMER.LEVEL) !== 0;
     if (level) this.state.status |= 1 << index;
-    if ((timer.config & TIMER.INTERRUPT) === 0) return;
     if ((timer.config & TIMER.MESSAGE) !== 0) this.#wires.sendMessage(timer.messageAddress, timer.messageValue);
     else if (level) this.#driveLevel(index);
     else {
@@ -240,19 +268,26 @@ export class Hpet implements Device<HpetState> {
   // Registers
 
   writeConfig(value: number): void {
+    this.#catchUp();
     const [low, high] = [this.counterLow(), this.counterHigh()];
     this.state.config = value & (CONFIG.ENABLE | CONFIG.LEGACY);
     this.#restartCounter(low, high);
     this.#driveLegacy();
   }
 
+  readStatus(): number {
+    this.#catchUp();
+    return this.state.status;
+  }
+
   clearStatus(ones: number): void {
+    this.#catchUp();
     this.state.status &= ~ones & 7;
     for (let index = 0; index < HPET_TIMERS; index++) this.#driveLevel(index);
   }
 
   writeTimerConfig(index: number, value: number): void {
-    const timer = this.state.timers[index]!;
+    const timer = this.caughtUp(index);
     this.#releaseLevel(index);
     const route = (value & TIMER.ROUTE) >> 9;
     const allowed = (ROUTES & (1 << route)) !== 0 ? value : (value & ~TIMER.ROUTE) | (timer.config & TIMER.ROUTE);
@@ -272,7 +307,7 @@ export class Hpet implements Device<HpetState> {
   }
 
   writeComparatorLow(index: number, value: number): void {
-    const timer = this.state.timers[index]!;
+    const timer = this.caughtUp(index);
     const periodic = (timer.config & TIMER.PERIODIC) !== 0;
     if (!periodic || (timer.config & TIMER.SET_VALUE) !== 0) timer.comparatorLow = value;
     if (periodic) timer.periodLow = value;
@@ -281,7 +316,7 @@ export class Hpet implements Device<HpetState> {
   }
 
   writeComparatorHigh(index: number, value: number): void {
-    const timer = this.state.timers[index]!;
+    const timer = this.caughtUp(index);
     if (this.#narrow(timer)) return;
     const periodic = (timer.config & TIMER.PERIODIC) !== 0;
     timer.comparatorHigh = value;
@@ -299,13 +334,13 @@ const timerRows = (index: number): RegisterRow<Hpet>[] => {
     {
       at: at + 8,
       name: `TIMER${index}_COMPARATOR`,
-      read: (hpet) => timer(hpet).comparatorLow,
+      read: (hpet) => hpet.caughtUp(index).comparatorLow,
       write: (hpet, value) => hpet.writeComparatorLow(index, value),
     },
     {
       at: at + 0xc,
       name: `TIMER${index}_COMPARATOR_HIGH`,
-      read: (hpet) => timer(hpet).comparatorHigh,
+      read: (hpet) => hpet.caughtUp(index).comparatorHigh,
       write: (hpet, value) => hpet.writeComparatorHigh(index, value),
     },
     {
@@ -332,7 +367,7 @@ export const hpetRegisters = new RegisterFile<Hpet>('hpet', 4, [
   { at: 0x04, name: 'PERIOD', constant: PERIOD_FEMTOSECONDS },
   { at: 0x10, name: 'CONFIG', field: 'config', write: (hpet, value) => hpet.writeConfig(value) },
   { at: 0x14, name: 'CONFIG_HIGH', constant: 0 },
-  { at: 0x20, name: 'STATUS', field: 'status', write: (hpet, value) => hpet.clearStatus(value) },
+  { at: 0x20, name: 'STATUS', read: (hpet) => hpet.readStatus(), write: (hpet, value) => hpet.clearStatus(value) },
   { at: 0x24, name: 'STATUS_HIGH', constant: 0 },
   { at: 0xf0, name: 'COUNTER', read: (hpet) => hpet.counterLow(), write: (hpet, value) => hpet.writeCounterLow(value) },
   { at: 0xf4, name: 'COUNTER_HIGH', read: (hpet) => hpet.counterHigh(), write: (hpet, value) => hpet.writeCounterHigh(value) },

@@ -15,7 +15,7 @@ function bench() {
   const edges: number[] = [];
   let level = false;
   const irq = { set: (next: boolean) => { if (next && !level) edges.push(clock.time); level = next; } };
-  isaPit(bus, { timers, irq });
+  const pit = isaPit(bus, { timers, irq });
   const out = (port: number, ...values: number[]): void => values.forEach((value) => bus.ports.write(port, 1, value));
   const read16 = (port: number): number => bus.ports.read(port, 1) | (bus.ports.read(port, 1) << 8);
   /** Lets time pass, firing each alarm exactly at its deadline. */
@@ -26,7 +26,7 @@ function bench() {
     }
     clock.time = time;
   };
-  return { clock, timers, bus, edges, out, read16, runTo, level: () => level };
+  return { clock, timers, bus, pit, edges, out, read16, runTo, level: () => level };
 }
 
 test('mode 2 ticks at exactly its rate for an hour', () => {
@@ -127,4 +127,17 @@ test('a count written during a period of mode 2 takes over at its end', () => {
   out(0x40, 0xf4, 0x01);
   runTo(nsOf(3100));
   assert.deepEqual(edges.slice(0, 4).map((time) => Math.round((time * HZ) / 1e9)), [1000, 2000, 2500, 3000]);
+});
+
+test('where nobody hears the interrupt nobody wakes up for it, and the grid goes on when it is heard again', () => {
+  const { timers, pit, out, runTo, edges } = bench();
+  out(0x43, 0x34);
+  out(0x40, 0xe8, 0x03);
+  pit.setHeard(false);
+  assert.equal(timers.nextDeadline(), Infinity);
+  runTo(nsOf(10_400));
+  edges.length = 0;
+  pit.setHeard(true);
+  runTo(nsOf(13_000));
+  assert.deepEqual(edges.filter((time) => time > nsOf(10_400)), [11_000, 12_000, 13_000].map(nsOf));
 });

@@ -40,6 +40,7 @@ export class I8254 implements Device<I8254State> {
   readonly #timers: Timers;
   readonly #irq: IrqLine;
   readonly #alarm: Timer;
+  #isHeard = true;
 
   constructor({ timers, irq }: I8254Wires) {
     this.#timers = timers;
@@ -56,6 +57,13 @@ export class I8254 implements Device<I8254State> {
     const channel = this.#channel(0);
     this.#irq.set(output(channel, this.#timers.now()));
     this.#arm();
+  }
+
+  /** Whether the interrupt goes anywhere (it does not while an HPET has its place): nobody wakes up for it where it does not. */
+  setHeard(isHeard: boolean): void {
+    if (isHeard === this.#isHeard) return;
+    this.#isHeard = isHeard;
+    this.#reprogrammed();
   }
 
   #channel(index: number): PitChannel {
@@ -78,7 +86,7 @@ export class I8254 implements Device<I8254State> {
 
   #arm(): void {
     const channel = this.state.channels[0]!;
-    if (this.state.tick === 0 || !channel.running) this.#alarm.disarm();
+    if (this.state.tick === 0 || !channel.running || !this.#isHeard) this.#alarm.disarm();
     else this.#alarm.armAt(timeOfTick(channel, this.state.tick));
   }
 
