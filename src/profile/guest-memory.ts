@@ -11,6 +11,7 @@ const CR4_PAE = 1 << 5;
 const CR4_PSE = 1 << 4;
 const EFER_LMA = 1 << 10;
 const PAGE = 4096;
+/** A power of two. */
 const CACHED = 64;
 
 export class GuestMemory {
@@ -18,7 +19,7 @@ export class GuestMemory {
   readonly #bytes: Uint8Array;
   readonly #ramBytes: number;
   readonly #at: Readonly<Record<'cr0' | 'cr3' | 'cr4' | 'efer' | 'pdpte0', number>>;
-  /** Page and host address of what was translated since `begin`. */
+  /** Page's address and host's address of what was translated since `begin`. */
   readonly #pages = new Float64Array(CACHED).fill(Number.NaN);
   readonly #hosts = new Float64Array(CACHED);
 
@@ -69,15 +70,17 @@ export class GuestMemory {
   }
 
   #host(linear: number): number {
-    const page = Math.floor(linear / PAGE);
-    if (Number.isNaN(page)) return -1;
-    const slot = ((page % CACHED) + CACHED) % CACHED;
+    const low = linear >>> 0;
+    const inPage = low & (PAGE - 1);
+    const page = linear - inPage;
+    const slot = (low >>> 12) & (CACHED - 1);
     if (this.#pages[slot] !== page) {
+      if (Number.isNaN(page)) return -1;
       this.#pages[slot] = page;
-      this.#hosts[slot] = this.#walk(linear >>> 0, Math.floor(linear / 0x1_0000_0000));
+      this.#hosts[slot] = this.#walk(low, Math.floor(linear / 0x1_0000_0000));
     }
     const host = this.#hosts[slot]!;
-    return host < 0 ? -1 : host + (linear - page * PAGE);
+    return host < 0 ? -1 : host + inPage;
   }
 
   /** Host address of the page, or -1. */

@@ -14,6 +14,8 @@ const PAGE = 4096;
 const IMAGE_BYTES_MAX = 64 << 20;
 const TASK_BYTES_MAX = 16 * 1024;
 const NAME_BYTES = 16;
+/** Calls between two looks for a kernel that is not found. */
+const PAUSE_MAX = 256;
 
 const MODULES_MAX = 1024;
 const MODULE_NAME_BYTES = 56;
@@ -35,6 +37,10 @@ export class LinuxKernel {
   #nameOffset = -1;
   #pointerBytes: 4 | 8 = 8;
   #modules = Number.NaN;
+  /** Entry of system calls that the last look was for, and how many calls of `look` are let pass. */
+  #lookedFor = Number.NaN;
+  #pause = 0;
+  #untilLook = 0;
 
   /** `given` are symbols from a file. */
   constructor(memory: GuestMemory, area: number, given: SymbolSource | undefined) {
@@ -73,12 +79,23 @@ export class LinuxKernel {
       if (this.#table === undefined && this.#given !== undefined && !hasEntry(this.#given)) this.#table = new SymbolTable(this.#given);
       return;
     }
+    if (this.#mustWait(entry)) return;
     this.#memory.begin();
     const table = this.#given === undefined ? this.#inMemory(entry) : this.#moved(this.#given, entry);
     if (table === undefined) return;
     this.#tableEntry = entry;
     this.#table = table;
     this.#findTasks(table);
+  }
+
+  /** A look through memory that finds nothing takes long: each next one comes after twice as many calls. */
+  #mustWait(entry: number): boolean {
+    if (entry !== this.#lookedFor) this.#pause = this.#untilLook = 0;
+    this.#lookedFor = entry;
+    if (--this.#untilLook > 0) return true;
+    this.#pause = Math.min(PAUSE_MAX, Math.max(1, this.#pause * 2));
+    this.#untilLook = this.#pause;
+    return false;
   }
 
   #entry(): number {

@@ -49,7 +49,8 @@ export class Unwinder {
   #textStart = Number.NaN;
   #textEnd = Number.NaN;
   #table: SymbolTable | undefined;
-  readonly #entries = new Map<number, OrcEntry | undefined>();
+  /** Of addresses that were asked for; null where there is no entry. */
+  readonly #entries = new Map<number, OrcEntry | null>();
   readonly #behindCall = new Map<number, boolean>();
   readonly #frame: FrameState = { ip: 0, sp: 0, bp: 0 };
 
@@ -154,9 +155,10 @@ export class Unwinder {
   }
 
   #entryOf(orc: OrcTables, address: number): OrcEntry | undefined {
-    if (this.#entries.has(address)) return this.#entries.get(address);
+    const known = this.#entries.get(address);
+    if (known !== undefined) return known ?? undefined;
     const entry = this.#isText(address) ? this.#readEntry(orc, this.#searchEntry(orc, address)) : undefined;
-    if (this.#entries.size < ENTRIES_KEPT_MAX) this.#entries.set(address, entry);
+    if (this.#entries.size < ENTRIES_KEPT_MAX) this.#entries.set(address, entry ?? null);
     return entry;
   }
 
@@ -216,9 +218,11 @@ export class Unwinder {
 
   #looksBehindCall(address: number): boolean {
     if (this.#memory.u8(address - 5) === 0xe8) return true;
-    for (const length of [2, 3, 4, 6, 7]) {
-      if (this.#memory.u8(address - length) === 0xff && (this.#memory.u8(address - length + 1) & 0x38) === 0x10) return true;
-    }
-    return false;
+    return this.#isIndirectCall(address - 2) || this.#isIndirectCall(address - 3) || this.#isIndirectCall(address - 6)
+      || this.#isIndirectCall(address - 7) || this.#isIndirectCall(address - 4);
+  }
+
+  #isIndirectCall(at: number): boolean {
+    return this.#memory.u8(at) === 0xff && (this.#memory.u8(at + 1) & 0x38) === 0x10;
   }
 }

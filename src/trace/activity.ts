@@ -45,6 +45,8 @@ let at = 0;
 let isWatched = false;
 const numbers = new Map<string, Map<string, number>>();
 const titles: string[] = [];
+/** Whether the guest waits for it, by the same index. */
+const areForGuest: boolean[] = [];
 
 /** From now on activities are written to a word of shared memory; without arguments no longer. */
 export function watchActivity(shared: Int32Array = new Int32Array(1), index = 0): void {
@@ -78,6 +80,7 @@ function numberOf(kind: NamedActivity, name: string): number {
   if (titles.length >= NAMES_MAX) return ACTIVITY.UNKNOWN;
   const number = NAMED + titles.length;
   titles.push(`${kind} ${name}`);
+  areForGuest.push(kind === 'device' || kind === 'block node');
   names.set(name, number);
   return number;
 }
@@ -90,4 +93,4 @@ export function activityTitle(activity: number): string {
 
 /** Whether the guest is what the thread works for: its code, or what its code has caused. */
 export const isForGuest = (activity: number): boolean =>
-  (activity >= ACTIVITY.INTERPRETER && activity <= ACTIVITY.COMPILING) || /^(device|block node) /.test(titles[activity - NAMED] ?? '');
+  (activity >= ACTIVITY.INTERPRETER && activity <= ACTIVITY.COMPILING) || (activity >= NAMED && areForGuest[activity - NAMED] === true);
