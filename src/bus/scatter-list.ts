@@ -1,6 +1,7 @@
 // A list of pieces of guest memory that a bus master moves data to or from: what a PRD table, an AHCI command table or an
 // NVMe PRP list comes to. Neighbouring pieces are joined, so that a drive gets few, large buffers.
 import type { DmaMemory } from '../ports/dma.ts';
+import { copyRam, setRamByte } from './dma-access.ts';
 
 export class ScatterList {
   readonly #memory: DmaMemory;
@@ -83,15 +84,20 @@ export class ScatterList {
     for (let index = 0; index < this.#sizes.length; index++) {
       const size = this.#sizes[index]!;
       if (skip < size) {
-        const address = this.#addresses[index]! + skip;
-        const view = this.#memory.view(address, 1);
-        if (view === undefined) return;
-        view[0] = value;
-        this.#memory.written(address, 1);
+        setRamByte(this.#memory, this.#addresses[index]! + skip, value);
         return;
       }
       skip -= size;
     }
+  }
+
+  /** The first `count` bytes into `target`; false when they are not all there. Allocates nothing where they lie in one piece. */
+  copyFirst(count: number, target: Uint8Array): boolean {
+    if (count > this.bytes) return false;
+    if (count <= this.#sizes[0]!) return copyRam(this.#memory, this.#addresses[0]!, count, target);
+    const gathered = this.gather(count);
+    if (gathered !== undefined) target.set(gathered);
+    return gathered !== undefined;
   }
 
   /** `count` bytes from `start` as a copy. */

@@ -94,6 +94,19 @@ export class PhysicalMap implements DmaMemory {
     return this.bytes.subarray(GUEST_RAM + physical, GUEST_RAM + physical + size);
   }
 
+  copy(physical: number, count: number, target: Uint8Array): boolean {
+    if (physical < 0 || physical + count > this.ramBytes) return false;
+    const from = GUEST_RAM + physical;
+    for (let at = 0; at < count; at++) target[at] = this.bytes[from + at]!;
+    return true;
+  }
+
+  setByte(physical: number, value: number): void {
+    if (physical < 0 || physical >= this.ramBytes) return;
+    this.bytes[GUEST_RAM + physical] = value;
+    this.written(physical, 1);
+  }
+
   written(physical: number, size: number): void {
     for (let at = physical; at < physical + size; at = (at | (PAGE_BYTES - 1)) + 1) {
       if (this.hasCode(at >>> 12)) this.codeWritten(at, Math.min(physical + size, (at | (PAGE_BYTES - 1)) + 1) - at);

@@ -1,7 +1,7 @@
 // The packed virtqueue, from the device's side. Virtio 1.2, 2.8.
 import type { DmaMemory } from '../../ports/dma.ts';
 import {
-  ChainPool, DESCRIPTOR, DESCRIPTOR_BYTES, dmaView, eventPassed, indirectTable, RingError,
+  ChainPool, DESCRIPTOR, DESCRIPTOR_BYTES, dmaView, eventPassed, IndirectTables, RingError,
   type Chain, type QueuePosition, type Ring, type RingFeatures,
 } from './ring.ts';
 
@@ -15,6 +15,7 @@ export class PackedRing implements Ring {
   readonly #position: QueuePosition;
   readonly #features: RingFeatures;
   readonly #chains: ChainPool;
+  readonly #tables: IndirectTables;
   readonly #descriptors: DataView;
   readonly #descriptorsAddress: number;
   readonly #driverEvent: DataView;
@@ -29,6 +30,7 @@ export class PackedRing implements Ring {
     this.#position = position;
     this.#features = features;
     this.#chains = new ChainPool(memory);
+    this.#tables = new IndirectTables(memory);
     this.#descriptors = dmaView(memory, position.descriptorsLow, position.descriptorsHigh, size * DESCRIPTOR_BYTES);
     this.#descriptorsAddress = position.descriptorsHigh * 2 ** 32 + position.descriptorsLow;
     this.#driverEvent = dmaView(memory, position.driverLow, position.driverHigh, EVENT_BYTES);
@@ -73,7 +75,7 @@ export class PackedRing implements Ring {
       return;
     }
     if (!this.#features.indirect || chain.slots > 1) throw new RingError('an indirect table in the wrong place');
-    const inner = indirectTable(this.#memory, low, high, size);
+    const inner = this.#tables.read(low, high, size);
     // All of its descriptors belong to the chain, in their order; only the flag WRITE means something.
     for (let offset = 0; offset < size; offset += DESCRIPTOR_BYTES) {
       this.#add(chain, inner, offset, inner.getUint16(offset + 14, true) & DESCRIPTOR.WRITE);

@@ -1,5 +1,6 @@
 // What the two kinds of virtqueue have in common: a chain of buffers that the driver made available, and a ring as a queue uses
 // it. Virtio 1.2, 2.6. The rings are in split-ring.ts and packed-ring.ts.
+import { copyRam } from '../../bus/dma-access.ts';
 import { ScatterList } from '../../bus/scatter-list.ts';
 import type { DmaMemory } from '../../ports/dma.ts';
 
@@ -109,11 +110,23 @@ export function dmaView(memory: DmaMemory, low: number, high: number, size: numb
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** The table that an indirect descriptor points to. */
-export function indirectTable(memory: DmaMemory, low: number, high: number, size: number): DataView {
-  const isTable = size > 0 && size % DESCRIPTOR_BYTES === 0 && size <= CHAIN_MAX * DESCRIPTOR_BYTES;
-  if (!isTable) throw new RingError('an indirect table of wrong size');
-  return dmaView(memory, low, high, size);
+/** Copies of tables that indirect descriptors point to, one at a time. */
+export class IndirectTables {
+  readonly #memory: DmaMemory;
+  readonly #bytes = new Uint8Array(CHAIN_MAX * DESCRIPTOR_BYTES);
+  readonly #view = new DataView(this.#bytes.buffer);
+
+  constructor(memory: DmaMemory) {
+    this.#memory = memory;
+  }
+
+  /** The first `size` bytes are the table. */
+  read(low: number, high: number, size: number): DataView {
+    const isTable = size > 0 && size % DESCRIPTOR_BYTES === 0 && size <= this.#bytes.length;
+    if (!isTable) throw new RingError('an indirect table of wrong size');
+    if (!copyRam(this.#memory, high * 2 ** 32 + low, size, this.#bytes)) throw new RingError('an indirect table that is not in RAM');
+    return this.#view;
+  }
 }
 
 /** Whether an event index has been passed between `old` and `now`, all modulo 2**16. */

@@ -1,7 +1,7 @@
 // The split virtqueue, from the device's side. Virtio 1.2, 2.7.
 import type { DmaMemory } from '../../ports/dma.ts';
 import {
-  ChainPool, DESCRIPTOR, DESCRIPTOR_BYTES, dmaView, eventPassed, indirectTable, RingError,
+  ChainPool, DESCRIPTOR, DESCRIPTOR_BYTES, dmaView, eventPassed, IndirectTables, RingError,
   type Chain, type QueuePosition, type Ring, type RingFeatures,
 } from './ring.ts';
 
@@ -16,6 +16,7 @@ export class SplitRing implements Ring {
   readonly #position: QueuePosition;
   readonly #features: RingFeatures;
   readonly #chains: ChainPool;
+  readonly #tables: IndirectTables;
   readonly #descriptors: DataView;
   readonly #available: DataView;
   readonly #used: DataView;
@@ -32,6 +33,7 @@ export class SplitRing implements Ring {
     this.#position = position;
     this.#features = features;
     this.#chains = new ChainPool(memory);
+    this.#tables = new IndirectTables(memory);
     this.#mask = size - 1;
     this.#descriptors = dmaView(memory, position.descriptorsLow, position.descriptorsHigh, size * DESCRIPTOR_BYTES);
     this.#available = dmaView(memory, position.driverLow, position.driverHigh, ENTRIES + size * AVAILABLE_ENTRY_BYTES + 2);
@@ -75,7 +77,7 @@ export class SplitRing implements Ring {
       if ((flags & DESCRIPTOR.INDIRECT) !== 0) {
         const isMisplaced = isIndirect || !this.#features.indirect || (flags & DESCRIPTOR.NEXT) !== 0;
         if (isMisplaced) throw new RingError('an indirect table in the wrong place');
-        table = indirectTable(this.#memory, low, high, size);
+        table = this.#tables.read(low, high, size);
         count = size / DESCRIPTOR_BYTES;
         isIndirect = true;
         index = 0;

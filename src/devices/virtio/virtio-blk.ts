@@ -83,6 +83,9 @@ export class VirtioBlk implements VirtioHandler {
   readonly #blockSize: number;
   readonly #writeCacheAtReset: boolean;
   #device: VirtioDevice | undefined;
+  /** Of the request that begins. */
+  readonly #header = new Uint8Array(HEADER_BYTES);
+  readonly #headerView = new DataView(this.#header.buffer);
 
   constructor(options: VirtioBlkOptions) {
     const { drive, serial = '', queues = 1, queueSize = 256 } = options;
@@ -133,13 +136,12 @@ export class VirtioBlk implements VirtioHandler {
 
   /** Begins a request. Reads and writes are put off until no neighbour follows. */
   #begin(queue: VirtQueue, chain: Chain, run: Run | undefined): Run | undefined {
-    const header = chain.writable.bytes > 0 ? chain.readable.gather(HEADER_BYTES) : undefined;
-    if (header === undefined) {
+    if (chain.writable.bytes === 0 || !chain.readable.copyFirst(HEADER_BYTES, this.#header)) {
       queue.device.breakDown(queue, 'a request without header or status');
       queue.push(chain, 0);
       return run;
     }
-    const view = new DataView(header.buffer);
+    const view = this.#headerView;
     const type = view.getUint32(0, true);
     const sector = view.getUint32(8, true) + view.getUint32(12, true) * 2 ** 32;
     if (type === REQUEST.IN || type === REQUEST.OUT) return this.#beginTransfer(queue, chain, type === REQUEST.OUT, sector, run);
