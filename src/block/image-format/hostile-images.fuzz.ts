@@ -26,6 +26,7 @@ const MAX_FILE_BYTES = 96 << 20;
 const MAX_READ_BYTES = 24 << 20;
 const PART_BYTES = 1 << 20;
 const MAX_STATUS_STEPS = 200;
+/** By the host's clock, which is processor time where the machine is shared. A case takes some 20 ms. */
 const MAX_CASE_MS = 20_000;
 const IMAGE = '/image';
 // prettier-ignore
