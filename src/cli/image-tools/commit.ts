@@ -54,17 +54,20 @@ export async function run(words: readonly string[], session: Session): Promise<n
 /** How many layers down the target is. */
 async function findBase(session: Session, request: ImageRequest, base: string | undefined): Promise<number> {
   const top = await session.open({ ...request, flags: { readOnly: true }, use: { noIo: true } });
+  let depth: number | undefined;
+  let isProbed: boolean;
   try {
-    if (base === undefined) {
-      if (backingOf(top.node) === undefined) throw new Failure('invalid-argument', 'Image does not have a backing file');
-      return 1;
-    }
-    const depth = depthOfBacking(session.graph.host.files, top.node, base);
-    if (depth === undefined) throw new Failure('not-found', `Did not find '${base}' in the backing chain of '${request.filename}'`);
-    return depth;
+    const nearest = backingOf(top.node) === undefined ? undefined : 1;
+    depth = base === undefined ? nearest : depthOfBacking(session.graph.host.files, top.node, base);
+    isProbed = top.node.flags.probed;
   } finally {
     await top.close();
   }
+  if (depth !== undefined) return depth;
+  // The reference has opened it for writing by now, and warned that a raw image was only guessed.
+  if (isProbed) await (await session.open(request)).close();
+  if (base === undefined) throw new Failure('invalid-argument', 'Image does not have a backing file');
+  throw new Failure('not-found', `Did not find '${base}' in the backing chain of '${request.filename}'`);
 }
 
 interface CommitPlan {

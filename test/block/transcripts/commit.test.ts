@@ -22,6 +22,10 @@ transcripts({
     img commit -b nope mid
     img commit -b top top
     img commit -f raw top
+    setup img create -q -f raw plain 1M
+    img commit plain
+    img commit -b nope plain
+    img commit -f raw plain
   `,
   'into the next layer': `${CHAIN}
     img commit top
