@@ -78,7 +78,7 @@ export class BlockGraph {
 
   /** Merges the options of a json:{…} name; returns the name when it is a plain one. */
   #takeJson(filename: string | undefined, options: OptionDict): string | undefined {
-    if (filename === undefined || !filename.startsWith('json:')) return filename === '' ? undefined : filename;
+    if (filename === undefined || !filename.startsWith('json:')) return filename;
     for (const [key, value] of parseJsonFilename(filename).entries()) options.setDefault(key, value);
     return undefined;
   }

@@ -31,6 +31,7 @@ test('names that mean nothing', () => {
   const unixNames = ['nbd+unix:///a', 'nbd+unix://h/a?socket=/s', 'nbd+unix:///a?sock=/s'];
   for (const name of ['nbd://', 'nbd:///a', 'nbd://h/a?x=1', 'nbd://h/%', ...unixNames]) assert.throws(() => parsed(name), noUrl, name);
   assert.throws(() => parsed('nbd:h'), { message: "error parsing address 'h'" });
+  assert.throws(() => parsed('h:1'), { message: "File name string for NBD must start with 'nbd:'" });
   assert.throws(() => takeAddress(new OptionDict()), { message: 'NBD server address missing' });
   assert.throws(() => parsed('nbds://h/a'), { message: 'nbds needs the option tls-creds' });
 });

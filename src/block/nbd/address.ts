@@ -20,18 +20,20 @@ export function parseNbdFilename(filename: string, options: OptionDict): void {
     if (!parseUri(filename, options)) throw wrong('No valid URL specified');
     return;
   }
-  parsePlainName(filename.startsWith('nbd:') ? filename.slice('nbd:'.length) : filename, options);
+  parsePlainName(filename, options);
 }
 
 function parsePlainName(text: string, options: OptionDict): void {
   const marker = ':exportname=';
   const at = text.indexOf(marker);
-  const address = at < 0 ? text : text.slice(0, at);
+  const named = at < 0 ? text : text.slice(0, at);
   if (at >= 0) {
     const name = text.slice(at + marker.length);
     if (name === '') return;
     options.set('export', name);
   }
+  if (!named.startsWith('nbd:')) throw wrong("File name string for NBD must start with 'nbd:'");
+  const address = named.slice('nbd:'.length);
   if (address === '') return;
   if (address.startsWith('unix:')) {
     options.set('server.type', 'unix');

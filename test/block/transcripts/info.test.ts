@@ -22,6 +22,13 @@ transcripts(
 );
 
 transcripts({
+  'a name of nothing': `
+    img info ''
+    img info -f raw ''
+    img info -f nbd ''
+    img info --image-opts file.filename=
+    img info --image-opts driver=file,filename=
+  `,
   'backing chains': `
     setup img create -q -f qcow2 base 3M
     setup img create -q -f qcow2 -b base -F qcow2 o1
