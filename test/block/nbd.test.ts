@@ -223,6 +223,9 @@ test('nbdkit serves our client: contents, extents, writes and errors', { skip: n
   await same(sparse, 'img', ['info', '-f', 'raw', 'URI']);
   await same(sparse, 'io', ['-f', 'raw', '-r', '-c', 'map', 'URI']);
   await sparse.stop();
+  const unaligned = await startNbdkit('data', '@0x1000 1 2 3', 'size=71000');
+  await same(unaligned, 'img', ['map', '--output=json', '-f', 'raw', 'URI']);
+  await unaligned.stop();
   const memory = await startNbdkit('memory', '1M');
   for (const command of ['write -P 9 1000 70000', 'write -z 64k 4k', 'discard 128k 64k', 'flush']) {
     const { status, stderr } = await runProgram(process.execPath, [ourIo, '-f', 'raw', '-c', command, memory.uri], { cwd: folder });

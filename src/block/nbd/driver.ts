@@ -132,7 +132,7 @@ class NbdInstance implements BlockInstance {
   }
 
   async #status(offset: number, count: number): Promise<BlockStatus> {
-    if (this.#inside(offset, count) === 0) return { count, flags: STATUS.ZERO | STATUS.OFFSET_VALID, hostOffset: offset, file: this.#node };
+    if (this.#inside(offset, count) === 0) return { count, flags: STATUS.ZERO }; // what fills the last sector up lies nowhere
     const alignment = this.limits.requestAlignment!;
     const length = Math.min(count, this.#remoteSize - offset, MAX_DISCARD - (MAX_DISCARD % alignment));
     const extent = fitted(await this.#run('block status', (client) => client.status(offset, length)), alignment, length);
