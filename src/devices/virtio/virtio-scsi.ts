@@ -71,6 +71,8 @@ export class VirtioScsi implements VirtioHandler {
   readonly config: Uint8Array;
   readonly bus = new ScsiBus({ targetsMax: TARGETS_MAX, lunsMax: LUNS_MAX });
   readonly #inFlight = new Map<ScsiUnit, number>();
+  /** What was answered while a queue is emptied is shown at its end. */
+  #isTaking = false;
   /** Task management that waits for commands to end. */
   #waiting: { readonly unit: ScsiUnit; readonly done: () => void }[] = [];
 
@@ -89,10 +91,12 @@ export class VirtioScsi implements VirtioHandler {
 
   notified(queue: VirtQueue): void {
     if (queue.index === EVENT_QUEUE) return; // buffers for events wait there
+    this.#isTaking = true;
     for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
       if (queue.index === CONTROL_QUEUE) this.#control(queue, chain);
       else this.#request(queue, chain);
     }
+    this.#isTaking = false;
     queue.arm();
     queue.publish();
   }
@@ -100,7 +104,9 @@ export class VirtioScsi implements VirtioHandler {
   // Commands ------------------------------------------------------------------------------------------------------------
 
   #request(queue: VirtQueue, chain: Chain): void {
-    const { cdb_size: cdbBytes, sense_size: senseBytes } = scsiConfig.decode(queue.device.state.config);
+    const { config } = queue.device.state;
+    const cdbBytes = le32At(config, scsiConfig.fields.cdb_size.offset);
+    const senseBytes = le32At(config, scsiConfig.fields.sense_size.offset);
     const outAt = REQUEST_HEADER_BYTES + cdbBytes;
     const inAt = RESPONSE_BYTES + senseBytes;
     const isPossible = cdbBytes <= CDB_BYTES_MAX && senseBytes <= SENSE_BYTES_MAX && chain.writable.bytes >= inAt;
@@ -192,7 +198,7 @@ export class VirtioScsi implements VirtioHandler {
   #finish(command: Command, outcome: Outcome): void {
     answer(command, outcome);
     this.#leave(command.unit);
-    command.queue.publish();
+    if (!this.#isTaking) command.queue.publish();
   }
 
   // What is in flight, and who waits for it -----------------------------------------------------------------------------
@@ -263,21 +269,27 @@ function senseOf(unit: ScsiUnit | undefined, error: unknown, write: boolean): Sc
   return unit.transferFailed(error, write);
 }
 
+const NO_SENSE = new Uint8Array(0);
+const answerBytes = new Uint8Array(RESPONSE_BYTES + SENSE_BYTES_MAX);
+const answerView = new DataView(answerBytes.buffer);
+
+const le32At = (bytes: Uint8Array, at: number): number =>
+  (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+
 /** Writes the answer and gives the request back. */
 function answer({ queue, chain, senseBytes, cdb, address }: Command, outcome: Outcome): void {
   const { response = RESPONSE.OK, sense, residual = 0, transferred = 0 } = outcome;
   const status = sense === undefined ? SCSI_STATUS.GOOD : SCSI_STATUS.CHECK_CONDITION;
   trace.command?.({ request: chain.request, ...address, operation: cdb[0]!, status, response });
   if (queue.owns(chain)) {
-    const data = new Uint8Array(RESPONSE_BYTES + senseBytes);
-    const senseData = sense === undefined ? new Uint8Array(0) : fixedSense(sense).subarray(0, senseBytes);
-    const view = new DataView(data.buffer);
-    view.setUint32(0, senseData.length, true);
-    view.setUint32(4, residual, true);
-    data[10] = status;
-    data[11] = response;
-    data.set(senseData, RESPONSE_BYTES);
-    chain.writable.fill(data);
+    const senseData = sense === undefined ? NO_SENSE : fixedSense(sense).subarray(0, senseBytes);
+    answerBytes.fill(0);
+    answerView.setUint32(0, senseData.length, true);
+    answerView.setUint32(4, residual, true);
+    answerBytes[10] = status;
+    answerBytes[11] = response;
+    answerBytes.set(senseData, RESPONSE_BYTES);
+    chain.writable.fill(answerBytes.subarray(0, RESPONSE_BYTES + senseBytes));
   }
   queue.push(chain, RESPONSE_BYTES + senseBytes + transferred);
 }
