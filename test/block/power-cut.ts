@@ -92,7 +92,8 @@ class Workload {
   }
 
   #operate(): Promise<void> {
-    const kind = this.#random.below(20);
+    const kind = this.#random.below(23);
+    if (kind >= 20) return this.#writeSeveral();
     if (kind < 9) return this.#changeData();
     if (kind < 11) return this.#step('flush', () => this.#backend.flush(), { flushes: true });
     if (kind < 14) return this.#createSnapshot();
@@ -108,10 +109,11 @@ class Workload {
     const random = this.#random;
     const size = this.#model.length;
     const cluster = this.#clusterSize;
-    const kind = random.below(6);
+    const kind = random.below(7);
     const isWhole = kind >= 4;
+    const clusters = kind === 6 ? 1 + random.below(4) : 1;
     const start = isWhole ? random.below(size / cluster) * cluster : random.below(size - 1);
-    const end = Math.min(size, isWhole ? start + cluster : start + 1 + random.below(3 * UNIT));
+    const end = Math.min(size, isWhole ? start + clusters * cluster : start + 1 + random.below(3 * UNIT));
     const fill = kind === 3 || kind === 4 ? 0 : 1 + random.below(255);
     const bytes = new Uint8Array(end - start).fill(fill);
     const work = async (): Promise<void> => {
@@ -122,6 +124,29 @@ class Workload {
       this.#model.set(bytes, start);
     };
     return this.#step(`data ${kind} ${start} ${end}`, work, { start, end });
+  }
+
+  /** Writes in flight at a time, none of which overlaps another; most of whole clusters. */
+  #writeSeveral(): Promise<void> {
+    const random = this.#random;
+    const size = this.#model.length;
+    const cluster = this.#clusterSize;
+    const first = random.below(size / cluster) * cluster;
+    const works: (() => Promise<void>)[] = [];
+    let end = first;
+    for (let n = 2 + random.below(12); n > 0 && end < size; n--) {
+      const isWhole = !random.oneIn(4);
+      const start = end + (isWhole ? 0 : random.below(cluster));
+      const count = isWhole ? (1 + random.below(4)) * cluster : 1 + random.below(cluster);
+      end = Math.min(size, Math.ceil((start + count) / cluster) * cluster);
+      const bytes = new Uint8Array(Math.min(size, start + count) - start).fill(1 + random.below(255));
+      works.push(async () => {
+        await this.#backend.write(start, bytes);
+        this.#model.set(bytes, start);
+      });
+      if (random.oneIn(5)) works.push(() => this.#backend.flush());
+    }
+    return this.#step(`several ${first} ${end}`, () => Promise.all(works.map((work) => work())), { start: first, end });
   }
 
   async #writeCompressed(start: number, bytes: Uint8Array): Promise<void> {
@@ -279,6 +304,7 @@ async function record<T>(seed: number, random: Prng, operations: number, use: (r
     await newGraph(files).createImage('qcow2', PATH, new Map(Object.entries({ size: 16 * UNIT, ...options })));
     const initial = files.files.get(PATH)!.contents();
     files.log = [];
+    files.writeTurns = random.pick([undefined, () => random.below(12), (count: number) => (count < 1024 ? 0 : 1 + random.below(8))]);
     const workload = new Workload(files, await open(files, false), random, options.cluster_size);
     await workload.run(operations);
     return await use({ initial, log: files.log, steps: workload.steps, folder, isLazy: 'lazy_refcounts' in options });

@@ -103,6 +103,10 @@ function sparseOf(file: MemoryFile, note: Note): HostSparseFile {
   };
 }
 
+async function turnsLater(turns: number): Promise<void> {
+  for (let n = 0; n < turns; n++) await undefined;
+}
+
 export class MemoryFiles implements HostFiles {
   readonly files = new Map<string, MemoryFile>();
   readonly workingDirectory = '/';
@@ -110,6 +114,8 @@ export class MemoryFiles implements HostFiles {
   log: FileEvent[] | undefined;
   /** Asked before every write; throws to make it fail. */
   onWrite: ((path: string, offset: number, count: number) => void) | undefined;
+  /** So many turns of the microtask queue until a write of some bytes is done, in any order; undefined is 0. */
+  writeTurns: ((count: number) => number) | undefined;
 
   open(path: string, { create }: HostFileOptions): HostFile {
     let file = this.files.get(path);
@@ -120,6 +126,10 @@ export class MemoryFiles implements HostFiles {
 
   #handle(path: string, file: MemoryFile): HostFile {
     const note: Note = (event) => void this.log?.push({ path, ...event });
+    const write = (offset: number, source: Uint8Array): void => {
+      file.write(offset, source);
+      note({ kind: 'write', offset, bytes: source.slice() });
+    };
     return {
       path,
       kind: 'regular',
@@ -129,8 +139,9 @@ export class MemoryFiles implements HostFiles {
       read: (offset, target) => file.read(offset, target),
       write: (offset, source) => {
         this.onWrite?.(path, offset, source.length);
-        file.write(offset, source);
-        note({ kind: 'write', offset, bytes: source.slice() });
+        const turns = this.writeTurns?.(source.length) ?? 0;
+        if (turns === 0) return write(offset, source);
+        return turnsLater(turns).then(() => write(offset, source));
       },
       flush: () => note({ kind: 'flush', offset: 0 }),
       truncate: (size) => {
