@@ -1,5 +1,6 @@
 // The host side of a machine on Node: files, clocks, the event loop, and waiting with better than a millisecond's
-// precision. Node's timers have whole milliseconds, so the last part of a wait is slept with Atomics.wait.
+// precision. Node's timers have whole milliseconds, so the last part of a wait is slept with Atomics.wait, or by a job of the thread
+// pool where the event loop must go on (short-waits.ts).
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -7,11 +8,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MachineHost } from '../../vm/machine-host.ts';
 import { systemCalls } from './system-calls.ts';
+import { waitUntil } from './short-waits.ts';
 import { hostClockNs, localTimeMs, wallClockMs } from './host-clock.ts';
 
 const NS_PER_MS = 1e6;
 /** A wait shorter than this blocks the loop; the rest of a longer one does. */
 const BLOCKING_WAIT_MS_MAX = 1.5;
+/** Not worth a job. */
+const SHORT_WAIT_MS = 0.02;
 const neverNotified = new Int32Array(new SharedArrayBuffer(4));
 
 let randomWords = new Uint32Array(0);
@@ -31,26 +35,25 @@ function temporaryPath(): string {
 
 function sleep(ns: number, callback: () => void, mayBlock: boolean): { cancel(): void } {
   const end = hostClockNs() + ns;
-  let timeout: NodeJS.Timeout | undefined;
-  let immediate: NodeJS.Immediate | undefined;
+  let pending: { cancel(): void };
   const finish = (): void => {
     const leftMs = (end - hostClockNs()) / NS_PER_MS;
     if (leftMs > 0 && !mayBlock) {
-      immediate = setImmediate(finish);
+      pending = waitUntil(end, callback);
       return;
     }
     if (leftMs > 0) Atomics.wait(neverNotified, 0, 0, Math.min(leftMs, BLOCKING_WAIT_MS_MAX));
     callback();
   };
   const ms = ns / NS_PER_MS;
-  if (ms > BLOCKING_WAIT_MS_MAX) timeout = setTimeout(finish, Math.min(2 ** 31 - 1, Math.floor(ms - 1)));
-  else immediate = setImmediate(finish);
-  return {
-    cancel() {
-      clearTimeout(timeout);
-      clearImmediate(immediate);
-    },
-  };
+  if (ms > BLOCKING_WAIT_MS_MAX) {
+    const timeout = setTimeout(finish, Math.min(2 ** 31 - 1, Math.floor(ms - 1)));
+    pending = { cancel: () => clearTimeout(timeout) };
+  } else if (mayBlock || ms < SHORT_WAIT_MS) {
+    const immediate = setImmediate(finish);
+    pending = { cancel: () => clearImmediate(immediate) };
+  } else pending = waitUntil(end, callback);
+  return { cancel: () => pending.cancel() };
 }
 
 export const nodePlatform: MachineHost = {

@@ -24,6 +24,8 @@ export interface SystemCalls {
     posixFallocate(fd: number, offset: number, count: number): Promise<number>;
     ioctl(fd: number, request: number, argument: Uint8Array): Promise<number>;
     copyFileRange(fdFrom: number, from: Uint8Array, fdTo: number, to: Uint8Array, count: number, flags: number): Promise<number>;
+    /** usleep(3), less than a second. */
+    sleep(us: number): Promise<number>;
   };
 }
 
@@ -73,6 +75,7 @@ function bind(koffi: Koffi): SystemCalls {
   const recv = libc.func('int64_t recv(int fd, void *target, size_t count, int flags)');
   const copyFileRange = libc.func('int64_t copy_file_range(int from, void *fromAt, int to, void *toAt, size_t count, unsigned int flags)');
 
+  const usleep = libc.func('int usleep(unsigned int us)');
   const madvise = libc.func('int madvise(uint64_t address, size_t bytes, int advice)');
 
   const checked =
@@ -120,6 +123,7 @@ function bind(koffi: Koffi): SystemCalls {
       },
       ioctl: pooled(ioctl, checked(ioctl)),
       copyFileRange: pooled(copyFileRange, checked(copyFileRange)),
+      sleep: pooled(usleep, () => 0), // what a signal interrupts is over
     },
   };
 }
