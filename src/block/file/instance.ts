@@ -69,12 +69,23 @@ export class FileInstance implements BlockInstance {
   }
 
   write(offset: number, source: Uint8Array): Eventual<void> {
-    const result = isTracedHost()
-      ? tracedHost('write', offset, source.length, () => this.#file.write(offset, source))
-      : this.#file.write(offset, source);
+    let result: Eventual<void>;
+    try {
+      result = isTracedHost()
+        ? tracedHost('write', offset, source.length, () => this.#file.write(offset, source))
+        : this.#file.write(offset, source);
+    } catch (error) {
+      return this.#grewInPart(error);
+    }
     const end = offset + source.length;
-    if (result instanceof Promise) return result.then(() => this.#grow(end));
+    if (result instanceof Promise) return result.then(() => this.#grow(end), (error: unknown) => this.#grewInPart(error));
     this.#grow(end);
+  }
+
+  /** A failed write may have left a part behind the former end, where others expect zeroes. */
+  #grewInPart(error: unknown): never {
+    if (this.#file.kind === 'regular') this.#grow(this.#file.size());
+    throw error;
   }
 
   readv(offset: number, targets: readonly Uint8Array[], count: number): Eventual<void> | false {
