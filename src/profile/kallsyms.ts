@@ -13,8 +13,6 @@ const NAME_BYTES_MAX = 512;
 const TAIL_BYTES_MAX = 64 * 1024;
 /** In the kernel's order symbols ascend, but for where one sort of them ends. */
 const DESCENTS_MAX = 8;
-/** Between the lowest and the highest symbol, so that a distance and a symbol's number fit into one exact number. */
-const RANGE_MAX = Number.MAX_SAFE_INTEGER / SYMBOLS_MAX;
 /** Of the table that says which symbol is which in the order of names. */
 const ORDER_BYTES = 3;
 
@@ -54,7 +52,7 @@ export class KernelImage {
       const names = tokens === undefined ? undefined : this.#namesBefore(tokens);
       if (tokens !== undefined && names !== undefined) {
         const addresses = this.#addressesBefore(names) ?? this.#addressesBehind(tokens, names);
-        if (addresses !== undefined) return new PackedSymbols(this.bytes.slice(names.start, tokens.start), names, tokens.texts, addresses);
+        if (addresses !== undefined) return new PackedSymbols(this.bytes.slice(names.start, tokens.start), tokens.texts, addresses);
       }
       from = digits + 2;
     }
@@ -169,16 +167,14 @@ export class KernelImage {
     // With per-processor symbols the other ones are told from them by their sign.
     const hasAbsolute = this.#hasNegative(first, count);
     const addresses = new Float64Array(count);
-    let [descents, lowest, highest] = [0, Infinity, -Infinity];
+    let descents = 0;
     for (let n = 0; n < count; n++) {
       const offset = this.#view.getInt32(first + n * 4, true);
       const address = !hasAbsolute ? base + offset : offset >= 0 ? offset : base - 1 - offset;
       if (n > 0 && address < addresses[n - 1]!) descents++;
-      lowest = Math.min(lowest, address);
-      highest = Math.max(highest, address);
       addresses[n] = address; // the kernel's half of the addresses is the negative one
     }
-    return descents > DESCENTS_MAX || highest - lowest >= RANGE_MAX ? undefined : addresses;
+    return descents > DESCENTS_MAX ? undefined : addresses;
   }
 
   #hasNegative(first: number, count: number): boolean {
@@ -196,41 +192,67 @@ function nameEnd(bytes: Uint8Array, at: number): number {
   return low < 0x80 ? at + 1 + low : at + 2 + ((low & 0x7f) | (bytes[at + 1]! << 7));
 }
 
-/** Numbers of the symbols by address, then by number. They are sorted as numbers, which takes a fifth of sorting with a function. */
+/** Numbers of the symbols by address, then by number. They ascend already but for few places: runs, which are merged. */
 function inOrder(addresses: Float64Array): Uint32Array {
-  const lowest = addresses.reduce((least, address) => Math.min(least, address), Infinity);
-  const keys = addresses.map((address, n) => (address - lowest) * SYMBOLS_MAX + n).sort();
-  return Uint32Array.from(keys, (key) => key % SYMBOLS_MAX);
+  const heads = [0];
+  for (let n = 1; n < addresses.length; n++) if (addresses[n]! < addresses[n - 1]!) heads.push(n);
+  const ends = [...heads.slice(1), addresses.length];
+  const order = new Uint32Array(addresses.length);
+  for (let n = 0; n < order.length; n++) {
+    let lowest = Infinity;
+    let from = 0;
+    for (let run = 0; run < heads.length; run++) {
+      const head = heads[run]!;
+      if (head === ends[run] || addresses[head]! >= lowest) continue;
+      lowest = addresses[head]!;
+      from = run;
+    }
+    order[n] = heads[from]!++;
+  }
+  return order;
 }
 
 /** Names stay packed: a profiled machine waits while its symbols are read. */
 class PackedSymbols implements SymbolSource {
   readonly addresses: Float64Array;
   readonly #bytes: Uint8Array;
-  readonly #markers: readonly number[];
   readonly #tokens: readonly string[];
-  readonly #tokenLengths: Uint16Array;
   /** By the symbol's number in the kernel's order. */
   readonly #addresses: Float64Array;
+  /** Where its name begins, and how long it is with the letter of its type. */
+  readonly #places: Uint32Array;
+  readonly #lengths: Uint16Array;
   /** Number of the symbol in the kernel's order by its place in ours. */
   readonly #order: Uint32Array;
 
-  constructor(bytes: Uint8Array, { markers }: Names, tokens: readonly string[], addresses: Float64Array) {
+  constructor(bytes: Uint8Array, tokens: readonly string[], addresses: Float64Array) {
     this.#bytes = bytes;
-    this.#markers = markers;
     this.#tokens = tokens;
-    this.#tokenLengths = Uint16Array.from(tokens, ({ length }) => length);
     this.#addresses = addresses;
     this.#order = inOrder(addresses);
-    this.addresses = Float64Array.from(this.#order, (n) => addresses[n]!);
+    this.addresses = new Float64Array(addresses.length);
+    for (let n = 0; n < addresses.length; n++) this.addresses[n] = addresses[this.#order[n]!]!;
+    this.#places = new Uint32Array(addresses.length);
+    this.#lengths = new Uint16Array(addresses.length);
+    this.#measure();
+  }
+
+  #measure(): void {
+    const bytes = this.#bytes;
+    const tokenLengths = Uint16Array.from(this.#tokens, ({ length }) => length);
+    for (let number = 0, at = 0; number < this.#places.length; number++) {
+      const end = nameEnd(bytes, at);
+      let length = 0;
+      for (let byte = nameStart(bytes, at); byte < end; byte++) length += tokenLengths[bytes[byte]!]!;
+      this.#places[number] = at;
+      this.#lengths[number] = Math.min(length, NAME_BYTES_MAX);
+      at = end;
+    }
   }
 
   /** Of symbols at one address, the last in the table's order; which of them stands for all is a matter of taste. */
   nameAt(index: number): string {
-    const number = this.#order[index]!;
-    let at = this.#markers[Math.floor(number / MARKED)]!;
-    for (let n = number - (number % MARKED); n < number; n++) at = nameEnd(this.#bytes, at);
-    return this.#unpack(at);
+    return this.#unpack(this.#places[this.#order[index]!]!);
   }
 
   /** Without the letter of its type. */
@@ -247,19 +269,12 @@ class PackedSymbols implements SymbolSource {
   find(names: readonly string[]): ReadonlyMap<string, number> {
     const wanted = new Set(names);
     const isLength = new Uint8Array(NAME_BYTES_MAX + 1);
-    for (const { length } of names) if (length < NAME_BYTES_MAX) isLength[length + 1] = 1; // with the letter of its type
+    for (const { length } of names) if (length < NAME_BYTES_MAX) isLength[length + 1] = 1;
     const found = new Map<string, number>();
-    const bytes = this.#bytes;
-    const lengths = this.#tokenLengths;
-    for (let number = 0, at = 0; number < this.#addresses.length; number++) {
-      const end = nameEnd(bytes, at);
-      let length = 0;
-      for (let byte = nameStart(bytes, at); byte < end; byte++) length += lengths[bytes[byte]!]!;
-      if (isLength[length] === 1) {
-        const name = this.#unpack(at);
-        if (wanted.has(name) && !(found.get(name)! > this.#addresses[number]!)) found.set(name, this.#addresses[number]!);
-      }
-      at = end;
+    for (let number = 0; number < this.#lengths.length; number++) {
+      if (isLength[this.#lengths[number]!] === 0) continue;
+      const name = this.#unpack(this.#places[number]!);
+      if (wanted.has(name) && !(found.get(name)! > this.#addresses[number]!)) found.set(name, this.#addresses[number]!);
     }
     return found;
   }

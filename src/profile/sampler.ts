@@ -34,6 +34,11 @@ export class Sampler {
   readonly #beginNs: number;
   readonly #frames = new Float64Array(FRAMES_MAX + 2);
   readonly #programNumbers = new Map<string, number>();
+  /** The stack of the sample before, from the outside in, with its nodes. */
+  readonly #path = new Float64Array(FRAMES_MAX + 2);
+  readonly #pathNodes = new Int32Array(FRAMES_MAX + 2);
+  #pathLength = 0;
+  #depth = 0;
   #nowNs = 0;
   #untilLook = 0;
   #node = -1;
@@ -107,15 +112,24 @@ export class Sampler {
     const pointerBytes = isLong ? 8 : 4;
     const count = this.#unwinder.unwind(ip, this.#address(this.#at.rsp, isLong), this.#address(this.#at.rbp, isLong), pointerBytes, frames);
     const { symbols } = this.kernel;
-    const functionOf = (address: number): number => symbols?.indexOf(address) ?? -1;
-    const own = functionOf(leaf);
-    const isKnown = own >= 0;
-    let node = ROOT;
-    const calls = isKnown && count > 0 && own !== functionOf(ip) && own === functionOf(frames[0]!);
-    for (let n = count - 1; n >= (calls ? 1 : 0); n--) node = this.samples.stacks.child(node, frames[n]!);
-    const returned = isKnown && !calls && own !== functionOf(ip) && this.#unwinder.isBehindCall(ip);
-    if (returned) node = this.samples.stacks.child(node, ip);
-    return this.samples.stacks.child(node, leaf);
+    const own = symbols?.indexOf(leaf) ?? -1;
+    const isElsewhere = own >= 0 && !symbols!.holds(own, ip);
+    const calls = isElsewhere && count > 0 && symbols!.holds(own, frames[0]!);
+    this.#depth = 0;
+    for (let n = count - 1; n >= (calls ? 1 : 0); n--) this.#descend(frames[n]!);
+    if (isElsewhere && !calls && this.#unwinder.isBehindCall(ip)) this.#descend(ip);
+    this.#descend(leaf);
+    this.#pathLength = this.#depth;
+    return this.#pathNodes[this.#depth - 1]!;
+  }
+
+  /** One frame inwards. The outer ones are often those of the sample before, whose nodes are known. */
+  #descend(address: number): void {
+    const depth = this.#depth++;
+    if (depth < this.#pathLength && this.#path[depth] === address) return;
+    this.#pathLength = 0; // what lies further inwards belongs to other callers
+    this.#path[depth] = address;
+    this.#pathNodes[depth] = this.samples.stacks.child(depth === 0 ? ROOT : this.#pathNodes[depth - 1]!, address);
   }
 
   /** Number of the program that runs, by the name of its task or its page tables. */

@@ -30,14 +30,13 @@ interface OrcTables {
   readonly firstType: number;
 }
 
-interface OrcEntry {
-  readonly spOffset: number;
-  readonly bpOffset: number;
-  readonly spReg: number;
-  readonly bpReg: number;
-  /** 0 a call, 1 whole registers, 2 those of an interrupt; others end. */
-  readonly type: number;
-}
+/**
+ * Entries that were looked up, a place for each of many addresses: the address (f64), the distances of SP and BP (i16 each), and registers
+ * with the type (KIND). In one buffer, because a sample finds little of it in the processor's caches.
+ */
+const KEPT = { PLACES: 8192, WORDS: 4, OFFSETS: 2, KIND: 3 } as const;
+/** SP's register, BP's register, and the type: 0 a call, 1 whole registers, 2 those of an interrupt; others end. */
+const KIND = { SP: 0, BP: 4, TYPE: 8, NONE: -1 } as const;
 
 const SYMBOLS = ['__start_orc_unwind_ip', '__stop_orc_unwind_ip', '__start_orc_unwind', '_text', '_stext', '_etext'];
 const ORC_ENTRY_BYTES = 6;
@@ -49,8 +48,8 @@ export class Unwinder {
   #textStart = Number.NaN;
   #textEnd = Number.NaN;
   #table: SymbolTable | undefined;
-  /** Of addresses that were asked for; null where there is no entry. */
-  readonly #entries = new Map<number, OrcEntry | null>();
+  readonly #kept = new Int32Array(KEPT.PLACES * KEPT.WORDS);
+  readonly #keptAddresses = new Float64Array(this.#kept.buffer);
   readonly #behindCall = new Map<number, boolean>();
   readonly #frame: FrameState = { ip: 0, sp: 0, bp: 0 };
 
@@ -62,7 +61,7 @@ export class Unwinder {
   use(table: SymbolTable): void {
     if (this.#table === table) return;
     this.#table = table;
-    this.#entries.clear();
+    this.#keptAddresses.fill(Number.NaN);
     this.#behindCall.clear();
     const found = table.find(SYMBOLS);
     const [ipStart, ipStop, start] = SYMBOLS.map((name) => found.get(name) ?? Number.NaN);
@@ -94,11 +93,13 @@ export class Unwinder {
     for (let count = 0; count < FRAMES_MAX; ) {
       const entry = this.#entryOf(orc, isExact ? frame.ip : frame.ip - 1);
       const before = frame.sp;
-      if (entry === undefined || !this.#step(entry, frame)) {
+      const kind = this.#kept[entry + KEPT.KIND]!;
+      if (kind === KIND.NONE || !this.#step(this.#kept[entry + KEPT.OFFSETS]!, kind, frame)) {
         if (this.#isText(frame.ip) || !this.#guess(frame)) return count;
       }
-      isExact = entry !== undefined && entry.type !== 0;
-      if (!(frame.sp > before) && entry?.type !== 1 && entry?.type !== 2) return count;
+      const type = kind >> KIND.TYPE;
+      isExact = kind !== KIND.NONE && type !== 0;
+      if (!(frame.sp > before) && type !== 1 && type !== 2) return count;
       if (!(frame.ip < 0)) return count; // the program that was interrupted, or nothing
       frames[count++] = frame.ip;
     }
@@ -110,8 +111,11 @@ export class Unwinder {
   }
 
   /** The caller's registers; false where the entry does not say. */
-  #step({ spOffset, bpOffset, spReg, bpReg, type }: OrcEntry, frame: FrameState): boolean {
-    const base = this.#base(spReg, spOffset, frame);
+  #step(offsets: number, kind: number, frame: FrameState): boolean {
+    const type = kind >> KIND.TYPE;
+    const bpReg = (kind >> KIND.BP) & 15;
+    const bpOffset = offsets >> 16;
+    const base = this.#base(kind & 15, (offsets << 16) >> 16, frame);
     if (Number.isNaN(base)) return false;
     if (type === 1) return this.#interrupted(base, PT_REGS, frame);
     if (type === 2) return this.#interrupted(base, { ...IRET, BP: Number.NaN }, frame);
@@ -154,12 +158,15 @@ export class Unwinder {
     return false;
   }
 
-  #entryOf(orc: OrcTables, address: number): OrcEntry | undefined {
-    const known = this.#entries.get(address);
-    if (known !== undefined) return known ?? undefined;
-    const entry = this.#isText(address) ? this.#readEntry(orc, this.#searchEntry(orc, address)) : undefined;
-    if (this.#entries.size < ENTRIES_KEPT_MAX) this.#entries.set(address, entry ?? null);
-    return entry;
+  /** Where the entry of an address is kept, by words. */
+  #entryOf(orc: OrcTables, address: number): number {
+    const low = address >>> 0;
+    const at = ((low ^ (low >>> 13)) & (KEPT.PLACES - 1)) * KEPT.WORDS;
+    if (this.#keptAddresses[at >> 1] !== address) {
+      this.#keptAddresses[at >> 1] = address;
+      this.#keep(at, orc, this.#isText(address) ? this.#searchEntry(orc, address) : -1);
+    }
+    return at;
   }
 
   /** Number of the last entry at or before an address. */
@@ -175,13 +182,12 @@ export class Unwinder {
     return low - 1;
   }
 
-  #readEntry({ start, firstType }: OrcTables, number: number): OrcEntry | undefined {
-    if (number < 0) return undefined;
+  #keep(place: number, { start, firstType }: OrcTables, number: number): void {
     const at = start + number * ORC_ENTRY_BYTES;
-    const signed = (value: number): number => (value << 16) >> 16;
     const kinds = this.#u16(at + 4);
     const type = firstType === 0 ? (kinds >> 8) & 3 : ((kinds >> 8) & 7) - firstType;
-    return { spOffset: signed(this.#u16(at)), bpOffset: signed(this.#u16(at + 2)), spReg: kinds & 15, bpReg: (kinds >> 4) & 15, type };
+    this.#kept[place + KEPT.OFFSETS] = (this.#u16(at) & 0xffff) | (this.#u16(at + 2) << 16);
+    this.#kept[place + KEPT.KIND] = number < 0 ? KIND.NONE : (kinds & 0xff) | (type << KIND.TYPE);
   }
 
   #u16(at: number): number {
