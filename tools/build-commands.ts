@@ -46,7 +46,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   'nandu-io':            { entry: 'cli/image-tools/io.js',  rehearse: rehearseIo },
   'nandu-nbd':           { entry: 'cli/nbd.js',             rehearse: ({ main }) => main(['--version']) },
   'nandu-system-x86_64': { entry: 'cli/system.js',          rehearse: rehearseMachine },
-  'nandu':               { entry: 'cli/nandu.js',           rehearse: ({ main }) => main(['--version']) },
+  'nandu':               { entry: 'cli/nandu.js',           rehearse: rehearseProfile },
 };
 
 const silent: ToolIo = { program: 'nandu-img', isTerminal: false, out: () => {}, error: () => {} };
@@ -70,11 +70,20 @@ async function rehearseIo({ runIo }: CommandExports, folder: string): Promise<vo
 }
 
 async function rehearseMachine({ main }: CommandExports, folder: string): Promise<unknown> {
+  return main(machineThatEnds(folder));
+}
+
+/** What `nandu run` does is in it too. */
+async function rehearseProfile({ main }: CommandExports, folder: string): Promise<unknown> {
+  return main(['profile', '-o', join(folder, 'profile'), '--', ...machineThatEnds(folder)]);
+}
+
+function machineThatEnds(folder: string): string[] {
   const rom = new Uint8Array(ROM_BYTES);
   rom.set(POWER_OFF, RESET_VECTOR - 48);
   rom.set(JUMP_BACK, RESET_VECTOR);
   writeFileSync(join(folder, 'rom'), rom);
-  return main(['-nographic', '-m', '16', '-bios', join(folder, 'rom')]);
+  return ['-nographic', '-m', '16', '-bios', join(folder, 'rom')];
 }
 
 async function expectSuccess(words: readonly string[], run: () => Promise<number>): Promise<void> {
