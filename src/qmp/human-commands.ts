@@ -1,8 +1,8 @@
 // The commands of the human monitor, as rows. Not the terminal (line-editor.ts) nor the session (human-monitor.ts).
 import { Failure } from '../base/failure.ts';
 import { parseSize } from '../schema/size.ts';
-import { stallsText } from '../trace/stalls.ts';
-import { waitsText } from '../trace/waits.ts';
+import { setStallLimit, stallsText } from '../trace/stalls.ts';
+import { setWaitLimit, waitsText } from '../trace/waits.ts';
 import { enableEvents, eventCatalogue, eventPattern } from '../trace/event.ts';
 
 export type RunState = 'running' | 'paused' | 'prelaunch' | 'shutdown' | 'io-error';
@@ -127,9 +127,21 @@ export const HUMAN_COMMANDS: readonly HumanCommand[] = [
   { name: 'stop', aliases: ['s'], help: 'stop emulation', run: act((vm) => vm.pause()) },
   { name: 'system_powerdown', help: 'send system power down event', run: act((vm) => vm.powerButton()) },
   { name: 'system_reset', help: 'reset the system', run: act((vm) => vm.reset()) },
+  { name: 'stall-limit', arguments: 'held|waited ms', count: [2, 2],
+    help: 'names what holds the event loop, or is waited for, longer than this', run: stallLimit },
   { name: 'trace-event', arguments: 'name on|off', count: [2, 2], help: 'changes status of a specific trace event', run: traceEvent },
   { name: 'trace-file', arguments: 'flush', count: [1, 1], help: 'write the trace that is kept or waiting', run: traceFile },
 ];
+
+const LIMITS: Readonly<Record<string, (ns: number) => void>> = { held: setStallLimit, waited: setWaitLimit };
+
+function stallLimit(_target: MonitorTarget, kind: string, milliseconds = ''): string {
+  const set = LIMITS[kind];
+  if (set === undefined) throw new Failure('invalid-argument', "Parameter 'limit' expects 'held' or 'waited'");
+  if (!/^\d{1,7}$/.test(milliseconds)) throw new Failure('invalid-argument', "Parameter 'ms' expects a number of milliseconds");
+  set(Number(milliseconds) * 1e6);
+  return '';
+}
 
 function traceEvents(name: string): string {
   const pattern = eventPattern(name === '' ? '*' : name);

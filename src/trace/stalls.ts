@@ -9,7 +9,13 @@ const trace = defineEvents('loop', {
   stallStack: '{kind:str} {name:str} in {stack:str}',
 });
 
-export const STALL_NS = 20e6;
+let limitNs = 20e6;
+
+/** What holds the loop for longer is a stall from now on. */
+export function setStallLimit(ns: number): void {
+  limitNs = ns;
+}
+
 /** More names than this are not kept apart. */
 const NAMES_MAX = 64;
 
@@ -58,7 +64,7 @@ export function setLoopClock(now: () => number): void {
 export function heldSince(begunNs: number, kind: StallKind, name: string): void {
   const ns = loopNs() - begunNs;
   timeUse[kind] += ns;
-  if (ns > STALL_NS) noteStall(kind, name, ns);
+  if (ns > limitNs) noteStall(kind, name, ns);
 }
 
 export function noteStall(kind: StallKind, name: string, ns: number): void {
@@ -92,7 +98,7 @@ export const stallCount = (): number => count;
 
 /** The text of `info stalls`. */
 export function stallsText(): string {
-  const limit = `${STALL_NS / 1e6} ms`;
+  const limit = `${limitNs / 1e6} ms`;
   if (stalls.size === 0) return `nothing held the event loop for more than ${limit}`;
   const rows = [...stalls.values()].sort((a, b) => b.longestNs - a.longestNs).map((stall) => {
     const { kind, name, count: times, totalNs, longestNs, stack } = stall;

@@ -1,14 +1,19 @@
 // What is waited for without holding the event loop: requests of drives on their way, and what they wait for themselves (a server, a
-// host's flush, a breakpoint), draining, closing. One that takes longer than a guest's driver is patient for, or a person, is named:
+// host's flush, a breakpoint), draining, closing. One that takes longer than a limit (a second, if nobody says otherwise) is named:
 // while it lasts in the text of `info stalls`, and when it has ended, by how often and how long.
 import { defineEvents } from './event.ts';
 import { loopNs } from './stalls.ts';
 
 const trace = defineEvents('wait', { long: '{name:str} {operation:str} took {ns} ns' });
 
-export const LONG_WAIT_NS = 1e9;
+let limitNs = 1e9;
 /** More kinds than this are not kept apart. */
 const KINDS_MAX = 64;
+
+/** What is waited for longer is named from now on. */
+export function setWaitLimit(ns: number): void {
+  limitNs = ns;
+}
 
 export interface Wait {
   readonly name: string;
@@ -33,7 +38,7 @@ export function beginWait(name: string, operation: string): Wait {
 export function endWait(wait: Wait): void {
   waits.delete(wait);
   const ns = loopNs() - wait.begunNs;
-  if (ns <= LONG_WAIT_NS) return;
+  if (ns <= limitNs) return;
   const { name, operation } = wait;
   trace.long?.({ name, operation, ns: Math.round(ns) });
   const own = `${name}: ${operation}`;
@@ -51,10 +56,10 @@ export async function waitingFor<T>(name: string, operation: string, work: Promi
   }
 }
 
-/** What has been waited for since longer than a second, in the order in which it began. */
+/** What has been waited for since longer than the limit, in the order in which it began. */
 const lastingWaits = (): string[] => {
   const now = loopNs();
-  const long = [...waits].filter(({ begunNs }) => now - begunNs > LONG_WAIT_NS);
+  const long = [...waits].filter(({ begunNs }) => now - begunNs > limitNs);
   return long.map(({ name, operation, begunNs }) => `${name}: ${operation} waits since ${seconds(now - begunNs)}`);
 };
 
@@ -67,5 +72,6 @@ const seconds = (ns: number): string => `${(ns / 1e9).toFixed(1)} s`;
 export function waitsText(): string {
   const over = [...ended].map(([key, { count, longestNs }]) => `${key} waited ${count} times, longest ${seconds(longestNs)}`);
   const lines = [...lastingWaits(), ...over];
-  return lines.length === 0 ? '' : [`waited for more than ${seconds(LONG_WAIT_NS)}:`, ...lines].join('\n');
+  const limit = limitNs < 1e9 ? `${limitNs / 1e6} ms` : seconds(limitNs);
+  return lines.length === 0 ? '' : [`waited for more than ${limit}:`, ...lines].join('\n');
 }
