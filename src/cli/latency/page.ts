@@ -99,20 +99,25 @@ function figuresTable(rows: readonly (readonly [name: string, figures: Figures])
   return `<table>${row(['count', 'mean', 'deviation', 'min', 'p50', 'p99', 'max', ''], 'th')}${rows.map(line).join('')}</table>`;
 }
 
-const CHART = { HEIGHT: 150, BASE: 125, BAR: 40, STEP_MAX: 72 } as const;
+/** A label has room for `LABEL`; where bars stand closer, some have none, and say what they are when they are pointed at. */
+const CHART = { HEIGHT: 150, BASE: 125, BAR: 40, STEP_MAX: 72, LABEL: 62 } as const;
 
 /** Two bars for a doubling of the time; their height is the share. */
 function histogramChart(name: string, bars: readonly HistogramBar[]): string {
   const all = bars.reduce((sum, { count }) => sum + count, 0);
   const most = Math.max(...bars.map(({ count }) => count));
   const step = Math.min(CHART.STEP_MAX, (WIDTH - 2 * CHART.BAR) / bars.length);
+  const width = Math.min(CHART.BAR, step - 2);
+  const labelled = Math.ceil(CHART.LABEL / step);
   const parts = bars.map(({ belowNs, count }, index) => {
     const height = Math.max(1, (90 * count) / most);
     const x = CHART.BAR / 2 + index * step;
-    const middle = x + CHART.BAR / 2;
-    return `<rect x="${x}" y="${(CHART.BASE - height).toFixed(1)}" width="${CHART.BAR}" height="${height.toFixed(1)}" fill="#4e79a7"/>` +
-      `<text x="${middle}" y="${(CHART.BASE - height - 4).toFixed(1)}" text-anchor="middle">${((100 * count) / all).toFixed(1)} %</text>` +
-      `<text x="${middle}" y="${CHART.BASE + 16}" text-anchor="middle">&lt; ${(belowNs / 1000).toPrecision(3)}</text>`;
+    const share = `${((100 * count) / all).toFixed(1)} %`;
+    const limit = `&lt; ${Number((belowNs / 1000).toPrecision(3))}`;
+    const label = (y: number, text: string): string =>
+      index % labelled === 0 ? `<text x="${(x + width / 2).toFixed(1)}" y="${y.toFixed(1)}" text-anchor="middle">${text}</text>` : '';
+    return `<rect x="${x.toFixed(1)}" y="${(CHART.BASE - height).toFixed(1)}" width="${width.toFixed(1)}" height="${height.toFixed(1)}" ` +
+      `fill="#4e79a7"><title>${limit} us: ${share}</title></rect>${label(CHART.BASE - height - 4, share)}${label(CHART.BASE + 16, limit)}`;
   });
   return `<p>${escaped(name)}</p>${picture(`the histogram of requests ${name}`, CHART.HEIGHT, parts)}`;
 }
