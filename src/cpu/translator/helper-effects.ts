@@ -61,7 +61,7 @@ export const effectsOf = (helper: string): HelperEffects => EFFECTS[helper] ?? N
 
 /** Helpers that change what a region rests on (mode, mapping, RIP), or are too rare to matter: the interpreter's. */
 const LEFT_TO_INTERPRETER = new Set(words(`loadSegment farJump farCall farReturn iret softwareInterrupt int3 into int1
-  stepEntry lldt ltr lar lsl verr verw arpl arplMemory sldt str smsw sgdt sidt lgdt lidt checkSegment movToCr movFromCr movToDr
+  stepEntry lldt ltr lar lsl verr verw arpl arplMemory sldt str smsw sgdt sidt lgdt lidt movToCr movFromCr movToDr
   movFromDr clts lmsw rdmsr wrmsr rdpmc cpuid xgetbv xsetbv invlpg invpcid wbinvd hlt monitor mwait rdrand rdseed
   syscall sysret sysenter sysexit portIn portOut enter pusha popa
   bound checkRing0 unitUnavailable ins outs fnstenv fldenv fnsave frstor fxsave fxrstor xsave xrstor xsaveopt xsavec`));

@@ -14,6 +14,7 @@ import { BELOW, carryInMemory, emitCondition } from './conditions.ts';
 import { effectsOf, leavesFlags, writesFlags } from './helper-effects.ts';
 import { multiply64 } from './multiply.ts';
 import type { CodeMemory } from './region-blocks.ts';
+import { checkSegment } from './segment-check.ts';
 import {
   BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, GROUP_HOST, LINEAR, localOf, PAGE_OFFSET, PENDING, SCRATCH_I32, SCRATCH_I64,
   SCRATCH_V128, TARGET, TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
@@ -602,6 +603,7 @@ export class RegionLowering implements Lowering {
 
   callHelper(name: string, mayFault: boolean): void {
     if (name === 'imul64') return multiply64(this);
+    if (name === 'checkSegment') return checkSegment(this, this.#memory.area, () => this.flow!.leave('interpreted'));
     if (this.rotationCount !== undefined) return this.#rotate(name === 'ror', this.rotationCount);
     const { code } = this;
     const effects = effectsOf(name);
