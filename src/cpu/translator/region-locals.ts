@@ -69,6 +69,7 @@ export function localOf(slot: number): LocalPart | 'zero' | undefined {
 /** State fields that are locals while a region runs. */
 export const FIELD_LOCALS: Readonly<Record<string, number>> = {
   rax: GENERAL[0]!,
+  rdx: GENERAL[2]!,
   rsp: GENERAL[4]!,
   ccA: CC_A,
   ccB: CC_B,

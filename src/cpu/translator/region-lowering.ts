@@ -5,16 +5,16 @@ import { assert } from '../../base/assert.ts';
 import type { CodeWriter } from '../../wasm/code-writer.ts';
 import { OP } from '../../wasm/opcodes.ts';
 import { CC, ccOp, PENDING_FLAGS } from '../ir/flags.ts';
-import type { Address, Lowering, Operand, Width } from '../ir/lowering.ts';
+import type { Address, Operand, Width } from '../ir/lowering.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
 import { constantAdded } from './access-groups.ts';
 import { BELOW, carryInMemory, emitCondition } from './conditions.ts';
 import { effectsOf, leavesFlags, writesFlags } from './helper-effects.ts';
-import { multiply64 } from './multiply.ts';
+import { emitInline } from './inline-helpers.ts';
+import type { InlineLowering } from './inline-lowering.ts';
 import type { CodeMemory } from './region-blocks.ts';
-import { checkSegment } from './segment-check.ts';
 import {
   BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, GROUP_HOST, LINEAR, localOf, PAGE_OFFSET, PENDING, SCRATCH_I32, SCRATCH_I64,
   SCRATCH_V128, TARGET, TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
@@ -33,7 +33,7 @@ const FIELD: Record<Operand, number> = { d: RECORD.D, a: RECORD.A, b: RECORD.B }
 const FLAG_OPERANDS = [[CC_A, 'ccA'], [CC_B, 'ccB']] as const;
 const BYTE_COUNT = [1, 2, 4, 8] as const;
 
-export class RegionLowering implements Lowering {
+export class RegionLowering implements InlineLowering {
   readonly code: CodeWriter;
   readonly i32 = SCRATCH_I32;
   readonly i64 = SCRATCH_I64;
@@ -602,9 +602,11 @@ export class RegionLowering implements Lowering {
   }
 
   callHelper(name: string, mayFault: boolean): void {
-    if (name === 'imul64') return multiply64(this);
-    if (name === 'checkSegment') return checkSegment(this, this.#memory.area, () => this.flow!.leave('interpreted'));
-    if (this.rotationCount !== undefined) return this.#rotate(name === 'ror', this.rotationCount);
+    if (this.rotationCount !== undefined) this.#rotate(name === 'ror', this.rotationCount);
+    else if (!emitInline(this, name)) this.callSupport(name, mayFault);
+  }
+
+  callSupport(name: string, mayFault: boolean): void {
     const { code } = this;
     const effects = effectsOf(name);
     const operands = [this.#slot('d'), this.#slot('a'), this.#slot('b')];
@@ -654,6 +656,14 @@ export class RegionLowering implements Lowering {
     this.code.if();
     this.flow!.leaveWithFault();
     this.code.end();
+  }
+
+  sameOperand(one: Operand, other: Operand): boolean {
+    return this.#slot(one) === this.#slot(other);
+  }
+
+  leaveForInterpreter(): void {
+    this.flow!.leave('interpreted');
   }
 
   fault(): void {

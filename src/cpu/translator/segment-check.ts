@@ -2,8 +2,8 @@
 // write, and the bytes inside its limit. Everything else (code segments, expand-down ones, faults) is left to `checkSegment` in
 // assembly/segment-check.ts, which the interpreter calls. Specification: Intel SDM volume 3A sections 5.3 and 5.5.
 import { OP } from '../../wasm/opcodes.ts';
-import type { Lowering } from '../ir/lowering.ts';
-import { cpuOffset, SEGMENT_REGISTERS } from '../x86/state.ts';
+import { SEGMENT_REGISTERS } from '../x86/state.ts';
+import type { InlineLowering } from './inline-lowering.ts';
 
 /** Of a descriptor, as bits of the segment's access field. */
 const PRESENT = 0x80;
@@ -11,8 +11,8 @@ const CODE = 0x8;
 const EXPAND_DOWN = 0x4;
 const WRITABLE = 0x2;
 
-/** d = linear address of the offset in a, unless `leave` is taken. The immediate is that of the helper; `area` is the vCPU area. */
-export function checkSegment(m: Lowering, area: number, leave: () => void): void {
+/** d = linear address of the offset in a. The immediate is that of the helper. */
+export function checkSegment(m: InlineLowering): void {
   const { code } = m;
   const immediate = m.knownImmediate()!;
   const segment = SEGMENT_REGISTERS[immediate & 15]!;
@@ -21,8 +21,7 @@ export function checkSegment(m: Lowering, area: number, leave: () => void): void
   const offset = m.i64[0]!;
   m.get('a', 3);
   code.set(offset);
-  code.i32(0);
-  code.memory(OP.i32_load, area + cpuOffset(`${segment}Access`));
+  m.state(`${segment}Access`, 2);
   code.i32(PRESENT | CODE | EXPAND_DOWN | right);
   code.op(OP.i32_and);
   code.i32(PRESENT | right);
@@ -30,16 +29,15 @@ export function checkSegment(m: Lowering, area: number, leave: () => void): void
   code.get(offset);
   code.i64(size - 1);
   code.op(OP.i64_add);
-  code.i32(0);
-  code.memory(OP.i64_load32_u, area + cpuOffset(`${segment}Limit`));
+  m.state(`${segment}Limit`, 2);
+  code.op(OP.i64_extend_i32_u);
   code.op(OP.i64_gt_u);
   code.op(OP.i32_or);
   code.if();
-  leave();
+  m.leaveForInterpreter();
   code.end();
   m.open('d');
-  code.i32(0);
-  code.memory(OP.i64_load, area + cpuOffset(`${segment}Base`));
+  m.state(`${segment}Base`, 3);
   code.get(offset);
   code.op(OP.i64_add);
   code.op(OP.i32_wrap_i64);
