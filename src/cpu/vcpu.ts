@@ -82,8 +82,7 @@ export class Vcpu {
   instructions = 0;
   /** How often the executor came back. */
   exits = 0;
-  /** Host time for the statistics, and what of it went into decoding. */
-  nowMs: () => number = () => 0;
+  /** What decoding took. */
   decodeMs = 0;
   decodedBlocks = 0;
   #sliceBudget = 0;
@@ -351,7 +350,6 @@ export class Vcpu {
   #translate(physical: number): void {
     const doing = beginActivity(ACTIVITY.DECODING);
     const cr2 = this.get64('cr2');
-    const begun = this.nowMs();
     const begunNs = loopNs();
     const mode = this.#word(this.#at.modeKey) & ((1 << MODE_BITS) - 1);
     let result = this.translator.translate(physical, mode);
@@ -365,8 +363,7 @@ export class Vcpu {
       this.decodedBlocks++;
       this.traceDecoded?.(result.address);
     } else this.support.deliverFetchFault(cr2); // a triple fault shows in exitReason
-    this.decodeMs += this.nowMs() - begun;
-    heldSince(begunNs, 'translator', 'block');
+    this.decodeMs += heldSince(begunNs, 'translator', 'block') / 1e6;
     endActivity(doing);
   }
 }

@@ -60,11 +60,12 @@ export function setLoopClock(now: () => number): void {
   loopNs = now;
 }
 
-/** At the end of what began at `begunNs`. */
-export function heldSince(begunNs: number, kind: StallKind, name: string): void {
+/** At the end of what began at `begunNs`; returns how long that took. */
+export function heldSince(begunNs: number, kind: StallKind, name: string): number {
   const ns = loopNs() - begunNs;
   timeUse[kind] += ns;
   if (ns > limitNs) noteStall(kind, name, ns);
+  return ns;
 }
 
 export function noteStall(kind: StallKind, name: string, ns: number): void {

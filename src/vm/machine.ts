@@ -173,7 +173,7 @@ export class Machine {
     const features = cpuFeatures(options.cpu.model, featureOverrides(options));
     this.vcpu = new Vcpu(0, memory, modules, features, this.#ports(), regionOptions(options));
     setLoopClock(() => platform.hostNs());
-    this.vcpu.regions.nowMs = this.vcpu.nowMs = () => platform.hostNs() / NS_PER_MS;
+    this.vcpu.regions.nowMs = () => platform.hostNs() / NS_PER_MS;
     if (options.accelerator.oneInstructionBlocks === true) this.vcpu.translator.instructionsMax = 1;
     this.memory.invalidate = (physical, size) => this.#invalidate(physical, size);
     this.memory.codeWritten = (physical, size) => this.vcpu.support.codeWritten(physical, size);
