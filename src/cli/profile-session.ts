@@ -12,7 +12,7 @@ import { foldedStacks, speedscopeFile } from '../profile/profile-files.ts';
 import { profileText } from '../profile/report-text.ts';
 import { buildProfile, type Profile } from '../profile/report.ts';
 import { readSymbolFile } from '../profile/symbol-files.ts';
-import type { SymbolSource } from '../profile/symbols.ts';
+import type { SymbolSource, SymbolTable } from '../profile/symbols.ts';
 import { MachineSampling, type ProfileHost } from '../vm/machine-profile.ts';
 import type { Machine } from '../platform/node/machine.ts';
 
@@ -53,6 +53,8 @@ export function readSymbols(path: string): SymbolSource {
 export interface SessionOptions {
   readonly hertz: number;
   readonly symbols: SymbolSource | undefined;
+  /** Of programs that lie where they were linked, by the name of their task. */
+  readonly programSymbols?: ReadonlyMap<string, SymbolTable>;
   readonly top: number;
   readonly calls: boolean;
 }
@@ -104,7 +106,8 @@ export class ProfileSession {
     const { samples, programs, kernel } = sampler;
     const seconds = ((Number.isNaN(endNs) ? hostClockNs() : endNs) - beginNs) / 1e9;
     const known = { symbols: kernel.symbols, isLinux: kernel.isLinux, modules: kernel.modules() };
-    return buildProfile({ samples, programs, ...known, seconds, lost });
+    const { programSymbols } = this.#options;
+    return buildProfile({ samples, programs, ...known, seconds, lost, ...(programSymbols !== undefined && { programSymbols }) });
   }
 
   text(profile: Profile = this.profile()): string {

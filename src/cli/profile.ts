@@ -4,7 +4,7 @@ import { Failure } from '../base/failure.ts';
 import { parseCommandLine } from '../schema/command-line.ts';
 import { countedText } from '../profile/counts-report.ts';
 import type { Profile } from '../profile/report.ts';
-import type { SymbolSource } from '../profile/symbols.ts';
+import { SymbolTable, type SymbolSource } from '../profile/symbols.ts';
 import type { Machine } from '../platform/node/machine.ts';
 import { nodePlatform } from '../platform/node/node-platform.ts';
 import {
@@ -27,6 +27,8 @@ the guest was, with its callers. MACHINE-OPTION is an option of nandu-system-x86
   --speedscope FILE    for https://www.speedscope.app
   --symbols FILE       the guest's symbols: a vmlinux or another ELF file, or a System.map; without it a Linux
                        kernel's are read out of its memory
+  --program TASK=FILE  symbols of a guest's program, an ELF file that is linked to a fixed place, by the name of its task;
+                       may be given several times
   --rate N             samples a second on average (${DEFAULT_HERTZ})
   --calls              with the call graph as text
   --count              counts instead of samples: the guest is interpreted, some ten times slower; FILE.json has the
@@ -39,6 +41,7 @@ The monitor of any machine has the same: profile start, profile stop, profile du
 interface Request {
   readonly outputs: { readonly form: ProfileForm | undefined; readonly path: string }[];
   symbols: string | undefined;
+  readonly programs: Map<string, string>;
   hertz: number;
   calls: boolean;
   count: boolean;
@@ -61,11 +64,12 @@ export async function runProfile(words: readonly string[], out: (text: string) =
     return 0;
   }
   const symbols = request.symbols === undefined ? undefined : readSymbols(request.symbols);
+  const programSymbols = new Map([...request.programs].map(([task, path]) => [task, new SymbolTable(readSymbols(path))] as const));
   completeSettings(settings);
   const { runMachine } = await import('./run-machine.ts');
   if (request.count) return runMachine(PROGRAM, settings, { observe: (machine) => countedRun(machine, symbols, request, out) });
   const observe: MachineObserver = async (machine) => {
-    const session = profileSession(machine, { hertz, symbols, calls, top });
+    const session = profileSession(machine, { hertz, symbols, programSymbols, calls, top });
     await session.start();
     return () => {
       if (session.isRunning) session.stop();
@@ -101,7 +105,8 @@ const FORMS: Readonly<Record<string, ProfileForm | undefined>> = {
 
 function parse(words: readonly string[]): Request {
   const request: Request = {
-    outputs: [], symbols: undefined, hertz: DEFAULT_HERTZ, calls: false, count: false, top: DEFAULT_TOP, help: false, machine: [],
+    outputs: [], symbols: undefined, programs: new Map(), hertz: DEFAULT_HERTZ, calls: false, count: false, top: DEFAULT_TOP, help: false,
+    machine: [],
   };
   const end = words.indexOf('--');
   request.machine = end < 0 ? [] : words.slice(end + 1);
@@ -115,6 +120,7 @@ function parse(words: readonly string[]): Request {
     };
     if (word in FORMS) request.outputs.push({ form: FORMS[word], path: argument() });
     else if (word === '--symbols') request.symbols = argument();
+    else if (word === '--program') request.programs.set(...programOf(argument()));
     else if (word === '--rate') request.hertz = parseHertz(argument());
     else if (word === '--top') request.top = rows(argument());
     else if (word === '--calls') request.calls = true;
@@ -126,7 +132,17 @@ function parse(words: readonly string[]): Request {
   if (request.count && (request.calls || request.outputs.some(({ form }) => form !== undefined))) {
     throw new Failure('invalid-argument', '--count has no call stacks: neither --calls nor --flame, --folded, --speedscope');
   }
+  if (request.count && request.programs.size > 0) throw new Failure('invalid-argument', '--count does not know --program');
   return request;
+}
+
+/** A kernel keeps fifteen characters of a task's name. */
+const TASK_NAME = /^([^=]{1,15})=(.+)$/;
+
+function programOf(text: string): [task: string, path: string] {
+  const [, task, path] = TASK_NAME.exec(text) ?? [];
+  if (task === undefined || path === undefined) throw new Failure('invalid-argument', '--program: requires TASK=FILE');
+  return [task, path];
 }
 
 function rows(text: string): number {

@@ -88,3 +88,14 @@ test('a tree of stacks finds its nodes again when it has grown', () => {
   assert.equal(new Set(nodes).size, nodes.length);
   nodes.forEach((node, n) => assert.equal(tree.child(n % 7, -0x7f00_0000 + n * 3), node));
 });
+
+test('a program has the symbols that were given for its task; another one at the same addresses has not', () => {
+  const samples = new Samples();
+  const node = samples.stacks.child(ROOT, 0x2004);
+  samples.add(0, node, ACTIVITY.REGION, 1);
+  samples.add(1, node, ACTIVITY.REGION, 2);
+  const programs = [{ name: '', isUser: false }, { name: 'shell', isUser: true }, { name: 'other', isUser: true }];
+  const programSymbols = new Map([['shell', symbols]]);
+  const { functions } = buildProfile({ samples, programs, symbols: undefined, isLinux: true, seconds: 1, lost: 0, programSymbols });
+  assert.deepEqual(functions.map(({ name }) => name).sort(), ['[user code]', 'work<T>']);
+});

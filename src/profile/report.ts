@@ -3,13 +3,15 @@
 import { ACTIVITY, activityTitle, isForGuest } from '../trace/activity.ts';
 import { ROOT, type Samples } from './samples.ts';
 import type { Program } from './sampler.ts';
-import { codeName, type KnownSymbols } from './symbols.ts';
+import { codeName, type KnownSymbols, type SymbolTable } from './symbols.ts';
 
 export interface ProfileInput extends KnownSymbols {
   readonly samples: Samples;
   readonly programs: readonly Program[];
   readonly seconds: number;
   readonly lost: number;
+  /** By the name of their task. */
+  readonly programSymbols?: ReadonlyMap<string, SymbolTable>;
 }
 
 /** Frames that have the same name under the same caller. */
@@ -62,6 +64,8 @@ export type ActivityGroup = (typeof ACTIVITY_GROUPS)[number];
 
 const TIME_ROWS_MAX = 60;
 const NAME_CHARACTERS_MAX = 200;
+/** More than there are programs (sampler.ts), so that node and program make one number. */
+const PROGRAMS = 4096;
 
 function groupOf(activity: number): ActivityGroup {
   if (activity === ACTIVITY.REGION) return 'translated';
@@ -76,7 +80,7 @@ function groupOf(activity: number): ActivityGroup {
   return /^(block node|completion) /.test(title) ? 'disks' : 'loop';
 }
 
-/** The path of names that a sample has, from the outside in. */
+/** Names of the places where samples were. Nodes of the tree of stacks are addresses: the same ones may be of several programs. */
 class Names {
   readonly #input: ProfileInput;
   readonly #byNode = new Map<number, string>();
@@ -85,10 +89,14 @@ class Names {
     this.#input = input;
   }
 
-  ofNode(node: number, isUser: boolean): string {
-    const key = node * 2 + (isUser ? 1 : 0);
-    const address = this.#input.samples.stacks.addresses[node]!;
-    const name = this.#byNode.get(key) ?? codeName(this.#input, address, isUser).slice(0, NAME_CHARACTERS_MAX);
+  ofNode(node: number, program: number): string {
+    const key = node * PROGRAMS + program;
+    const known = this.#byNode.get(key);
+    if (known !== undefined) return known;
+    const { samples, programs, programSymbols } = this.#input;
+    const { name: task, isUser } = programs[program]!;
+    const own = isUser ? programSymbols?.get(task) : undefined;
+    const name = codeName(this.#input, samples.stacks.addresses[node]!, isUser, own).slice(0, NAME_CHARACTERS_MAX);
     this.#byNode.set(key, name);
     return name;
   }
@@ -107,7 +115,7 @@ export function buildProfile(input: ProfileInput): Profile {
     add(activityCounts, activityTitle(activity), count);
     const forGuest = isForGuest(activity) || (activity === ACTIVITY.GARBAGE && node !== ROOT);
     const { name, isUser } = programs[program]!;
-    const frames = forGuest ? framesOf(samples, node).map((frame) => names.ofNode(frame, isUser)) : [];
+    const frames = forGuest ? framesOf(samples, node).map((frame) => names.ofNode(frame, program)) : [];
     addPath(tree, forGuest ? guestPath(name, isUser, frames, activity) : ['[host]', activityTitle(activity)], count);
     if (!forGuest) continue;
     guestCount += count;
@@ -140,7 +148,7 @@ function grouped(samples: Samples): Group[] {
     const node = samples.nodes[n]!;
     const activity = samples.activities[n]!;
     const program = samples.programs[n]!;
-    const key = (node * 2048 + activity) * 4096 + program;
+    const key = (node * 2048 + activity) * PROGRAMS + program;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, { node, activity, program, count: 1 });
     else group.count++;
@@ -195,7 +203,7 @@ function timeRows({ samples, programs, seconds }: ProfileInput, names: Names): T
     add(row.groups, groupOf(samples.activities[n]!), 1);
     if (samples.nodes[n] === ROOT) continue;
     const { name, isUser } = programs[samples.programs[n]!]!;
-    add(row.functions, names.ofNode(samples.nodes[n]!, isUser), 1);
+    add(row.functions, names.ofNode(samples.nodes[n]!, samples.programs[n]!), 1);
     add(row.programs, `${name}${isUser ? '' : ' [kernel]'}`, 1);
   }
   return rows.map((row, index) => ({

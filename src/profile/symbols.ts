@@ -43,9 +43,9 @@ export interface KnownSymbols {
 /** A module's memory is not larger than this. */
 const MODULE_BYTES_MAX = 8 << 20;
 
-/** What code at an address is called. Without symbols it is its page, of which there are fewer. */
-export function codeName({ symbols, isLinux, modules = [] }: KnownSymbols, address: number, isUser: boolean): string {
-  if (isUser && isLinux) return '[user code]';
+/** What code at an address is called. Without symbols it is its page, of which there are fewer. `own` are the program's symbols. */
+export function codeName({ symbols, isLinux, modules = [] }: KnownSymbols, address: number, isUser: boolean, own?: SymbolTable): string {
+  if (isUser && (isLinux || own !== undefined)) return own?.nameOf(address) ?? '[user code]';
   const name = symbols?.nameOf(address);
   if (name !== undefined) return name;
   if (symbols === undefined) return addressText(address - (((address % 4096) + 4096) % 4096));
