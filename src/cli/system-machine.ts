@@ -1,11 +1,11 @@
 // Turns settings into the options of a machine: opens the files and character back ends they name. Whatever was opened is
 // closed again by `close`, also when a later step fails.
 import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../base/failure.ts';
 import { CharMux } from '../chardev/mux.ts';
 import { readGuestFile, type GuestFileRole } from '../platform/node/guest-file.ts';
+import { readWholeFile } from '../platform/node/whole-file.ts';
 import { LogWriter } from '../platform/node/log-writer.ts';
 import { openChardev } from '../platform/node/open-chardev.ts';
 import { systemErrorText } from '../platform/node/system-error.ts';
@@ -161,7 +161,7 @@ async function readFirmwareFiles(files: readonly FirmwareFile[]): Promise<Record
 
 async function readFirmwareFile(path: string, origin: string): Promise<Uint8Array> {
   try {
-    return await readFile(path);
+    return await readWholeFile(path);
   } catch (error) {
     const text = `${origin}: can't load ${path}: Failed to open file “${path}”: ${systemErrorText(error)}`;
     throw new Failure('io', text, { cause: error });

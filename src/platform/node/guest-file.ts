@@ -1,7 +1,7 @@
 // Reads the files that a guest boots from, with the errors that users of QEMU know.
-import { readFile } from 'node:fs/promises';
 import { Failure } from '../../base/failure.ts';
 import { isErrorCode, systemErrorText } from './system-error.ts';
+import { readWholeFile } from './whole-file.ts';
 
 export type GuestFileRole = 'kernel' | 'initrd' | 'bios';
 
@@ -16,7 +16,7 @@ const messages: Readonly<Record<GuestFileRole, (path: string, error: unknown) =>
 
 export async function readGuestFile(role: GuestFileRole, path: string): Promise<{ readonly name: string; readonly bytes: Uint8Array }> {
   try {
-    return { name: path, bytes: await readFile(path) };
+    return { name: path, bytes: await readWholeFile(path) };
   } catch (error) {
     throw new Failure(isErrorCode(error, 'ENOENT') ? 'not-found' : 'io', messages[role](path, error), { cause: error });
   }

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MachineHost } from '../../vm/machine-host.ts';
 import { systemCalls } from './system-calls.ts';
+import { readWholeFile } from './whole-file.ts';
 import { waitUntil } from './short-waits.ts';
 import { hostClockNs, localTimeMs, wallClockMs } from './host-clock.ts';
 
@@ -62,7 +63,7 @@ export const nodePlatform: MachineHost = {
   localClock: { nowMs: localTimeMs },
   // dist/src/platform/node -> dist/wasm
   readModule: async (name) => new Uint8Array(await readFile(join(import.meta.dirname, '..', '..', '..', 'wasm', name))),
-  readFile: async (path) => new Uint8Array(await readFile(path)),
+  readFile: readWholeFile,
   discardMemory: (bytes) => void systemCalls()?.discardMemory(bytes),
   randomU32,
   nextTurn: (callback) => void setImmediate(callback),
