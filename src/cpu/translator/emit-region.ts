@@ -276,7 +276,7 @@ class RegionEmitter implements RegionFlow {
     const code = this.#code;
     this.#lowering.storeDirty();
     this.exits.push({ record, delta: this.#block!.delta, ofGroup });
-    if (this.#counting) this.#countExit(cause, record & ~(EXIT_JUMP | EXIT_LIMITED));
+    if (this.#counting) this.#countExit(cause, record & ~(EXIT_FAULT | EXIT_JUMP | EXIT_LIMITED));
     code.i32(this.exits.length); // 0 is to look up RIP
     code.get(BUDGET);
     code.op(OP.return);
@@ -425,12 +425,19 @@ class RegionEmitter implements RegionFlow {
     code.get(ENTERED);
     pushBudget(code, this.#memory.area);
     code.op(OP.i32_sub);
+    if (cause === 'jump') this.#addCountOfJump(record);
     this.#lowering.rip();
     code.op(OP.i32_wrap_i64);
     const where = record === 0 ? this.#lowering.record : record;
     code.i32(this.#memory.u16[(where + RECORD.PC) >> 1]! & (PC_STACK - 1));
     code.op(OP.i32_add);
     code.call(this.#importFunction('regionLeft'));
+  }
+
+  /** Whoever follows the jump takes its instructions from the budget, but they were executed here. */
+  #addCountOfJump(record: number): void {
+    this.#code.i32(this.#memory.u16[(record + RECORD.D) >> 1]!);
+    this.#code.op(OP.i32_add);
   }
 
   get #entries(): { readonly delta: number; readonly number: number }[] {
