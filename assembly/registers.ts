@@ -1,7 +1,7 @@
 // Names for the architectural bits (Intel SDM 3A chapters 2 and 3) and short accessors to the vCPU state.
 // Not here: anything that has an effect beyond the field it reads or writes.
 import { cpu } from './host';
-import { CPL, CR0, CR4, CS_ACCESS, CS_BASE, EFER, EFLAGS, ES_BASE, MODE_CODE_SIZE, MODE_KEY } from './generated/layout';
+import { ACCESS_BIG, CPL, CR0, CR4, CS_ACCESS, CS_BASE, EFER, EFLAGS, ES_BASE, MODE_CODE_SIZE, MODE_KEY } from './generated/layout';
 
 export const CR0_PE: u64 = 1;
 export const CR0_MP: u64 = 1 << 1;
@@ -68,16 +68,9 @@ const SEGMENT_LIMIT: u32 = 8;
 const SEGMENT_SELECTOR: u32 = 12;
 const SEGMENT_ACCESS: u32 = 16;
 
-/** Bits of a segment's access word: bits 8..23 of a descriptor's second dword, the limit's bits taken out. */
-export const ACCESS_ACCESSED: u32 = 1;
-export const ACCESS_WRITABLE: u32 = 2; // readable, of a code segment
-export const ACCESS_EXPAND_DOWN: u32 = 4; // conforming, of a code segment
-export const ACCESS_CODE: u32 = 8;
-export const ACCESS_S: u32 = 0x10; // code or data, not system
-export const ACCESS_PRESENT: u32 = 0x80;
-export const ACCESS_LONG: u32 = 0x2000;
-export const ACCESS_BIG: u32 = 0x4000;
-export const ACCESS_GRANULAR: u32 = 0x8000;
+export {
+  ACCESS_ACCESSED, ACCESS_BIG, ACCESS_CODE, ACCESS_EXPAND_DOWN, ACCESS_GRANULAR, ACCESS_LONG, ACCESS_PRESENT, ACCESS_S, ACCESS_WRITABLE,
+} from './generated/layout';
 
 /** What CPUID leaf 0x80000008 announces; bits above it are reserved in paging structures. */
 export const PHYSICAL_ADDRESS_BITS: u32 = 40;

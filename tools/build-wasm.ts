@@ -10,7 +10,7 @@ import { STALE } from '../src/cpu/ir/ops-control.ts';
 import { CC, PENDING_FLAGS } from '../src/cpu/ir/flags.ts';
 import { A_BRANCH, BLOCK, PC_STACK, RECORD } from '../src/cpu/ir/record.ts';
 import { ACTIVITY } from '../src/trace/activity.ts';
-import { CPU_FIELDS, CPU_STATE_BYTES, EXIT, MODE, MODE_BITS, REQUEST } from '../src/cpu/x86/state.ts';
+import { ACCESS, CPU_FIELDS, CPU_STATE_BYTES, EXIT, MODE, MODE_BITS, REQUEST } from '../src/cpu/x86/state.ts';
 
 type ConstantTree = { readonly [name: string]: number | ConstantTree };
 
@@ -30,6 +30,7 @@ export function layoutSource(): string {
     ...CPU_FIELDS.map((field) => `export const ${snake(field.name)}: u32 = ${field.offset};`),
     `export const CPU_STATE_BYTES: u32 = ${CPU_STATE_BYTES};`,
     `export const MODE_BITS: u32 = ${MODE_BITS};`,
+    ...constantsOf('ACCESS_', ACCESS),
     ...constantsOf('MODE_', MODE),
     ...constantsOf('REQUEST_', REQUEST),
     ...constantsOf('EXIT_', EXIT),

@@ -2,14 +2,8 @@
 // write, and the bytes inside its limit. Everything else (code segments, expand-down ones, faults) is left to `checkSegment` in
 // assembly/segment-check.ts, which the interpreter calls. Specification: Intel SDM volume 3A sections 5.3 and 5.5.
 import { OP } from '../../wasm/opcodes.ts';
-import { SEGMENT_REGISTERS } from '../x86/state.ts';
+import { ACCESS, SEGMENT_REGISTERS } from '../x86/state.ts';
 import type { InlineLowering } from './inline-lowering.ts';
-
-/** Of a descriptor, as bits of the segment's access field. */
-const PRESENT = 0x80;
-const CODE = 0x8;
-const EXPAND_DOWN = 0x4;
-const WRITABLE = 0x2;
 
 /** d = linear address of the offset in a. The immediate is that of the helper. */
 export function checkSegment(m: InlineLowering): void {
@@ -17,14 +11,14 @@ export function checkSegment(m: InlineLowering): void {
   const immediate = m.knownImmediate()!;
   const segment = SEGMENT_REGISTERS[immediate & 15]!;
   const size = ((immediate >> 4) & 0xff) | ((immediate >> 8) & 0xff00);
-  const right = immediate & (1 << 12) ? WRITABLE : 0;
+  const right = immediate & (1 << 12) ? ACCESS.WRITABLE : 0;
   const offset = m.i64[0]!;
   m.get('a', 3);
   code.set(offset);
   m.state(`${segment}Access`, 2);
-  code.i32(PRESENT | CODE | EXPAND_DOWN | right);
+  code.i32(ACCESS.PRESENT | ACCESS.CODE | ACCESS.EXPAND_DOWN | right);
   code.op(OP.i32_and);
-  code.i32(PRESENT | right);
+  code.i32(ACCESS.PRESENT | right);
   code.op(OP.i32_ne);
   code.get(offset);
   code.i64(size - 1);

@@ -142,6 +142,19 @@ export function cpuOffset(name: string): number {
   return field.offset;
 }
 
+/** Bits of a segment's access field: bits 8..23 of a descriptor's second dword, the limit's bits taken out. */
+export const ACCESS = {
+  ACCESSED: 1,
+  WRITABLE: 2, // readable, of a code segment
+  EXPAND_DOWN: 4, // conforming, of a code segment
+  CODE: 8,
+  S: 0x10, // code or data, not system
+  PRESENT: 0x80,
+  LONG: 0x2000,
+  BIG: 0x4000,
+  GRANULAR: 0x8000,
+} as const;
+
 /** Bits of `modeKey` that a decoded block depends on. */
 export const MODE = {
   CODE_SIZE: 3, // 0: 16-bit, 1: 32-bit, 2: 64-bit
