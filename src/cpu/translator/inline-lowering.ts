@@ -14,38 +14,40 @@ export interface InlineLowering extends Lowering {
   callSupport(name: string, mayFault: boolean): void;
 }
 
-/** The condition on the stack decides between `native` and the helper, both of which write nothing but memory. */
+/** What is known at the end of a choice: before it, and after its native part. */
+interface Choice {
+  readonly before: RegionState;
+  readonly after: RegionState;
+}
+
+/** The condition on the stack decides between `native` and the helper. Whoever calls this says what is known afterwards. */
+function choose(m: InlineLowering, name: string, native: () => void): Choice {
+  const before = { ...m.at };
+  m.code.if();
+  native();
+  const after = m.at;
+  m.at = { ...before };
+  m.code.else();
+  m.callSupport(name, true);
+  m.code.end();
+  return { before, after };
+}
+
+/** `native` and the helper write nothing but memory. */
 export function chooseEffect(m: InlineLowering, name: string, native: () => void): void {
-  const before = { ...m.at };
-  m.code.if();
-  native();
-  m.code.else();
-  m.callSupport(name, true);
-  m.code.end();
-  m.at = before;
+  m.at = choose(m, name, native).before;
 }
 
-/** The same where both write the register in d. */
+/** Both write the register in d. What the helper wrote is in the register's home too; it is stored once more. */
 export function chooseResult(m: InlineLowering, name: string, native: () => void): void {
-  const before = { ...m.at };
-  m.code.if();
-  native();
-  const after = m.at; // what the helper wrote is in the register's home too; it is stored once more
-  m.at = before;
-  m.code.else();
-  m.callSupport(name, true);
-  m.code.end();
-  m.at = after;
+  m.at = choose(m, name, native).after;
 }
 
-/** The same between the flags that `push` pushes (i64, in their places in EFLAGS) and those that the helper leaves. */
+/** The flags that `push` pushes (i64, in their places in EFLAGS), or those that the helper leaves. */
 export function chooseFlags(m: InlineLowering, name: string, push: () => void): void {
-  const before = { ...m.at };
-  m.code.if();
-  push();
-  m.code.set(CC_A);
-  m.code.else();
-  m.callSupport(name, true);
-  m.code.end();
+  const { before } = choose(m, name, () => {
+    push();
+    m.code.set(CC_A);
+  });
   m.at = { ...before, knownFlags: ccOp(CC.FLAGS, 0), flagsDirty: true, pending: 0 };
 }

@@ -167,6 +167,13 @@ function compareOf(m: InlineLowering, name: string, format: Format): void {
   });
 }
 
+/** An address and an integer are on the stack: the number goes there as a double. */
+function convert({ code }: InlineLowering, operation: number): void {
+  code.op(operation);
+  code.op(OP.i64_reinterpret_f64);
+  code.memory(OP.i64_store);
+}
+
 /** d = b, a signed integer of the immediate's size: exact up to 53 bits. */
 function fromInteger(m: InlineLowering): void {
   const { code } = m;
@@ -174,9 +181,7 @@ function fromInteger(m: InlineLowering): void {
   if (m.knownImmediate() === 4) {
     m.address('d');
     m.get('b', 2);
-    code.op(OP.f64_convert_i32_s);
-    code.op(OP.i64_reinterpret_f64);
-    return code.memory(OP.i64_store);
+    return convert(m, OP.f64_convert_i32_s);
   }
   m.get('b', 3);
   code.tee(value);
@@ -187,9 +192,7 @@ function fromInteger(m: InlineLowering): void {
   chooseEffect(m, 'cvtsi2sd', () => {
     m.address('d');
     code.get(value);
-    code.op(OP.f64_convert_i64_s);
-    code.op(OP.i64_reinterpret_f64);
-    code.memory(OP.i64_store);
+    convert(m, OP.f64_convert_i64_s);
   });
 }
 
