@@ -19,12 +19,16 @@ export function behind(buffers: readonly Uint8Array[], done: number): readonly U
   return rest;
 }
 
-/** Fills `targets` from byte `from` on; returns how many bytes of all of them are filled, less only at the end of the file. */
-export function pooledReadv(fd: number, offset: number, targets: readonly Uint8Array[], count: number, from = 0): Promise<number> {
+type VectorCall = typeof fs.readv | typeof fs.writev;
+
+/** Calls until `count` bytes have been moved, or none could be; resolves to how many were. */
+function pooledCalls(
+  call: VectorCall, fd: number, offset: number, buffers: readonly Uint8Array[], count: number, from: number,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     let done = from;
     const next = (): void => {
-      fs.readv(fd, behind(targets, done), offset + done, (error, moved) => {
+      call(fd, behind(buffers, done), offset + done, (error, moved) => {
         if (error !== null) {
           if (wasInterrupted(error)) next();
           else reject(hostFailure(error));
@@ -39,24 +43,13 @@ export function pooledReadv(fd: number, offset: number, targets: readonly Uint8A
   });
 }
 
-export function pooledWritev(fd: number, offset: number, sources: readonly Uint8Array[], count: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let done = 0;
-    const next = (): void => {
-      fs.writev(fd, behind(sources, done), offset + done, (error, moved) => {
-        if (error !== null) {
-          if (wasInterrupted(error)) next();
-          else reject(hostFailure(error));
-          return;
-        }
-        done += moved;
-        if (done === count) resolve();
-        else if (moved === 0) reject(new ErrnoFailure('ENOSPC'));
-        else next();
-      });
-    };
-    next();
-  });
+/** Fills `targets` from byte `from` on; returns how many bytes of all of them are filled, less only at the end of the file. */
+export const pooledReadv = (fd: number, offset: number, targets: readonly Uint8Array[], count: number, from = 0): Promise<number> =>
+  pooledCalls(fs.readv, fd, offset, targets, count, from);
+
+export async function pooledWritev(fd: number, offset: number, sources: readonly Uint8Array[], count: number): Promise<void> {
+  const done = await pooledCalls(fs.writev, fd, offset, sources, count, 0);
+  if (done < count) throw new ErrnoFailure('ENOSPC');
 }
 
 export function writevNow(fd: number, offset: number, sources: readonly Uint8Array[], count: number): void {
