@@ -11,6 +11,8 @@ export interface MachinePlatform {
   /** Bytes of dist/wasm/NAME. */
   readModule(name: string): Promise<Uint8Array<ArrayBuffer>>;
   readFile(path: string): Promise<Uint8Array>;
+  /** Told of a machine's whole memory before anything is in it: large pages of the host are good for it. */
+  useLargePages?(bytes: Uint8Array): void;
   /** Gives the pages of an array back to the host, whole pages that nobody needs: they read as zeroes or as before. */
   discardMemory?(bytes: Uint8Array): void;
   randomU32(): number;

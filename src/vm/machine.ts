@@ -140,6 +140,7 @@ export class Machine {
     this.exited = new Promise((resolve) => { this.#resolveExit = resolve; });
     const pages = (GUEST_RAM + options.ramBytes) / WASM_PAGE_BYTES;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    platform.useLargePages?.(new Uint8Array(memory.buffer));
     this.memory = new PhysicalMap(memory.buffer as SharedArrayBuffer, options.ramBytes);
 
     this.#clock = options.icount === undefined

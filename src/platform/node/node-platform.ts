@@ -64,6 +64,7 @@ export const nodePlatform: MachineHost = {
   // dist/src/platform/node -> dist/wasm
   readModule: async (name) => new Uint8Array(await readFile(join(import.meta.dirname, '..', '..', '..', 'wasm', name))),
   readFile: readWholeFile,
+  useLargePages: (bytes) => void systemCalls()?.hugePages(bytes),
   discardMemory: (bytes) => void systemCalls()?.discardMemory(bytes),
   randomU32,
   nextTurn: (callback) => void setImmediate(callback),

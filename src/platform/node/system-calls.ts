@@ -10,6 +10,8 @@ export interface SystemCalls {
   posixFallocate(fd: number, offset: number, count: number): number;
   /** madvise(2) with MADV_DONTNEED. */
   discardMemory(bytes: Uint8Array): number;
+  /** madvise(2) with MADV_HUGEPAGE. */
+  hugePages(bytes: Uint8Array): number;
   fcntl(fd: number, command: number, argument: Uint8Array): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   preadv2(fd: number, vector: Uint8Array, vectorCount: number, offset: number, flags: number): number;
@@ -62,6 +64,7 @@ function load(): SystemCalls | undefined {
 
 const EINTR = 4;
 const MADV_DONTNEED = 4;
+const MADV_HUGEPAGE = 14;
 
 function bind(koffi: Koffi): SystemCalls {
   const libc = koffi.load(null);
@@ -114,6 +117,7 @@ function bind(koffi: Koffi): SystemCalls {
     recv: checked(recv),
     copyFileRange: checked(copyFileRange),
     discardMemory: (bytes) => checked(madvise)(koffi.address(bytes), bytes.length, MADV_DONTNEED),
+    hugePages: (bytes) => checked(madvise)(koffi.address(bytes), bytes.length, MADV_HUGEPAGE),
     address: (bytes) => Number(koffi.address(bytes)), // user space has 47 bits
     pooled: {
       fallocate: pooled(fallocate, checked(fallocate)),
