@@ -1,6 +1,6 @@
 // A counted profile by guest symbol, as text and as plain data.
 import { EXIT } from '../cpu/x86/state.ts';
-import { COUNTED, type Counts, type Place } from './counts.ts';
+import { COUNTED, KERNEL, type CountedPlace, type Counts } from './counts.ts';
 import { codeName, type KnownSymbols } from './symbols.ts';
 
 export interface CountedFunction {
@@ -20,17 +20,12 @@ export interface CountedProfile {
   readonly exits: readonly (readonly [reason: string, count: number])[];
 }
 
-export interface CountedNames extends KnownSymbols {
-  /** Names of tasks by the page of their page tables. */
-  readonly tasks: ReadonlyMap<number, string>;
-}
-
 const EXIT_TEXTS: Readonly<Record<number, string>> = {
   [EXIT.BUDGET]: 'slice used up, or asked to stop', [EXIT.DECODE]: 'a block to decode', [EXIT.HALT]: 'HLT', [EXIT.SHUTDOWN]: 'shutdown',
   [EXIT.REQUEST]: 'request', [EXIT.INTERRUPT]: 'interrupt',
 };
 
-export function buildCountedProfile(counts: Counts, names: CountedNames): CountedProfile {
+export function buildCountedProfile(counts: Counts, names: KnownSymbols): CountedProfile {
   const byName = new Map<string, number[]>();
   const total = COUNTED.map(() => 0);
   const add = (name: string, row: readonly number[]): void => {
@@ -41,7 +36,7 @@ export function buildCountedProfile(counts: Counts, names: CountedNames): Counte
       total[column]! += count;
     });
   };
-  for (const [place, row] of counts.places.entries()) add(nameOf(place, names), row);
+  for (const [place, row] of counts.places.entries()) add(nameOf(place, names, counts.programs.names), row);
   if (counts.places.elsewhere.some((count) => count > 0)) add('[places beyond the table]', [...counts.places.elsewhere]);
   const ranked = (map: ReadonlyMap<string, number>): (readonly [string, number])[] =>
     [...map].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
@@ -56,11 +51,9 @@ export function buildCountedProfile(counts: Counts, names: CountedNames): Counte
   };
 }
 
-function nameOf({ rip, space }: Place, names: CountedNames): string {
-  const isUser = (space & 3) === 3;
-  if (!isUser || !names.isLinux) return codeName(names, rip, isUser);
-  const tables = (space & ~0xfff) >>> 0;
-  return `[user code of ${names.tasks.get(tables) ?? `page tables at 0x${tables.toString(16)}`}]`;
+function nameOf({ rip, program }: CountedPlace, names: KnownSymbols, programs: readonly string[]): string {
+  if (program === KERNEL || !names.isLinux) return codeName(names, rip, program !== KERNEL);
+  return `[user code of ${programs[program]!}]`;
 }
 
 const WIDTH = 16;

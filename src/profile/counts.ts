@@ -12,37 +12,47 @@ const FIELDS = [COUNT_NOTE.INSTRUCTIONS, COUNT_NOTE.READS, COUNT_NOTE.WRITES, CO
 const STATE_FIELDS = ['countInstructions', 'countReads', 'countWrites', 'countPageWalk', 'countHelper'];
 const COLUMNS = COUNTED.length;
 const PLACES_MAX = 1 << 21;
+/** What comes later is counted under the last. */
+const PROGRAMS_MAX = 1 << 16;
 /** Rows of the tables of faults and devices. */
 const KEYS_MAX = 1 << 16;
 
-/** A block's RIP, and the page tables and privilege level that it ran under; those of the kernel's half are one. */
+/** A block's RIP, and the page tables and privilege level that it ran under. */
 export interface Place {
   readonly rip: number;
   readonly space: number;
 }
 
+/** A block's RIP, and the number of the program whose it is; all of the kernel's half is KERNEL's. */
+export interface CountedPlace {
+  readonly rip: number;
+  readonly program: number;
+}
+
+export const KERNEL = 0;
+
 /** By place: an open hash table of numbers. */
 export class PlaceCounts {
   #rips = new Float64Array(4096);
-  #spaces = new Float64Array(4096).fill(-1);
+  #programs = new Int32Array(4096).fill(-1);
   #counts = new Float64Array(4096 * COLUMNS);
   #used = 0;
   /** Of places that had no room. */
   readonly elsewhere = new Float64Array(COLUMNS);
 
   /** Index of the counts of a place in `counts`; -1 when there is no room for another place. */
-  slotOf(rip: number, space: number): number {
+  slotOf(rip: number, program: number): number {
     const mask = this.#rips.length - 1;
-    let slot = (Math.imul(rip | 0, 0x9e37_79b1) >>> 7) ^ space;
-    for (slot &= mask; this.#spaces[slot] !== -1; slot = (slot + 1) & mask) {
-      if (this.#rips[slot] === rip && this.#spaces[slot] === space) return slot * COLUMNS;
+    let slot = (Math.imul(rip | 0, 0x9e37_79b1) >>> 7) ^ Math.imul(program, 0x85eb_ca6b);
+    for (slot &= mask; this.#programs[slot] !== -1; slot = (slot + 1) & mask) {
+      if (this.#rips[slot] === rip && this.#programs[slot] === program) return slot * COLUMNS;
     }
     if (this.#used >= PLACES_MAX) return -1;
     this.#rips[slot] = rip;
-    this.#spaces[slot] = space;
+    this.#programs[slot] = program;
     if (++this.#used * 2 < this.#rips.length) return slot * COLUMNS;
     this.#grow();
-    return this.slotOf(rip, space);
+    return this.slotOf(rip, program);
   }
 
   get counts(): Float64Array {
@@ -50,24 +60,24 @@ export class PlaceCounts {
   }
 
   #grow(): void {
-    const [rips, spaces, counts] = [this.#rips, this.#spaces, this.#counts];
+    const [rips, programs, counts] = [this.#rips, this.#programs, this.#counts];
     this.#rips = new Float64Array(rips.length * 2);
-    this.#spaces = new Float64Array(rips.length * 2).fill(-1);
+    this.#programs = new Int32Array(rips.length * 2).fill(-1);
     this.#counts = new Float64Array(counts.length * 2);
     this.#used = 0;
     for (let slot = 0; slot < rips.length; slot++) {
-      if (spaces[slot] === -1) continue;
-      const to = this.slotOf(rips[slot]!, spaces[slot]!);
+      if (programs[slot] === -1) continue;
+      const to = this.slotOf(rips[slot]!, programs[slot]!);
       for (let column = 0; column < COLUMNS; column++) this.#counts[to + column] = counts[slot * COLUMNS + column]!;
     }
   }
 
   /** Every place with its counts. */
-  *entries(): Generator<readonly [Place, readonly number[]]> {
+  *entries(): Generator<readonly [CountedPlace, readonly number[]]> {
     for (let slot = 0; slot < this.#rips.length; slot++) {
-      if (this.#spaces[slot] === -1) continue;
+      if (this.#programs[slot] === -1) continue;
       const row = [...this.#counts.subarray(slot * COLUMNS, (slot + 1) * COLUMNS)];
-      yield [{ rip: this.#rips[slot]!, space: this.#spaces[slot]! }, row];
+      yield [{ rip: this.#rips[slot]!, program: this.#programs[slot]! }, row];
     }
   }
 }
@@ -78,7 +88,42 @@ export interface DeviceCount {
   bytes: number;
 }
 
+/** Programs by their page tables, which the next one may be given when one has ended. */
+class CountedPrograms {
+  readonly names: string[] = ['the kernel'];
+  readonly #byTables = new Map<number, number>();
+  readonly #named = new Set<number>();
+  #lastTables = -1;
+  #last = KERNEL;
+
+  /** Number of the program that runs now under page tables at an address. */
+  numberOf(tables: number): number {
+    if (tables === this.#lastTables) return this.#last;
+    this.#lastTables = tables;
+    this.#last = this.#byTables.get(tables) ?? this.#added(tables, `page tables at 0x${tables.toString(16)}`);
+    return this.#last;
+  }
+
+  #added(tables: number, name: string): number {
+    if (this.names.length >= PROGRAMS_MAX) return this.names.length - 1;
+    const number = this.names.push(name) - 1;
+    this.#byTables.set(tables, number);
+    return number;
+  }
+
+  /** The task that runs under page tables; another name than before is another program. */
+  named(tables: number, name: string): void {
+    const known = this.numberOf(tables);
+    if (this.names[known] === name) return;
+    this.#lastTables = -1;
+    const number = this.#named.has(known) ? this.#added(tables, name) : known;
+    this.names[number] = name;
+    this.#named.add(number);
+  }
+}
+
 export class Counts {
+  readonly programs = new CountedPrograms();
   readonly places = new PlaceCounts();
   readonly faults = new Map<string, number>();
   /** By vector and kind. */
@@ -113,8 +158,7 @@ export class Counts {
     for (let note = this.#notes; note < end; note += COUNT_NOTE.BYTES / 4) {
       const next = note + COUNT_NOTE.BYTES / 4;
       const rip = addressAt(words, note + COUNT_NOTE.RIP / 4);
-      const space = words[note + COUNT_NOTE.SPACE / 4]!;
-      const slot = this.places.slotOf(rip, spaceOf(space));
+      const slot = this.places.slotOf(rip, this.#programOf(words[note + COUNT_NOTE.SPACE / 4]!));
       const counts = slot < 0 ? this.places.elsewhere : this.places.counts;
       const first = Math.max(0, slot);
       for (let column = 0; column < FIELDS.length; column++) {
@@ -138,9 +182,14 @@ export class Counts {
     this.exits.set(reason, (this.exits.get(reason) ?? 0) + 1);
   }
 
+  /** Only programs have page tables of their own: the kernel's half is in all of them. */
+  #programOf(space: number): number {
+    return (space & 3) === 3 ? this.programs.numberOf((space & ~0xfff) >>> 0) : KERNEL;
+  }
+
   /** By the code at `rip`; its page tables and privilege level are `space` as in a note. */
   access(name: string, bytes: number, isWrite: boolean, { rip, space }: Place): void {
-    const slot = this.places.slotOf(rip, spaceOf(space));
+    const slot = this.places.slotOf(rip, this.#programOf(space));
     if (slot < 0) this.places.elsewhere[DEVICE_ACCESSES]!++;
     else this.places.counts[slot + DEVICE_ACCESSES]!++;
     let count = this.devices.get(name);
@@ -150,9 +199,6 @@ export class Counts {
     count.bytes += bytes;
   }
 }
-
-/** Only programs have page tables of their own: the kernel's half is in all of them. */
-const spaceOf = (space: number): number => ((space & 3) === 3 ? space : 0);
 
 function countUnder(counts: Map<string, number>, text: string, others: string): void {
   const key = counts.size < KEYS_MAX || counts.has(text) ? text : others;

@@ -11,7 +11,6 @@ import type { Machine } from './machine.ts';
 
 const VECTOR_PF = 14;
 const KINDS = ['exception', 'software', 'external', 'NMI', 'INT1'];
-const TASKS_MAX = 1 << 16;
 /** Ends of slices between two looks for the kernel. */
 const LOOK_EVERY = 64;
 
@@ -20,7 +19,6 @@ export class MachineCounts {
   readonly #counts: Counts;
   readonly #memory: GuestMemory;
   readonly #kernel: LinuxKernel;
-  readonly #tasks = new Map<number, string>();
   #untilLook = 0;
 
   /** `interpreter` is interpreter-counting.wasm. The machine must not have run yet, or stand between two turns. */
@@ -55,22 +53,22 @@ export class MachineCounts {
   }
 
   #take(): void {
+    this.#noteTask(); // first: what it did since the last look is its own, not that of whom its page tables were before
     this.#counts.take();
     if (--this.#untilLook < 0) {
       this.#untilLook = LOOK_EVERY;
       this.#kernel.look();
     }
-    this.#noteTask();
   }
 
   /** Whose page tables these are. */
   #noteTask(): void {
-    const space = (this.#machine.vcpu.get32('cr3') & ~0xfff) >>> 0;
-    if (this.#tasks.size >= TASKS_MAX || !this.#kernel.isLinux) return;
+    const { vcpu } = this.#machine;
+    if (!this.#kernel.isLinux || vcpu.get32('cpl') !== 3) return;
     this.#memory.begin();
     const address = this.#kernel.nameAddress(this.#kernel.currentTask());
     const name = Number.isNaN(address) ? '' : this.#kernel.taskName(address);
-    if (name !== '' && this.#machine.vcpu.get32('cpl') === 3) this.#tasks.set(space, name);
+    if (name !== '') this.#counts.programs.named((vcpu.get32('cr3') & ~0xfff) >>> 0, name);
   }
 
   #interrupted(vector: number, error: number, kind: number): void {
@@ -87,7 +85,7 @@ export class MachineCounts {
     this.#untilLook = 0;
     this.#kernel.look();
     const { symbols, isLinux } = this.#kernel;
-    return buildCountedProfile(this.#counts, { symbols, isLinux, modules: this.#kernel.modules(), tasks: this.#tasks });
+    return buildCountedProfile(this.#counts, { symbols, isLinux, modules: this.#kernel.modules() });
   }
 }
 
