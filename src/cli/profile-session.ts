@@ -9,6 +9,7 @@ import { NodeSampleClock } from '../platform/node/sample-clock.ts';
 import { systemErrorText } from '../platform/node/system-error.ts';
 import { flameGraph } from '../profile/flame-graph.ts';
 import { foldedStacks, speedscopeFile } from '../profile/profile-files.ts';
+import { comparedText, compareWithCounts, parseCounts, type CountedShares } from '../profile/compared.ts';
 import { profileText } from '../profile/report-text.ts';
 import { buildProfile, type Profile } from '../profile/report.ts';
 import { readSymbolFile } from '../profile/symbol-files.ts';
@@ -40,14 +41,23 @@ export function formOf(path: string): ProfileForm {
   return path.endsWith('.json') ? 'speedscope' : 'text';
 }
 
-export function readSymbols(path: string): SymbolSource {
-  let bytes: Uint8Array;
+export const readSymbols = (path: string): SymbolSource => readSymbolFile(path, bytesOf(path));
+
+export function readCounts(path: string): CountedShares {
+  const text = new TextDecoder().decode(bytesOf(path));
   try {
-    bytes = readFileSync(path);
+    return parseCounts(text);
+  } catch (error) {
+    throw error instanceof Failure ? new Failure(error.kind, `${path}: ${error.message}`, { cause: error }) : error;
+  }
+}
+
+function bytesOf(path: string): Uint8Array {
+  try {
+    return readFileSync(path);
   } catch (error) {
     throw new Failure('io', `Could not open '${path}': ${systemErrorText(error)}`, { cause: error });
   }
-  return readSymbolFile(path, bytes);
 }
 
 export interface SessionOptions {
@@ -55,6 +65,8 @@ export interface SessionOptions {
   readonly symbols: SymbolSource | undefined;
   /** Of programs that lie where they were linked, by the name of their task. */
   readonly programSymbols?: ReadonlyMap<string, SymbolTable>;
+  /** The same work counted, to show beside it. */
+  readonly against?: CountedShares;
   readonly top: number;
   readonly calls: boolean;
 }
@@ -111,7 +123,9 @@ export class ProfileSession {
   }
 
   text(profile: Profile = this.profile()): string {
-    return profileText(profile, this.#options);
+    const { against, top } = this.#options;
+    const compared = against === undefined ? '' : `\n${comparedText(compareWithCounts(profile, against), top)}`;
+    return profileText(profile, this.#options) + compared;
   }
 
   write(path: string, form: ProfileForm = formOf(path), profile: Profile = this.profile()): void {

@@ -8,7 +8,7 @@ import { SymbolTable, type SymbolSource } from '../profile/symbols.ts';
 import type { Machine } from '../platform/node/machine.ts';
 import { nodePlatform } from '../platform/node/node-platform.ts';
 import {
-  DEFAULT_HERTZ, DEFAULT_TOP, parseHertz, profileSession, readSymbols, writeProfileFile, type ProfileForm, type ProfileSession,
+  DEFAULT_HERTZ, DEFAULT_TOP, parseHertz, profileSession, readCounts, readSymbols, writeProfileFile, type ProfileForm, type ProfileSession,
 } from './profile-session.ts';
 import type { MachineObserver } from './run-machine.ts';
 import { systemCommandLine } from './system-options.ts';
@@ -33,6 +33,7 @@ the guest was, with its callers. MACHINE-OPTION is an option of nandu-system-x86
   --calls              with the call graph as text
   --count              counts instead of samples: the guest is interpreted, some ten times slower; FILE.json has the
                        figures as data. With -icount a run gives the same figures again
+  --against FILE.json  beside the counts of the same work, which --count -o FILE.json has written: what an instruction takes
   --top N              rows of the tables (${DEFAULT_TOP})
 
 The monitor of any machine has the same: profile start, profile stop, profile dump [FILE].
@@ -41,6 +42,7 @@ The monitor of any machine has the same: profile start, profile stop, profile du
 interface Request {
   readonly outputs: { readonly form: ProfileForm | undefined; readonly path: string }[];
   symbols: string | undefined;
+  against: string | undefined;
   readonly programs: Map<string, string>;
   hertz: number;
   calls: boolean;
@@ -68,8 +70,9 @@ export async function runProfile(words: readonly string[], out: (text: string) =
   completeSettings(settings);
   const { runMachine } = await import('./run-machine.ts');
   if (request.count) return runMachine(PROGRAM, settings, { observe: (machine) => countedRun(machine, symbols, request, out) });
+  const against = request.against === undefined ? undefined : readCounts(request.against);
   const observe: MachineObserver = async (machine) => {
-    const session = profileSession(machine, { hertz, symbols, programSymbols, calls, top });
+    const session = profileSession(machine, { hertz, symbols, programSymbols, calls, top, ...(against !== undefined && { against }) });
     await session.start();
     return () => {
       if (session.isRunning) session.stop();
@@ -105,8 +108,8 @@ const FORMS: Readonly<Record<string, ProfileForm | undefined>> = {
 
 function parse(words: readonly string[]): Request {
   const request: Request = {
-    outputs: [], symbols: undefined, programs: new Map(), hertz: DEFAULT_HERTZ, calls: false, count: false, top: DEFAULT_TOP, help: false,
-    machine: [],
+    outputs: [], symbols: undefined, against: undefined, programs: new Map(), hertz: DEFAULT_HERTZ, calls: false, count: false,
+    top: DEFAULT_TOP, help: false, machine: [],
   };
   const end = words.indexOf('--');
   request.machine = end < 0 ? [] : words.slice(end + 1);
@@ -120,6 +123,7 @@ function parse(words: readonly string[]): Request {
     };
     if (word in FORMS) request.outputs.push({ form: FORMS[word], path: argument() });
     else if (word === '--symbols') request.symbols = argument();
+    else if (word === '--against') request.against = argument();
     else if (word === '--program') request.programs.set(...programOf(argument()));
     else if (word === '--rate') request.hertz = parseHertz(argument());
     else if (word === '--top') request.top = rows(argument());
@@ -132,6 +136,7 @@ function parse(words: readonly string[]): Request {
   if (request.count && (request.calls || request.outputs.some(({ form }) => form !== undefined))) {
     throw new Failure('invalid-argument', '--count has no call stacks: neither --calls nor --flame, --folded, --speedscope');
   }
+  if (request.count && request.against !== undefined) throw new Failure('invalid-argument', '--against compares samples: not with --count');
   if (request.count && request.programs.size > 0) throw new Failure('invalid-argument', '--count does not know --program');
   return request;
 }

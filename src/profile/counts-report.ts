@@ -1,7 +1,7 @@
 // A counted profile by guest symbol, as text and as plain data.
 import { EXIT } from '../cpu/x86/state.ts';
 import { COUNTED, KERNEL, type CountedPlace, type Counts } from './counts.ts';
-import { codeName, type KnownSymbols } from './symbols.ts';
+import { codeName, programCodeName, type KnownSymbols } from './symbols.ts';
 
 export interface CountedFunction {
   readonly name: string;
@@ -53,7 +53,7 @@ export function buildCountedProfile(counts: Counts, names: KnownSymbols): Counte
 
 function nameOf({ rip, program }: CountedPlace, names: KnownSymbols, programs: readonly string[]): string {
   if (program === KERNEL || !names.isLinux) return codeName(names, rip, program !== KERNEL);
-  return `[user code of ${programs[program]!}]`;
+  return programCodeName(programs[program]!);
 }
 
 const WIDTH = 16;

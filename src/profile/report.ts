@@ -3,7 +3,7 @@
 import { ACTIVITY, activityTitle, isForGuest } from '../trace/activity.ts';
 import { ROOT, type Samples } from './samples.ts';
 import type { Program } from './sampler.ts';
-import { codeName, type KnownSymbols, type SymbolTable } from './symbols.ts';
+import { codeName, programCodeName, type KnownSymbols, type SymbolTable } from './symbols.ts';
 
 export interface ProfileInput extends KnownSymbols {
   readonly samples: Samples;
@@ -30,6 +30,15 @@ export interface FunctionRow {
   readonly total: number;
 }
 
+/** Samples in a function itself, or in a program of which the functions are not told apart: as a counted profile has its rows. */
+export interface CodeRow {
+  readonly name: string;
+  readonly self: number;
+  /** Of them, those in the guest's own instructions; the rest is work for them: page walks, translation, devices. */
+  readonly translated: number;
+  readonly interpreted: number;
+}
+
 export interface Share {
   readonly name: string;
   readonly count: number;
@@ -53,6 +62,7 @@ export interface Profile {
   readonly activities: readonly Share[];
   readonly programs: readonly Share[];
   readonly functions: readonly FunctionRow[];
+  readonly code: readonly CodeRow[];
   readonly tree: CallNode;
   readonly times: readonly TimeRow[];
 }
@@ -108,6 +118,7 @@ export function buildProfile(input: ProfileInput): Profile {
   const groups = grouped(samples);
   const tree: CallNode = { name: 'all', self: 0, total: 0, children: new Map() };
   const totals = new Map<string, { self: number; total: number }>();
+  const code = new Map<string, { self: number; translated: number; interpreted: number }>();
   const programCounts = new Map<string, number>();
   const activityCounts = new Map<string, number>();
   let guestCount = 0;
@@ -121,11 +132,14 @@ export function buildProfile(input: ProfileInput): Profile {
     guestCount += count;
     add(programCounts, `${name}${isUser ? '' : ' [kernel]'}`, count);
     addFunctions(totals, frames, count);
+    const leaf = frames.at(-1);
+    if (leaf !== undefined) addCode(code, isUser && input.isLinux ? programCodeName(name) : leaf, activity, count);
   }
   return {
     seconds: input.seconds, count: samples.count, lost: input.lost, guestCount, tree,
     activities: ranked(activityCounts), programs: ranked(programCounts),
     functions: [...totals].map(([name, row]) => ({ name, ...row })).sort((a, b) => b.self - a.self || b.total - a.total),
+    code: [...code].map(([name, row]) => ({ name, ...row })),
     times: timeRows(input, names),
   };
 }
@@ -182,6 +196,16 @@ function addFunctions(totals: Map<string, { self: number; total: number }>, fram
     row.total += count;
     if (name === frames.at(-1)) row.self += count;
   }
+}
+
+function addCode(
+  code: Map<string, { self: number; translated: number; interpreted: number }>, name: string, activity: number, count: number,
+): void {
+  const row = code.get(name) ?? { self: 0, translated: 0, interpreted: 0 };
+  code.set(name, row);
+  row.self += count;
+  if (activity === ACTIVITY.REGION) row.translated += count;
+  if (activity === ACTIVITY.INTERPRETER) row.interpreted += count;
 }
 
 const add = <K>(counts: Map<K, number>, key: K, count: number): void => void counts.set(key, (counts.get(key) ?? 0) + count);

@@ -54,6 +54,9 @@ export function codeName({ symbols, isLinux, modules = [] }: KnownSymbols, addre
   return isLinux && address >= 0 && address < LINUX_ADDRESS_MIN ? '[before the kernel proper]' : '[no symbol]';
 }
 
+/** A program in a Linux guest as one piece of code, by the name of its task. */
+export const programCodeName = (task: string): string => `[user code of ${task}]`;
+
 /** A symbol's code ends here at the latest when nothing follows. */
 const SYMBOL_BYTES_MAX = 1 << 20;
 

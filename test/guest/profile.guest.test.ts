@@ -3,7 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProfileSession } from '../../src/cli/profile-session.ts';
 import { Machine } from '../../src/platform/node/machine.ts';
+import { nodePlatform } from '../../src/platform/node/node-platform.ts';
+import { compareWithCounts } from '../../src/profile/compared.ts';
+import type { CountedProfile } from '../../src/profile/counts-report.ts';
 import type { CallNode, Profile } from '../../src/profile/report.ts';
+import { MachineCounts } from '../../src/vm/machine-counts.ts';
 import { knownProgram, type KnownShape } from './known-program.ts';
 
 const POINTS = 2;
@@ -24,6 +28,15 @@ async function profileOf(shape: KnownShape, rounds: number, translate: boolean):
   assert.equal((await machine.exited).kind, 'poweroff');
   session.stop();
   return session.profile();
+}
+
+async function countsOf(shape: KnownShape, rounds: number): Promise<CountedProfile> {
+  const { kernel, symbols } = knownProgram(shape, rounds);
+  const machine = await Machine.create({ kernel: { name: 'known', bytes: kernel }, ramBytes: 16 << 20, serials: [undefined] });
+  const counts = new MachineCounts(machine, new WebAssembly.Module(await nodePlatform.readModule('interpreter-counting.wasm')), symbols);
+  machine.start();
+  assert.equal((await machine.exited).kind, 'poweroff');
+  return counts.profile();
 }
 
 function callersOf(tree: CallNode, name: string): Set<string> {
@@ -69,3 +82,23 @@ for (const [shape, rounds, translate] of CASES) {
     }
   });
 }
+
+test('beside its counts the program has as large a share of the samples as of the instructions', async () => {
+  const rounds = 30_000;
+  const profiles = [await profileOf('loops', rounds, false)];
+  const samplesOf = ({ code }: Profile): number => code.reduce((sum, { self }) => sum + self, 0);
+  while (profiles.reduce((sum, profile) => sum + samplesOf(profile), 0) < SAMPLES_MIN) {
+    assert.ok(profiles.length < PROFILES_MAX);
+    profiles.push(await profileOf('loops', rounds, false));
+  }
+  const counted = await countsOf('loops', rounds);
+  const compared = profiles.map((profile) => ({ rows: compareWithCounts(profile, counted), samples: samplesOf(profile) }));
+  const all = compared.reduce((sum, { samples }) => sum + samples, 0);
+  for (const name of Object.keys(SHARES)) {
+    const shares = compared.map(({ rows, samples }) => ({ row: rows.find((one) => one.name === name)!, samples }));
+    const time = shares.reduce((sum, { row, samples }) => sum + row.codePercent * samples, 0) / all;
+    const { instructionPercent } = shares[0]!.row;
+    const found = `${name}: ${time.toFixed(2)} % of samples, ${instructionPercent.toFixed(2)} % of instructions`;
+    assert.ok(Math.abs(time - instructionPercent) <= POINTS, found);
+  }
+});
