@@ -12,16 +12,22 @@ const CR4_PSE = 1 << 4;
 const EFER_LMA = 1 << 10;
 const PAGE = 4096;
 /** A power of two. */
-const CACHED = 64;
+const CACHED = 256;
+/** Of a translation: when it was last found to hold, and where and what the entry was that named the page (by words; 0: there was none). */
+const KEPT = { EPOCH: 0, ENTRY: 1, VALUE: 2, WORDS: 4 } as const;
 
 export class GuestMemory {
   readonly words: Words;
   readonly #bytes: Uint8Array;
   readonly #ramBytes: number;
   readonly #at: Readonly<Record<'cr0' | 'cr3' | 'cr4' | 'efer' | 'pdpte0', number>>;
-  /** Page's address and host's address of what was translated since `begin`. */
+  /** Pages that were translated, the host's addresses of them or -1, and KEPT. */
   readonly #pages = new Float64Array(CACHED).fill(Number.NaN);
   readonly #hosts = new Float64Array(CACHED);
+  readonly #kept = new Int32Array(CACHED * KEPT.WORDS);
+  #epoch = 0;
+  /** Of the last entry that a walk has read, by words. */
+  #entryAt = 0;
 
   /** `words` is the machine's memory, `area` where the vCPU's part of it begins. */
   constructor(words: Words, area: number, ramBytes: number) {
@@ -32,9 +38,12 @@ export class GuestMemory {
     this.#at = { cr0: at('cr0'), cr3: at('cr3'), cr4: at('cr4'), efer: at('efer'), pdpte0: at('pdpte0') };
   }
 
-  /** Page tables may have changed since the last call. */
+  /**
+   * Page tables may have changed since the last call. In a 64-bit guest the upper half of the addresses is the kernel's, the same in all
+   * of them: what is known of it holds while the entry that named the page is what it was.
+   */
   begin(): void {
-    this.#pages.fill(Number.NaN);
+    this.#epoch = (this.#epoch + 1) | 0;
   }
 
   /** Physical address of a linear one; -1 where there is no RAM. */
@@ -52,7 +61,7 @@ export class GuestMemory {
   /** An aligned u32, or -1. */
   u32(linear: number): number {
     const host = this.#host(linear);
-    return host < 0 || (host & 3) !== 0 ? -1 : this.words[host >> 2]!;
+    return host < 0 || (host & 3) !== 0 ? -1 : this.words[host >>> 2]!;
   }
 
   /** A byte, or -1. */
@@ -65,8 +74,8 @@ export class GuestMemory {
   word(linear: number, bytes: 4 | 8): number {
     const host = this.#host(linear);
     if (host < 0 || (host & (bytes - 1)) !== 0) return Number.NaN;
-    const low = this.words[host >> 2]!;
-    return bytes === 4 ? low : (this.words[(host >> 2) + 1]! | 0) * 0x1_0000_0000 + low;
+    const low = this.words[host >>> 2]!;
+    return bytes === 4 ? low : (this.words[(host >>> 2) + 1]! | 0) * 0x1_0000_0000 + low;
   }
 
   #host(linear: number): number {
@@ -74,13 +83,29 @@ export class GuestMemory {
     const inPage = low & (PAGE - 1);
     const page = linear - inPage;
     const slot = (low >>> 12) & (CACHED - 1);
-    if (this.#pages[slot] !== page) {
+    if (this.#pages[slot] !== page || !this.#holds(slot * KEPT.WORDS, page)) {
       if (Number.isNaN(page)) return -1;
+      this.#entryAt = 0;
       this.#pages[slot] = page;
       this.#hosts[slot] = this.#walk(low, Math.floor(linear / 0x1_0000_0000));
+      this.#keep(slot * KEPT.WORDS);
     }
     const host = this.#hosts[slot]!;
     return host < 0 ? -1 : host + inPage;
+  }
+
+  #holds(at: number, page: number): boolean {
+    if (this.#kept[at + KEPT.EPOCH] === this.#epoch) return true;
+    const entry = this.#kept[at + KEPT.ENTRY]!;
+    if (page >= 0 || entry === 0 || (this.words[entry]! | 0) !== this.#kept[at + KEPT.VALUE]) return false;
+    this.#kept[at + KEPT.EPOCH] = this.#epoch;
+    return true;
+  }
+
+  #keep(at: number): void {
+    this.#kept[at + KEPT.EPOCH] = this.#epoch;
+    this.#kept[at + KEPT.ENTRY] = this.#entryAt;
+    this.#kept[at + KEPT.VALUE] = this.words[this.#entryAt]!;
   }
 
   /** Host address of the page, or -1. */
@@ -118,7 +143,8 @@ export class GuestMemory {
     this.#large = false;
     const host = this.#ram(table);
     if (host < 0) return -1;
-    const at = (host >> 2) + index * 2;
+    const at = (host >>> 2) + index * 2;
+    this.#entryAt = at;
     const low = this.words[at]!;
     if ((low & PRESENT) === 0 || (this.words[at + 1]! & 0xf_ffff) !== 0) return -1;
     this.#large = !isLast && (low & LARGE) !== 0;
@@ -129,12 +155,12 @@ export class GuestMemory {
   #walk32(low: number, largePages: boolean): number {
     const directory = this.#ram(this.words[this.#at.cr3]! & ~(PAGE - 1));
     if (directory < 0) return -1;
-    const entry = this.words[(directory >> 2) + (low >>> 22)]!;
+    const entry = this.words[(directory >>> 2) + (low >>> 22)]!;
     if ((entry & PRESENT) === 0) return -1;
     if (largePages && (entry & LARGE) !== 0) return this.#ram(((entry & 0xffc0_0000) | (low & 0x3f_f000)) >>> 0);
     const table = this.#ram(entry & ~(PAGE - 1));
     if (table < 0) return -1;
-    const page = this.words[(table >> 2) + ((low >>> 12) & 1023)]!;
+    const page = this.words[(table >>> 2) + ((low >>> 12) & 1023)]!;
     return (page & PRESENT) === 0 ? -1 : this.#ram(page & ~(PAGE - 1));
   }
 

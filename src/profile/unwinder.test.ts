@@ -67,6 +67,18 @@ test('linear addresses are found through both sizes of pages, and not where noth
   }
 });
 
+test('what is known of the kernel\'s half holds until its entry changes; of the other half until the next look', () => {
+  const memory = new Memory();
+  memory.word(0x9000, 9);
+  memory.word(0xa000, 10);
+  assert.deepEqual([0x9000, KERNEL + 0x9000].map((at) => memory.guest.word(at, 8)), [9, 9]);
+  memory.entry(0x6000, 9, 0xa003);
+  memory.entry(0x5000, 0, 0); // no page any more
+  memory.guest.begin();
+  assert.equal(memory.guest.word(0x9000, 8), 10);
+  assert.ok(Number.isNaN(memory.guest.word(KERNEL + 0x9000, 8)));
+});
+
 const CALL = 0xe8;
 
 test('frame pointers lead up the stack as long as they make sense', () => {
@@ -95,7 +107,8 @@ const TABLE: readonly (readonly [number, number, number, number])[] = [
   [0x13000, 0, 0, 0x00], // undefined: the end
 ];
 
-function kernel(): { memory: Memory; unwinder: Unwinder } {
+/** With the kernel's index of its tables, for each 256 bytes from _stext on; zeros are one that is not made yet. */
+function kernel(index: readonly number[] = []): { memory: Memory; unwinder: Unwinder } {
   const memory = new Memory();
   const [ips, entries] = [0x40000, 0x41000];
   TABLE.forEach(([ip, sp, bp, kinds], n) => {
@@ -105,25 +118,32 @@ function kernel(): { memory: Memory; unwinder: Unwinder } {
     memory.number(entries + n * 6 + 4, kinds, 2);
   });
   const places = { _stext: 0x10000, _etext: 0x14000, __start_orc_unwind_ip: ips, __stop_orc_unwind_ip: ips + 4 * TABLE.length,
-    __start_orc_unwind: entries };
+    __start_orc_unwind: entries, orc_lookup: 0x42000, orc_lookup_end: 0x42000 + 65 * 4 };
   const unwinder = new Unwinder(memory.guest);
+  for (let piece = 0; piece < 65; piece++) memory.number(0x42000 + piece * 4, index[piece] ?? 0, 4);
   unwinder.use(new SymbolTable(plainSymbols(Object.entries(places).map(([name, at]) => ({ name, address: KERNEL + at })))));
   return { memory, unwinder };
 }
 
-test('the tables of a kernel say where callers are, through an interrupt too', () => {
-  const { memory, unwinder } = kernel();
-  const sp = 0x50000;
-  memory.word(sp + 24, KERNEL + 0x10050); // inner's caller is outer
-  memory.word(sp + 32 + 8, KERNEL + 0x12010); // outer's is the entry of an interrupt
-  const registers = sp + 32 + 16;
-  memory.word(registers + 128, KERNEL + 0x11080); // which interrupted inner
-  memory.word(registers + 152, KERNEL + 0x60000);
-  memory.word(0x60000 + 24, KERNEL + 0x13010); // called from where nothing is known
-  const frames = new Float64Array(FRAMES_MAX + 2);
-  const count = unwinder.unwind(KERNEL + 0x11010, KERNEL + sp, 0, 8, frames);
-  assert.deepEqual([...frames.subarray(0, count)], [0x10050, 0x12010, 0x11080, 0x13010].map((at) => KERNEL + at));
-});
+const MADE = Array.from({ length: 65 }, (_, piece) => Math.min(3, piece >> 4));
+const WRONG = MADE.map((entry) => (entry + 1) % 4);
+const ABSURD = MADE.map(() => -7);
+
+for (const [which, index] of [['made', MADE], ['not made', []], ['wrong', WRONG], ['absurd', ABSURD]] as const) {
+  test(`the tables of a kernel say where callers are, through an interrupt too; their index is ${which}`, () => {
+    const { memory, unwinder } = kernel(index);
+    const sp = 0x50000;
+    memory.word(sp + 24, KERNEL + 0x10050); // inner's caller is outer
+    memory.word(sp + 32 + 8, KERNEL + 0x12010); // outer's is the entry of an interrupt
+    const registers = sp + 32 + 16;
+    memory.word(registers + 128, KERNEL + 0x11080); // which interrupted inner
+    memory.word(registers + 152, KERNEL + 0x60000);
+    memory.word(0x60000 + 24, KERNEL + 0x13010); // called from where nothing is known
+    const frames = new Float64Array(FRAMES_MAX + 2);
+    const count = unwinder.unwind(KERNEL + 0x11010, KERNEL + sp, 0, 8, frames);
+    assert.deepEqual([...frames.subarray(0, count)], [0x10050, 0x12010, 0x11080, 0x13010].map((at) => KERNEL + at));
+  });
+}
 
 test('a stack that leads in a circle, or nowhere, ends', () => {
   const { memory, unwinder } = kernel();

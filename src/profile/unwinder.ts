@@ -26,6 +26,9 @@ interface OrcTables {
   readonly ipStart: number;
   readonly count: number;
   readonly start: number;
+  /** The kernel's index by pieces of its code, which it makes as it starts: where it is, and how many words. */
+  readonly lookup: number;
+  readonly lookups: number;
   /** From 6.4 on the numbers of types begin with two more. */
   readonly firstType: number;
 }
@@ -38,7 +41,11 @@ const KEPT = { PLACES: 8192, WORDS: 4, OFFSETS: 2, KIND: 3 } as const;
 /** SP's register, BP's register, and the type: 0 a call, 1 whole registers, 2 those of an interrupt; others end. */
 const KIND = { SP: 0, BP: 4, TYPE: 8, NONE: -1 } as const;
 
-const SYMBOLS = ['__start_orc_unwind_ip', '__stop_orc_unwind_ip', '__start_orc_unwind', '_text', '_stext', '_etext'];
+const SYMBOLS = [
+  '__start_orc_unwind_ip', '__stop_orc_unwind_ip', '__start_orc_unwind', 'orc_lookup', 'orc_lookup_end', '_text', '_stext', '_etext',
+];
+/** What a word of the kernel's own index stands for: it names the entry that this much of its code begins with. */
+const LOOKUP_BYTES = 256;
 const ORC_ENTRY_BYTES = 6;
 const ENTRIES_KEPT_MAX = 1 << 16;
 
@@ -64,18 +71,21 @@ export class Unwinder {
     this.#keptAddresses.fill(Number.NaN);
     this.#behindCall.clear();
     const found = table.find(SYMBOLS);
-    const [ipStart, ipStop, start] = SYMBOLS.map((name) => found.get(name) ?? Number.NaN);
+    const [ipStart, ipStop, start, lookup, lookupEnd] = SYMBOLS.map((name) => found.get(name) ?? Number.NaN);
     this.#textStart = found.get('_stext') ?? found.get('_text') ?? Number.NaN;
     this.#textEnd = found.get('_etext') ?? Number.NaN;
     const count = (ipStop! - ipStart!) / 4;
-    this.#orc = count > 0 && count < 1 << 22 && !Number.isNaN(start!) ? this.#checked(ipStart!, count, start!) : undefined;
+    const isTable = count > 0 && count < 1 << 22 && !Number.isNaN(start!);
+    this.#orc = isTable ? this.#checked(ipStart!, count, start!, lookup!, lookupEnd!) : undefined;
   }
 
   /** Calls are by far the most frequent entries: their number tells which numbers types have. */
-  #checked(ipStart: number, count: number, start: number): OrcTables {
+  #checked(ipStart: number, count: number, start: number, lookup: number, lookupEnd: number): OrcTables {
     let calls = 0;
     for (let n = 0; n < 64; n++) calls += ((this.#u16(start + Math.floor((n * count) / 64) * ORC_ENTRY_BYTES + 4) >> 8) & 7) === 2 ? 1 : 0;
-    return { ipStart, count, start, firstType: calls > 32 ? 2 : 0 };
+    const pieces = (this.#textEnd - this.#textStart) / LOOKUP_BYTES + 1;
+    const lookups = Math.min(Math.max(0, (lookupEnd - lookup) / 4), pieces);
+    return { ipStart, count, start, lookup, lookups: Number.isNaN(lookups) ? 0 : lookups, firstType: calls > 32 ? 2 : 0 };
   }
 
   /** Addresses of the callers into `frames`, the nearest first; returns how many. */
@@ -169,17 +179,35 @@ export class Unwinder {
     return at;
   }
 
-  /** Number of the last entry at or before an address. */
-  #searchEntry({ ipStart, count }: OrcTables, address: number): number {
-    let low = 0;
-    let high = count;
+  /** Number of the last entry at or before an address. The kernel's index is followed where it leads there: it does once it is made. */
+  #searchEntry(orc: OrcTables, address: number): number {
+    const piece = Math.floor((address - this.#textStart) / LOOKUP_BYTES);
+    if (piece + 1 < orc.lookups) {
+      const first = this.#memory.u32(orc.lookup + piece * 4);
+      const last = this.#memory.u32(orc.lookup + piece * 4 + 4);
+      const isIndex = first >= 0 && first <= last && last < orc.count - 1;
+      if (isIndex && this.#entryBegins(orc, first) <= address && this.#entryBegins(orc, last + 1) > address) {
+        return this.#searchBetween(orc, address, first, last + 1);
+      }
+    }
+    return this.#searchBetween(orc, address, 0, orc.count);
+  }
+
+  #searchBetween(orc: OrcTables, address: number, first: number, end: number): number {
+    let low = first;
+    let high = end;
     while (low < high) {
       const middle = (low + high) >> 1;
-      const at = ipStart + middle * 4;
-      if (at + (this.#memory.u32(at) | 0) <= address) low = middle + 1;
+      if (this.#entryBegins(orc, middle) <= address) low = middle + 1;
       else high = middle;
     }
     return low - 1;
+  }
+
+  /** Address from which on an entry holds. */
+  #entryBegins({ ipStart }: OrcTables, number: number): number {
+    const at = ipStart + number * 4;
+    return at + (this.#memory.u32(at) | 0);
   }
 
   #keep(place: number, { start, firstType }: OrcTables, number: number): void {
