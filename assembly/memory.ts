@@ -53,51 +53,65 @@ function resolve(linear: u64, kind: u32, index: u32): usize {
 }
 
 function resolveMiss(linear: u64, kind: u32, index: u32): usize {
-  if (kind == TLB_KIND_WRITE && resolveCode(linear, index)) return <usize>resolvedHost + (<u32>linear & 0xfff);
+  if (resolveRemembered(linear, kind, index)) return resolvedCode ? <usize>resolvedHost + (<u32>linear & 0xfff) : 0;
   if (!translate(linear, kind, index)) {
     badAddress = load<u32>(cpu + FAULT_VECTOR) == VECTOR_GP;
     return 0;
   }
   resolvedPhysical = walkedPhysical();
   const page = pageEntry(resolvedPhysical);
-  if ((page & (kind == TLB_KIND_WRITE ? PHYS_WRITABLE : PHYS_READABLE)) == 0) return 0;
+  if ((page & accessFlag(kind)) == 0) {
+    if (resolvedPhysical >> 32 == 0 && !pageWatched(linear)) remember(linear, kind, index, 0);
+    return 0;
+  }
   const host = page & 0xfffff000;
   resolvedCode = kind == TLB_KIND_WRITE && (page & PHYS_CODE) != 0;
   if (!pageWatched(linear)) {
-    if (resolvedCode) rememberCode(linear, index, host);
+    if (resolvedCode) remember(linear, kind, index, host);
     else tlbFill(index, kind, linear, host, <u32>resolvedPhysical & 0xfffff000, walkedGlobal(), walkedShift());
   }
   return host + (<u32>linear & 0xfff);
 }
 
 /**
- * Pages with translated code are not in the write TLB, but data and stacks may share them: this small cache saves the walks.
- * An entry is {linear page | MMU index u64, flushes so far u64, host page u32, physical page u32}.
+ * Pages with translated code are not in the write TLB, but data and stacks may share them; registers of devices are in no TLB. This small
+ * cache saves the walks of both. An entry is {linear page | kind | MMU index u64, flushes so far u64, host page u32, 0 for the bus,
+ * physical page u32}.
  */
-const CODE_ENTRIES: u32 = 64;
-const CODE_ENTRY_BYTES: u32 = 24;
-const codeEntries: usize = memory.data(64 * 24, 8);
+const REMEMBERED_PAGES: u32 = 64;
+const REMEMBERED_BYTES: u32 = 24;
+const rememberedEntries: usize = memory.data(2 * 64 * 24, 8);
 let resolvedHost: u32 = 0;
 
-function codeEntry(linear: u64): usize { return codeEntries + (<u32>(linear >> 12) & (CODE_ENTRIES - 1)) * CODE_ENTRY_BYTES; }
+/** Reads and writes have entries of their own, because drivers do both to the same page. */
+function rememberedEntry(linear: u64, kind: u32): usize {
+  const page = <u32>(linear >> 12) & (REMEMBERED_PAGES - 1);
+  return rememberedEntries + (page * 2 + (kind & TLB_KIND_WRITE)) * REMEMBERED_BYTES;
+}
 
-function rememberCode(linear: u64, index: u32, host: u32): void {
-  const entry = codeEntry(linear);
-  store<u64>(entry, (linear & 0xfffffffffffff000) | index);
+function rememberedTag(linear: u64, kind: u32, index: u32): u64 { return (linear & 0xfffffffffffff000) | (kind << 2) | index; }
+
+function accessFlag(kind: u32): u32 { return kind == TLB_KIND_WRITE ? PHYS_WRITABLE : PHYS_READABLE; }
+
+function remember(linear: u64, kind: u32, index: u32, host: u32): void {
+  const entry = rememberedEntry(linear, kind);
+  store<u64>(entry, rememberedTag(linear, kind, index));
   store<u64>(entry, flushCount(), 8);
   store<u32>(entry, host, 16);
   store<u32>(entry, <u32>resolvedPhysical & 0xfffff000, 20);
 }
 
-function resolveCode(linear: u64, index: u32): bool {
-  const entry = codeEntry(linear);
-  if (load<u64>(entry) != ((linear & 0xfffffffffffff000) | index) || load<u64>(entry, 8) != flushCount()) return false;
-  const physical = load<u32>(entry, 20), needed = PHYS_CODE | PHYS_WRITABLE;
-  if ((pageEntry(physical) & needed) != needed) return false;
-  resolvedHost = load<u32>(entry, 16);
+/** True when the page is known to be on the bus, or with resolvedCode to hold code, of which resolvedHost is the page. */
+function resolveRemembered(linear: u64, kind: u32, index: u32): bool {
+  const entry = rememberedEntry(linear, kind);
+  if (load<u64>(entry) != rememberedTag(linear, kind, index) || load<u64>(entry, 8) != flushCount()) return false;
+  const host = load<u32>(entry, 16), physical = load<u32>(entry, 20), page = pageEntry(physical);
+  const code = PHYS_CODE | PHYS_WRITABLE;
+  if (host != 0 ? (page & code) != code : (page & accessFlag(kind)) != 0) return false;
+  resolvedHost = host;
   resolvedPhysical = physical | (<u32>linear & 0xfff);
-  resolvedCode = resolvedHost != 0;
-  return resolvedCode;
+  resolvedCode = host != 0;
+  return true;
 }
 
 /** Linear address of the byte after the page of `linear`; addresses wrap at 4 GiB outside 64-bit code. */

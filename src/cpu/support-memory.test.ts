@@ -209,6 +209,35 @@ describe('what lies behind', () => {
     assert.deepEqual(bench.log, ['write4 9000 1']);
   });
 
+  test('what is on the bus is walked for once, until the translation or what lies there changes', () => {
+    const bench = inLongMode();
+    bench.mapRam(0xb000, 4096, 0);
+    bench.poke(pageEntryAt(0x9000), 8, 0xb000n | PAGE.PRESENT | PAGE.WRITABLE);
+    bench.read(0x9010n, 4);
+    bench.write(0x9020n, 4, 1n);
+    const walks = bench.get('countPageWalk');
+    bench.read(0x9014n, 4);
+    bench.write(0x9024n, 2, 2n);
+    assert.equal(bench.get('countPageWalk'), walks);
+    assert.deepEqual(bench.log, ['read4 b010', 'write4 b020 1', 'read4 b014', 'write2 b024 2']);
+    bench.mapRam(0xb000, 4096, PHYS.READABLE);
+    bench.poke(0xb010, 4, 0x77);
+    assert.equal(bench.read(0x9010n, 4), 0x77n);
+    bench.write(0x9020n, 4, 3n);
+    assert.equal(bench.log.at(-1), 'write4 b020 3');
+    bench.poke(pageEntryAt(0x9000), 8, 0xa000n | PAGE.PRESENT | PAGE.WRITABLE);
+    bench.help('invlpg', { a: 0x9000n });
+    bench.write(0x9020n, 4, 4n);
+    assert.equal(bench.peek(0xa020, 4), 4n);
+    bench.mapRam(0xb000, 4096, 0);
+    bench.poke(pageEntryAt(0x9000), 8, 0xb000n | PAGE.PRESENT | PAGE.WRITABLE);
+    bench.help('invlpg', { a: 0x9000n });
+    bench.read(0x9010n, 4);
+    enterUser(bench, SELECTOR.code64User);
+    bench.read(0x9010n, 4);
+    assert.deepEqual(bench.takeFault(), { vector: PF, error: 5 });
+  });
+
   test('a write to a page with translated code is made, and follows a change of its mapping', () => {
     const bench = inLongMode();
     bench.mapRam(0x9000, 4096, PHYS.READABLE | PHYS.WRITABLE | PHYS.CODE);
