@@ -175,6 +175,7 @@ export class PciFunction implements Device<PciConfigState> {
   /** INTx of this function; visible in the status register, maskable in the command register. */
   setInterrupt(level: boolean): void {
     const { config } = this.state;
+    if (level === ((config[PCI.STATUS]! & STATUS.INTERRUPT) !== 0)) return;
     config[PCI.STATUS] = level ? config[PCI.STATUS]! | STATUS.INTERRUPT : config[PCI.STATUS]! & ~STATUS.INTERRUPT;
     this.#driveInterrupt();
   }

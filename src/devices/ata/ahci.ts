@@ -47,7 +47,7 @@ export class Ahci implements Device<AhciState> {
     this.ports = Array.from({ length: AHCI_PORTS }, (_, number) => new AhciPort({
       number, memory: wires.memory,
       state: () => this.state.ports[number]!,
-      interruptChanged: () => this.#interruptChanged(),
+      interruptChanged: () => this.#interruptChanged(1 << number),
       later: () => this.#continuation.armAt(wires.timers.now()),
       becameIdle: () => this.#resetWhenIdle(),
     }));
@@ -76,19 +76,20 @@ export class Ahci implements Device<AhciState> {
     this.#wires.interrupt(this.state.interruptStatus !== 0 && (this.state.control & GLOBAL.INTERRUPT) !== 0);
   }
 
-  /** Collects the ports' interrupts into the status register. */
-  #interruptChanged(): void {
+  /** Collects the interrupts of some ports into the status register, where those of the others are. */
+  #interruptChanged(ports: number): void {
     const { state } = this;
     const before = state.interruptStatus;
-    for (let number = 0; number < AHCI_PORTS; number++) if (this.ports[number]!.interrupting) state.interruptStatus |= 1 << number;
-    state.interruptStatus >>>= 0;
+    for (let number = 0; number < AHCI_PORTS; number++) {
+      if ((ports & (1 << number)) !== 0 && this.ports[number]!.interrupting) state.interruptStatus |= 1 << number;
+    }
     this.#drive();
     if ((state.interruptStatus & ~before) !== 0 && (state.control & GLOBAL.INTERRUPT) !== 0) this.#wires.message();
   }
 
   clearInterrupts(ones: number): void {
     this.state.interruptStatus = (this.state.interruptStatus & ~ones) >>> 0;
-    this.#interruptChanged();
+    this.#interruptChanged(ones);
   }
 
   readControl(): number {
