@@ -3,6 +3,7 @@
 // No port multiplier, no partial or slumber states.
 import { assert } from '../../base/assert.ts';
 import type { Failure } from '../../base/failure.ts';
+import { copyRam } from '../../bus/dma-access.ts';
 import { ScatterList } from '../../bus/scatter-list.ts';
 import type { DmaMemory } from '../../ports/dma.ts';
 import { bool, u32, u8, type StateOf } from '../../state/fields.ts';
@@ -19,6 +20,10 @@ import { trace } from './trace.ts';
 
 const SLOTS = 32;
 const HEADER_BYTES = 32;
+/** What is looked at of a header. */
+const HEADER_BYTES_USED = 16;
+/** A register frame from the host. */
+const FRAME_BYTES = 20;
 const REGIONS_OFFSET = 0x80;
 const REGION_BYTES = 16;
 const PACKET_OFFSET = 0x40;
@@ -80,6 +85,7 @@ interface Command {
   readonly header: number;
   readonly table: number;
   readonly regions: number;
+  /** The frame from the host: valid until the next command is taken. */
   readonly fis: Uint8Array;
 }
 
@@ -101,6 +107,10 @@ export class AhciPort implements AtaBus {
   /** Increased when everything is forgotten. */
   #epoch = 0;
   #whenIdle: (() => void) | undefined;
+  /** Copies of a command's frame, and of a header or an entry of a region table. */
+  readonly #frame = new Uint8Array(FRAME_BYTES);
+  readonly #bytes = new Uint8Array(HEADER_BYTES_USED);
+  readonly #words = new DataView(this.#bytes.buffer);
 
   constructor(wires: AhciPortWires) {
     this.#wires = wires;
@@ -293,10 +303,11 @@ export class AhciPort implements AtaBus {
     const { state } = this;
     const { memory } = this.#wires;
     const header = state.listHigh * WORD + state.listLow + slot * HEADER_BYTES;
-    const words = copy(memory, header, 16);
-    const table = words === undefined ? 0 : words.getUint32(12, true) * WORD + ((words.getUint32(8, true) & ~0x7f) >>> 0);
-    const fis = words === undefined ? undefined : memory.view(table, 64)?.slice();
-    if (words === undefined || fis === undefined) return this.#hostBusError();
+    if (!copyRam(memory, header, HEADER_BYTES_USED, this.#bytes)) return this.#hostBusError();
+    const words = this.#words;
+    const table = words.getUint32(12, true) * WORD + ((words.getUint32(8, true) & ~0x7f) >>> 0);
+    const fis = this.#frame;
+    if (!copyRam(memory, table, FRAME_BYTES, fis)) return this.#hostBusError();
     const request = nextRequest();
     const command = { request, slot, header, table, regions: words.getUint16(2, true), fis };
     if (fis[0] !== FIS.HOST_TO_DEVICE) return this.#forgetCommand(slot);
@@ -333,8 +344,8 @@ export class AhciPort implements AtaBus {
     const { memory } = this.#wires;
     const list = new ScatterList(memory);
     for (let index = 0; index < regions && list.bytes < bytes; index++) {
-      const words = copy(memory, table + REGIONS_OFFSET + index * REGION_BYTES, REGION_BYTES);
-      if (words === undefined) return undefined;
+      if (!copyRam(memory, table + REGIONS_OFFSET + index * REGION_BYTES, REGION_BYTES, this.#bytes)) return undefined;
+      const words = this.#words;
       const address = words.getUint32(4, true) * WORD + ((words.getUint32(0, true) & ~1) >>> 0);
       list.add(address, ((words.getUint32(12, true) & 0x3f_ffff) | 1) + 1);
     }
@@ -529,9 +540,4 @@ export class AhciPort implements AtaBus {
     put(area);
     this.#wires.memory.written(address, RECEIVED.BYTES);
   }
-}
-
-function copy(memory: DmaMemory, address: number, size: number): DataView | undefined {
-  const bytes = memory.view(address, size)?.slice();
-  return bytes === undefined ? undefined : new DataView(bytes.buffer, bytes.byteOffset, size);
 }
