@@ -115,6 +115,7 @@ export class ProfileSession {
     const sampling = this.#sampling;
     if (sampling === undefined) throw new Failure('invalid-argument', 'there is no profile: start one first');
     const { sampler, beginNs, endNs, lost } = sampling;
+    sampler.settle();
     const { samples, programs, kernel } = sampler;
     const seconds = ((Number.isNaN(endNs) ? hostClockNs() : endNs) - beginNs) / 1e9;
     const known = { symbols: kernel.symbols, isLinux: kernel.isLinux, modules: kernel.modules() };

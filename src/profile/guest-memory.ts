@@ -26,6 +26,7 @@ export class GuestMemory {
   readonly #hosts = new Float64Array(CACHED);
   readonly #kept = new Int32Array(CACHED * KEPT.WORDS);
   #epoch = 0;
+  #tables = -1;
   /** Of the last entry that a walk has read, by words. */
   #entryAt = 0;
 
@@ -40,9 +41,11 @@ export class GuestMemory {
 
   /**
    * Page tables may have changed since the last call. In a 64-bit guest the upper half of the addresses is the kernel's, the same in all
-   * of them: what is known of it holds while the entry that named the page is what it was.
+   * of them: what is known of it holds while the entry that named the page is what it was. `tables` are others than those in use, by their
+   * physical address.
    */
-  begin(): void {
+  begin(tables = -1): void {
+    this.#tables = tables;
     this.#epoch = (this.#epoch + 1) | 0;
   }
 
@@ -76,6 +79,18 @@ export class GuestMemory {
     if (host < 0 || (host & (bytes - 1)) !== 0) return Number.NaN;
     const low = this.words[host >>> 2]!;
     return bytes === 4 ? low : (this.words[(host >>> 2) + 1]! | 0) * 0x1_0000_0000 + low;
+  }
+
+  /** Copies aligned words of 32 bits, up to where no memory is; returns how many. */
+  copyWords(linear: number, count: number, into: Uint32Array, at: number): number {
+    let copied = 0;
+    while (copied < count) {
+      const host = this.#host(linear + copied * 4);
+      if (host < 0 || (host & 3) !== 0) break;
+      const end = Math.min(count, copied + (PAGE - (host & (PAGE - 1))) / 4);
+      for (let word = host >>> 2; copied < end; copied++) into[at + copied] = this.words[word++]!;
+    }
+    return copied;
   }
 
   #host(linear: number): number {
@@ -114,7 +129,8 @@ export class GuestMemory {
     if (words[this.#at.cr0]! < CR0_PG) return this.#ram(low & ~(PAGE - 1));
     const cr4 = words[this.#at.cr4]!;
     if ((words[this.#at.efer]! & EFER_LMA) !== 0) {
-      const top = this.#entry(words[this.#at.cr3]! & ~(PAGE - 1), (high >>> 7) & 511);
+      const tables = this.#tables >= 0 ? this.#tables : words[this.#at.cr3]!;
+      const top = this.#entry(tables & ~(PAGE - 1), (high >>> 7) & 511);
       if (top < 0) return -1;
       return this.#walkDirectories(this.#entry(top, ((high & 127) << 2) | (low >>> 30)), low, true);
     }

@@ -14,6 +14,10 @@ const PAGE = 4096;
 const IMAGE_BYTES_MAX = 64 << 20;
 const TASK_BYTES_MAX = 16 * 1024;
 const NAME_BYTES = 16;
+const DATA_SYMBOLS = [
+  'init_task', 'current_task', 'pcpu_hot', '__per_cpu_offset', 'modules', 'hardirq_stack_ptr', 'swapper_pg_dir', 'init_top_pgt',
+];
+const INTERRUPT_STACK_BYTES = 16 * 1024;
 /** Calls between two looks for a kernel that is not found. */
 const PAUSE_MAX = 256;
 
@@ -37,6 +41,8 @@ export class LinuxKernel {
   #nameOffset = -1;
   #pointerBytes: 4 | 8 = 8;
   #modules = Number.NaN;
+  #interruptStack = Number.NaN;
+  #tables = -1;
   /** Entry of system calls that the last look was for, and how many calls of `look` are let pass. */
   #lookedFor = Number.NaN;
   #pause = 0;
@@ -65,6 +71,17 @@ export class LinuxKernel {
   /** Address of the running task, or NaN. */
   currentTask(): number {
     return Number.isNaN(this.#currentTask) ? Number.NaN : this.#memory.word(this.#currentTask, this.#pointerBytes);
+  }
+
+  /** Physical address of page tables that have all of the kernel and never end; -1 where they are not known. */
+  get tables(): number {
+    return this.#tables;
+  }
+
+  /** Whether a stack is the one that interrupts run on, from which one has to go on to a task's; so it is where that is not known. */
+  isInterruptStack(sp: number): boolean {
+    const top = this.#memory.word(this.#interruptStack, 8);
+    return !(sp > top || sp <= top - INTERRUPT_STACK_BYTES);
   }
 
   /** Address of a task's name, or NaN. */
@@ -127,17 +144,19 @@ export class LinuxKernel {
 
   #findTasks(table: SymbolTable): void {
     this.#isLinux = true;
-    const found = table.find(['init_task', 'current_task', 'pcpu_hot', '__per_cpu_offset', 'modules']);
+    const found = table.find(DATA_SYMBOLS);
     // Newer kernels, with pcpu_hot and soon the split of a module's memory, have its code elsewhere.
     this.#modules = found.has('pcpu_hot') ? Number.NaN : (found.get('modules') ?? Number.NaN);
+    this.#tables = this.#memory.physical(found.get('init_top_pgt') ?? found.get('swapper_pg_dir') ?? Number.NaN);
     const task = found.get('init_task');
     const perCpu = this.#memory.word(found.get('__per_cpu_offset') ?? Number.NaN, this.#pointerBytes);
     const current = found.get('current_task') ?? found.get('pcpu_hot');
     this.#nameOffset = task === undefined ? -1 : this.#findName(task);
     if (current === undefined || Number.isNaN(perCpu) || this.#nameOffset < 0) return;
     // On 64-bit kernels such a symbol is a distance within the processor's area, which is not moved with the image.
-    const inArea = this.#pointerBytes === 8 ? current - table.offset : current;
-    this.#currentTask = inArea + perCpu;
+    const inArea = (symbol: number): number => (this.#pointerBytes === 8 ? symbol - table.offset : symbol) + perCpu;
+    this.#currentTask = inArea(current);
+    this.#interruptStack = inArea(found.get('hardirq_stack_ptr') ?? Number.NaN);
   }
 
   #findName(task: number): number {

@@ -8,12 +8,15 @@ import { addressAt } from './address.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { LinuxKernel } from './linux-kernel.ts';
 import { ROOT, Samples } from './samples.ts';
+import { StackCopies } from './stack-copies.ts';
 import type { SymbolSource } from './symbols.ts';
 import { FRAMES_MAX, Unwinder } from './unwinder.ts';
 
 const PROGRAMS_MAX = 4096;
 /** Guest code answers within microseconds. When it took longer, the host had something else to do with the processor. */
 const ANSWER_NS_MAX = 0.4e6;
+/** Node of a sample whose stack has been copied. */
+const COPIED = 0xffff_ffff;
 /** Samples between two looks for the kernel. */
 const LOOK_EVERY = 100;
 
@@ -31,6 +34,7 @@ export class Sampler {
   readonly #memory: GuestMemory;
   readonly #words: Uint32Array;
   readonly #unwinder: Unwinder;
+  readonly #copies: StackCopies;
   readonly #beginNs: number;
   readonly #frames = new Float64Array(FRAMES_MAX + 2);
   readonly #programNumbers = new Map<string, number>();
@@ -53,6 +57,7 @@ export class Sampler {
     this.#beginNs = beginNs;
     this.kernel = new LinuxKernel(memory, area, symbols);
     this.#unwinder = new Unwinder(memory);
+    this.#copies = new StackCopies(memory);
     const at = (field: string): number => (area + cpuOffset(field)) >> 2;
     this.#at = {
       rip: at('rip'), sampleRip: at('sampleRip'), rsp: at('rsp'), rbp: at('rbp'), cr3: at('cr3'), cpl: at('cpl'), modeKey: at('modeKey'),
@@ -65,6 +70,25 @@ export class Sampler {
     this.#node = -1;
     this.#nowNs = nowNs;
     clock.drain(this.#takeOne);
+    if (this.#copies.isFull) this.settle();
+  }
+
+  /** Walks the stacks that have been copied; until then their samples have no node. */
+  settle(): void {
+    const { samples } = this;
+    const copies = this.#copies;
+    if (copies.count === 0) return;
+    this.#memory.begin(this.kernel.tables);
+    for (let copy = 0, sample = copies.firstSample(0); copy < copies.count; copy++) {
+      copies.select(copy);
+      const count = this.#unwinder.unwindCopy(copies, copies, this.#frames);
+      const node = this.#nodeOf(copies.leaf, copies.ip, count);
+      for (const end = Math.min(samples.count, copies.firstSample(copy + 1)); sample < end; sample++) {
+        if (samples.nodes[sample] === COPIED) samples.nodes[sample] = node;
+      }
+    }
+    this.#memory.begin();
+    copies.clear();
   }
 
   readonly #takeOne = (atNs: number, activity: number): void => {
@@ -90,7 +114,7 @@ export class Sampler {
     const ip = this.#address(this.#at.rip, isLong) + base;
     const isUser = this.#isUser(leaf, ip, isLong);
     this.#program = this.#programOf(isUser);
-    this.#node = this.#stack(leaf, ip, isLong);
+    this.#node = isLong && this.#copy(leaf, ip) ? COPIED : this.#stack(leaf, ip, isLong);
   }
 
   #address(at: number, isLong: boolean): number {
@@ -103,14 +127,28 @@ export class Sampler {
     return this.#words[this.#at.cpl] === 3;
   }
 
+  /** Copies the stack of a kernel, when that is all that a walk will need. */
+  #copy(leaf: number, ip: number): boolean {
+    if (leaf >= 0 || ip >= 0 || this.kernel.tables < 0 || !this.#unwinder.hasTables) return false;
+    const sp = addressAt(this.#words, this.#at.rsp);
+    if (this.kernel.isInterruptStack(sp)) return false;
+    return this.#copies.add(leaf, ip, sp, addressAt(this.#words, this.#at.rbp), this.samples.count);
+  }
+
+  /** Node of `leaf` and its callers, as the stack is now. */
+  #stack(leaf: number, ip: number, isLong: boolean): number {
+    const pointerBytes = isLong ? 8 : 4;
+    const sp = this.#address(this.#at.rsp, isLong);
+    const bp = this.#address(this.#at.rbp, isLong);
+    return this.#nodeOf(leaf, ip, this.#unwinder.unwind(ip, sp, bp, pointerBytes, this.#frames));
+  }
+
   /**
-   * Node of `leaf` and its callers. The registers belong to `ip`, where control has gone from there: to a callee, back to the caller,
+   * Node of `leaf` and the callers in #frames. These belong to `ip`, where control has gone from there: to a callee, back to the caller,
    * or on in the same function.
    */
-  #stack(leaf: number, ip: number, isLong: boolean): number {
+  #nodeOf(leaf: number, ip: number, count: number): number {
     const frames = this.#frames;
-    const pointerBytes = isLong ? 8 : 4;
-    const count = this.#unwinder.unwind(ip, this.#address(this.#at.rsp, isLong), this.#address(this.#at.rbp, isLong), pointerBytes, frames);
     const { symbols } = this.kernel;
     const own = symbols?.indexOf(leaf) ?? -1;
     const isElsewhere = own >= 0 && !symbols!.holds(own, ip);

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { cpuOffset } from '../cpu/x86/state.ts';
 import { GUEST_RAM } from '../memory/memory-map.ts';
 import { GuestMemory } from './guest-memory.ts';
+import { StackCopies } from './stack-copies.ts';
 import { plainSymbols, SymbolTable } from './symbols.ts';
 import { FRAMES_MAX, Unwinder } from './unwinder.ts';
 
@@ -144,6 +145,37 @@ for (const [which, index] of [['made', MADE], ['not made', []], ['wrong', WRONG]
     assert.deepEqual([...frames.subarray(0, count)], [0x10050, 0x12010, 0x11080, 0x13010].map((at) => KERNEL + at));
   });
 }
+
+test('a copy of a stack is walked as the stack was, whatever has become of it', () => {
+  const { memory, unwinder } = kernel();
+  const copies = new StackCopies(memory.guest);
+  const sp = 0x53f00; // the stack ends at 0x54000
+  memory.word(sp + 24, KERNEL + 0x10050);
+  memory.word(sp + 32 + 8, KERNEL + 0x13010);
+  assert.ok(copies.add(KERNEL + 0x11010, KERNEL + 0x11010, KERNEL + sp, 0, 3));
+  assert.ok(copies.add(KERNEL + 0x10010, KERNEL + 0x10010, KERNEL + sp + 32, 0, 5));
+  assert.ok(!copies.add(KERNEL + 0x10010, KERNEL + 0x10010, 0x7fff_0000_0000, 0, 6));
+  memory.word(sp + 24, 0);
+  memory.word(sp + 32 + 8, 0);
+  const frames = new Float64Array(FRAMES_MAX + 2);
+  const walked = [0, 1].map((index) => {
+    copies.select(index);
+    return [...frames.subarray(0, unwinder.unwindCopy(copies, copies, frames))];
+  });
+  assert.deepEqual(walked, [[KERNEL + 0x10050, KERNEL + 0x13010], [KERNEL + 0x13010]]);
+  assert.deepEqual([0, 1, 2].map((index) => copies.firstSample(index)), [3, 5, Infinity]);
+  for (const at of [sp + 24, sp + 44, 0x54000]) assert.ok(Number.isNaN(copies.word(KERNEL + at)));
+});
+
+test('copies are as many as there is room for', () => {
+  const { memory } = kernel();
+  const copies = new StackCopies(memory.guest);
+  let added = 0;
+  while (!copies.isFull && added < 10_000) if (copies.add(0, 0, KERNEL + 0x50000, 0, added)) added++;
+  assert.equal(added, 64); // of 8 KiB
+  copies.clear();
+  assert.deepEqual([copies.count, copies.isFull], [0, false]);
+});
 
 test('a stack that leads in a circle, or nowhere, ends', () => {
   const { memory, unwinder } = kernel();

@@ -16,6 +16,12 @@ export interface FrameState {
 }
 
 const REG = { UNDEFINED: 0, PREVIOUS_SP: 1, BP: 4, SP: 5, BP_INDIRECT: 8, SP_INDIRECT: 9 } as const;
+/** What a walk reads the stack from: memory as it is, or a copy. */
+export interface StackMemory {
+  /** An aligned word as an address; NaN where there is none. */
+  word(linear: number, bytes: 4 | 8): number;
+}
+
 /** pt_regs: offsets of what is needed. */
 const PT_REGS = { BP: 32, IP: 128, CS: 136, SP: 152 } as const;
 const IRET = { IP: 0, CS: 8, SP: 24 } as const;
@@ -51,6 +57,7 @@ const ENTRIES_KEPT_MAX = 1 << 16;
 
 export class Unwinder {
   readonly #memory: GuestMemory;
+  #stack: StackMemory;
   #orc: OrcTables | undefined;
   #textStart = Number.NaN;
   #textEnd = Number.NaN;
@@ -62,6 +69,7 @@ export class Unwinder {
 
   constructor(memory: GuestMemory) {
     this.#memory = memory;
+    this.#stack = memory;
   }
 
   /** The kernel's symbols; others than before when another kernel has been started. */
@@ -86,6 +94,20 @@ export class Unwinder {
     const pieces = (this.#textEnd - this.#textStart) / LOOKUP_BYTES + 1;
     const lookups = Math.min(Math.max(0, (lookupEnd - lookup) / 4), pieces);
     return { ipStart, count, start, lookup, lookups: Number.isNaN(lookups) ? 0 : lookups, firstType: calls > 32 ? 2 : 0 };
+  }
+
+  /** Whether stacks of the kernel are walked by its tables. */
+  get hasTables(): boolean {
+    return this.#orc !== undefined;
+  }
+
+  /** The same from a copy of a 64-bit kernel's stack. */
+  unwindCopy(stack: StackMemory, { ip, sp, bp }: Readonly<FrameState>, frames: Float64Array): number {
+    if (this.#orc === undefined) return 0;
+    this.#stack = stack;
+    const count = this.#unwindKernel(this.#orc, ip, sp, bp, frames);
+    this.#stack = this.#memory;
+    return count;
   }
 
   /** Addresses of the callers into `frames`, the nearest first; returns how many. */
@@ -130,9 +152,9 @@ export class Unwinder {
     if (type === 1) return this.#interrupted(base, PT_REGS, frame);
     if (type === 2) return this.#interrupted(base, { ...IRET, BP: Number.NaN }, frame);
     if (type !== 0) return false;
-    const ip = this.#memory.word(base - 8, 8);
-    if (bpReg === REG.PREVIOUS_SP) frame.bp = this.#memory.word(base + bpOffset, 8);
-    else if (bpReg === REG.BP) frame.bp = this.#memory.word(frame.bp + bpOffset, 8);
+    const ip = this.#stack.word(base - 8, 8);
+    if (bpReg === REG.PREVIOUS_SP) frame.bp = this.#stack.word(base + bpOffset, 8);
+    else if (bpReg === REG.BP) frame.bp = this.#stack.word(frame.bp + bpOffset, 8);
     frame.ip = ip;
     frame.sp = base;
     return !Number.isNaN(ip);
@@ -141,16 +163,16 @@ export class Unwinder {
   #base(register: number, offset: number, { sp, bp }: FrameState): number {
     if (register === REG.SP) return sp + offset;
     if (register === REG.BP) return bp + offset;
-    if (register === REG.SP_INDIRECT) return this.#memory.word(sp, 8) + offset;
-    if (register === REG.BP_INDIRECT) return this.#memory.word(bp + offset, 8);
+    if (register === REG.SP_INDIRECT) return this.#stack.word(sp, 8) + offset;
+    if (register === REG.BP_INDIRECT) return this.#stack.word(bp + offset, 8);
     return Number.NaN;
   }
 
   #interrupted(base: number, at: SavedPlaces, frame: FrameState): boolean {
-    const isUser = (this.#memory.word(base + at.CS, 8) & 3) === 3;
-    frame.ip = isUser ? Number.NaN : this.#memory.word(base + at.IP, 8);
-    if (!Number.isNaN(at.BP)) frame.bp = this.#memory.word(base + at.BP, 8);
-    frame.sp = this.#memory.word(base + at.SP, 8);
+    const isUser = (this.#stack.word(base + at.CS, 8) & 3) === 3;
+    frame.ip = isUser ? Number.NaN : this.#stack.word(base + at.IP, 8);
+    if (!Number.isNaN(at.BP)) frame.bp = this.#stack.word(base + at.BP, 8);
+    frame.sp = this.#stack.word(base + at.SP, 8);
     return !Number.isNaN(frame.ip);
   }
 
@@ -158,7 +180,7 @@ export class Unwinder {
   #guess(frame: FrameState): boolean {
     for (let word = 0; word < GUESS_WORDS_MAX; word++) {
       const at = frame.sp + word * 8;
-      const value = this.#memory.word(at, 8);
+      const value = this.#stack.word(at, 8);
       if (Number.isNaN(value)) return false;
       if (!(value < 0) || !this.#isText(value) || !this.isBehindCall(value)) continue;
       frame.ip = value;

@@ -16,6 +16,7 @@ export const ACTIVITY = {
   GARBAGE: 9,
   WAITING: 10,
   UNKNOWN: 11,
+  PROFILER: 12,
 } as const;
 
 const NAMED = 16;
@@ -35,6 +36,7 @@ const TITLES: Readonly<Record<keyof typeof ACTIVITY, string>> = {
   GARBAGE: 'garbage collection',
   WAITING: 'waiting for a processor of the host',
   UNKNOWN: 'something else',
+  PROFILER: 'taking samples',
 };
 
 /** A device's registers, a timer's handler, the end of a request, a block node's own code. */

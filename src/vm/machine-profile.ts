@@ -6,7 +6,7 @@ import { GuestMemory } from '../profile/guest-memory.ts';
 import { Sampler } from '../profile/sampler.ts';
 import type { SymbolSource } from '../profile/symbols.ts';
 import type { SampleClock, SampleWords } from '../ports/sample-clock.ts';
-import { watchActivity } from '../trace/activity.ts';
+import { ACTIVITY, beginActivity, endActivity, watchActivity } from '../trace/activity.ts';
 import type { Machine } from './machine.ts';
 
 export interface ProfileHost {
@@ -62,7 +62,9 @@ export class MachineSampling {
     this.#clock = host.startSampleClock({ memory: shared.buffer, activityAt, askedAt }, hertz);
     vcpu.onSample = () => {
       Atomics.store(shared, askedAt >> 2, 0);
+      const doing = beginActivity(ACTIVITY.PROFILER);
       this.sampler.take(this.#clock, host.hostNs());
+      endActivity(doing);
     };
     this.#endDrains = host.every(IDLE_DRAIN_MS, () => this.sampler.take(this.#clock, host.hostNs()));
   }
@@ -77,6 +79,7 @@ export class MachineSampling {
     this.#endDrains();
     this.#clock.stop();
     this.sampler.take(this.#clock, this.endNs);
+    this.sampler.settle();
     this.sampler.markCollections(this.#clock.collections());
     const { vcpu } = this.#machine;
     vcpu.onSample = null;
