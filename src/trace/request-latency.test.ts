@@ -99,3 +99,17 @@ test('stamps of the guest: its share before and after, the host by thread, the t
   assert.deepEqual(layersInOrder(lives), [pooled, 'block node: file', 'block node: raw', driveLayer, device, interrupt, after, before]);
   assert.deepEqual([passes[0]!.totals, passes[0]!.betweenNs, passes[0]!.ticks, leftOut], [[444, 16], 9, 0x15, 1]);
 });
+
+test('before a request the guest\'s program ran since the return of the one before, unless others were on their way', () => {
+  const command = (request: number) => () => nvme.command?.({ request, queue: 1 });
+  const ring = () => nvme.doorbell?.({ queue: 1, completion: false });
+  const end = (request: number) => () => nvme.completion?.({ request, queue: 1 });
+  const raise = () => nvme.interrupt?.({ queue: 1 });
+  const whole = (request: number, offset: number): Parameters<typeof livesOf>[0] =>
+    [[1, ring], [1, command(request)], [1, submit(request, offset)], [1, done(request)], [1, end(request)], [1, raise], [1, deliver]];
+  const { lives } = livesOf([
+    [0, stamp(100)], [5, stamp(1)], ...whole(1, 0), [3, stamp(11)], [9, stamp(1)], ...whole(2, 512), [3, stamp(11)],
+    [20, stamp(1)], [2, stamp(2)], ...whole(3, 1024), [3, stamp(11)], ...whole(4, 1536), [3, stamp(12)],
+  ], stampsAt([0, 512, 1024, 1536]));
+  assert.deepEqual(lives.map(({ programNs, totalNs }) => [programNs, totalNs]), [[undefined, 10], [9, 10], [20, 12], [undefined, 20]]);
+});

@@ -5,9 +5,10 @@
 import type { SimpleTraceRecord } from './simple-format.ts';
 
 export const LAYER = {
-  before: 'guest: from the call to the doorbell',
-  after: 'guest: from the interrupt to the return',
+  before: 'guest kernel: from the call to the doorbell',
+  after: 'guest kernel: from the interrupt to the return',
   next: 'guest: from the interrupt to the next doorbell',
+  program: 'guest program: from the return to the next call',
   interrupt: 'entering the guest: from interrupt raised to delivered',
   device: 'device and queue',
   drive: 'drive',
@@ -34,6 +35,8 @@ export interface RequestLife {
   /** From the first event on. */
   readonly totalNs: number;
   readonly endNs: number;
+  /** Where stamps say so and it was the only one: the guest's program before it, since the return of the one before. */
+  readonly programNs?: number;
 }
 
 /** What a trace has to have on for this. */
@@ -95,6 +98,7 @@ interface Stamped {
   readonly slot: number;
   readonly offset: number;
   readonly atNs: number;
+  readonly programNs: number | undefined;
   life: Life | undefined;
 }
 
@@ -218,8 +222,9 @@ class LifeReader {
   }
 
   #stampBegin(pass: StampedPass, slot: number, atNs: number): void {
-    if (this.#doneNs !== undefined && this.#stamped.size === 0) pass.betweenNs += atNs - this.#doneNs;
-    this.#stamped.set(slot, { slot, offset: this.#stamps!.offsets[this.#nextOffset++] ?? -1, atNs, life: undefined });
+    const programNs = this.#doneNs !== undefined && this.#stamped.size === 0 ? atNs - this.#doneNs : undefined;
+    pass.betweenNs += programNs ?? 0;
+    this.#stamped.set(slot, { slot, offset: this.#stamps!.offsets[this.#nextOffset++] ?? -1, atNs, programNs, life: undefined });
   }
 
   #stampDone(pass: StampedPass, slot: number, atNs: number): void {
@@ -231,7 +236,8 @@ class LifeReader {
     const { life } = stamped;
     if (life === undefined || life.state === 'active') return;
     this.#open.delete(life.request);
-    pass.lives.push(ended(life, atNs));
+    const { programNs } = stamped;
+    pass.lives.push({ ...ended(life, atNs), ...(programNs !== undefined && { programNs }) });
   }
 
   /** Finds the request that the guest's program began for this offset. */

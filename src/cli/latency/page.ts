@@ -31,7 +31,7 @@ p { margin: .4em 0 }
 `;
 
 export function latencyPage(summary: Summary): string {
-  const { title, total, layers, measured, histogram, typical, slowest, leftOut, unexplainedPercent } = summary;
+  const { title, total, layers, middleNs, programNs, measured, histogram, typical, slowest, leftOut, unexplainedPercent } = summary;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>nandu latency</title><style>${STYLE}</style></head><body>
 <h1>${escaped(title)}</h1>
@@ -39,6 +39,7 @@ export function latencyPage(summary: Summary): string {
 <h2>Where the time of a request goes, in the middle half of them</h2>
 ${stackBar(layers)}
 ${stackTable(layers, unexplainedPercent)}
+${programNs === undefined ? '' : `<p>${programText(programNs, middleNs)}</p>`}
 ${measured === undefined ? '' : `<p>${ownText(summary)}</p>`}
 <h2>Figures</h2>
 ${figuresTable(measured === undefined
@@ -61,6 +62,9 @@ const hostName = ({ host }: MeasuredSummary): string => `on the host: ${host.by}
 /** A picture that is named for who does not see it. */
 const picture = (label: string, height: number, parts: readonly string[]): string =>
   `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escaped(label)}">${parts.join('')}</svg>`;
+
+const programText = (programNs: number, middleNs: number): string =>
+  `${LAYER.program}: ${us(programNs)}; with it ${us(middleNs + programNs)} from one request to the next.`;
 
 function ownText({ measured }: Summary): string {
   const { ownNs, host, eventNs, guestClockNs, clockPercent } = measured!;

@@ -43,6 +43,8 @@ export interface Summary {
   /** Of the middle half of requests by their total: their mean, and its layers. */
   readonly middleNs: number;
   readonly layers: readonly Layer[];
+  /** Around them, where it is known: the guest's program, from the return of a request to the call of the next. */
+  readonly programNs?: number;
   /** Between the sum of the layers and the total that they are layers of. */
   readonly unexplainedPercent: number;
   readonly typical: ShownLife;
@@ -80,8 +82,10 @@ export function summarize(title: string, lives: readonly RequestLife[], leftOut:
   const middle = middleHalf(lives);
   const layers = meanLayers(middle, undefined);
   const middleNs = mean(middle.map(({ totalNs }) => totalNs));
+  const programs = middle.flatMap(({ programNs = [] }) => programNs);
   return {
     title, leftOut, total: figuresOf(totals), middleNs, histogram: histogramOf(totals), layers,
+    ...(programs.length > 0 && { programNs: mean(programs) }),
     unexplainedPercent: differencePercent(layers.at(-1)!.cumulativeNs, middleNs),
     typical: shown(sorted[sorted.length >> 1]!), slowest: shown(sorted.at(-1)!),
   };

@@ -1,4 +1,5 @@
 // The figures of `nandu latency` as tables for a terminal, in microseconds.
+import { LAYER } from '../../trace/request-latency.ts';
 import type { HistogramBar, Figures } from './statistics.ts';
 import type { MeasuredSummary, ShownLife, Summary } from './summary.ts';
 
@@ -22,7 +23,7 @@ const measuredHistograms = ({ plainHistogram, hostHistogram }: MeasuredSummary):
   [...histogramText('requests, without events', plainHistogram), '', ...histogramText('on the host', hostHistogram)];
 
 /** From the inside out. */
-function stackText({ layers, middleNs, unexplainedPercent, measured }: Summary): string[] {
+function stackText({ layers, middleNs, programNs, unexplainedPercent, measured }: Summary): string[] {
   const hasPlain = measured !== undefined;
   const plain = (ns: number | undefined): string => (hasPlain ? us(ns ?? 0) : '');
   const plainTotal = plain(layers.reduce((sum, { plainNs = 0 }) => sum + plainNs, 0));
@@ -31,6 +32,9 @@ function stackText({ layers, middleNs, unexplainedPercent, measured }: Summary):
     ...layers.map(({ name, meanNs, percent, cumulativeNs, plainNs }) =>
       `${us(meanNs)} ${cell(percent.toFixed(1))} ${us(cumulativeNs)}${plain(plainNs)}  ${name}`),
     `${us(middleNs)} ${cell('100.0')} ${cell('')}${plainTotal}  total (${unexplainedPercent.toFixed(2)} % in no layer)`,
+    ...(programNs === undefined ? [] : [
+      `${us(programNs)} ${cell('')} ${us(middleNs + programNs)}${hasPlain ? cell('') : ''}  ${LAYER.program}`,
+    ]),
   ];
 }
 
@@ -49,7 +53,7 @@ function measuredText(total: Figures, measured: MeasuredSummary): string[] {
     `own layers (device, queue, drive, block nodes): ${us(ownNs).trim()} us (${us(ownTracedNs).trim()} with events), ` +
       `${((100 * ownNs) / host.p50Ns).toFixed(0)} % of the host's own latency`,
     `an event takes ${eventNs.toFixed(0)} ns; being traced makes a request ${us(excessNs).trim()} us longer`,
-    `between two requests the guest's program takes ${us(betweenNs).trim()} us`,
+    `without events the guest's program takes ${us(betweenNs).trim()} us between two requests`,
     `by the guest's own clock ${us(guestClockNs).trim()} us from one request to the next: ${clockPercent.toFixed(2)} % from the sum`,
   ];
 }
