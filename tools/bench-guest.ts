@@ -24,7 +24,8 @@ export const WORK: Workloads = {
   pipes: 'dd if=/dev/zero bs=512 count=20000 | cat | cat | wc -c',
 };
 
-const RUN_MS_MAX = 1_800_000;
+/** Longer than any run that makes sense: an hour of rounds, on a machine that has other things to do. */
+const RUN_MS_MAX = 3 * 3_600_000;
 
 export interface Contestant {
   readonly name: string;
@@ -35,10 +36,12 @@ export interface Contestant {
   readonly samples: Map<string, number[]>;
   /** Instructions, by workload. */
   readonly instructions: Map<string, number[]>;
+  /** Resident memory of the emulator at the end of a workload, in MiB. */
+  readonly residentMiB: Map<string, number[]>;
 }
 
 const contestant = (name: string, command: readonly string[], counts = false): Contestant =>
-  ({ name, command, counts, samples: new Map(), instructions: new Map() });
+  ({ name, command, counts, samples: new Map(), instructions: new Map(), residentMiB: new Map() });
 
 export const nanduContestant = (counts = false): Contestant =>
   contestant('nandu', [join(repositoryRoot, 'bin', 'nandu-system-x86_64')], counts);
@@ -101,8 +104,18 @@ function countedInstructions(socket: string): Promise<number> {
   });
 }
 
+/** VmRSS of a process (proc(5)); undefined where there is no such file. */
+function residentMiB(pid: number | undefined): number | undefined {
+  try {
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) / 1024;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Boots once and adds to the samples. What a guest does not reach is missing there. */
-export async function runGuest({ command, counts, samples, instructions }: Contestant, guest: readonly string[]): Promise<void> {
+export async function runGuest(contestant: Contestant, guest: readonly string[]): Promise<void> {
+  const { command, counts, samples, instructions } = contestant;
   const add = (list: Map<string, number[]>, name: string, value: number): void => void list.set(name, [...(list.get(name) ?? []), value]);
   const folder = mkdtempSync(join(tmpdir(), 'nandu-bench-'));
   const socket = join(folder, 'monitor');
@@ -111,12 +124,14 @@ export async function runGuest({ command, counts, samples, instructions }: Conte
   let begun = Promise.resolve(0);
   const start = performance.now();
   const seconds = (): number => (performance.now() - start) / 1000;
-  const onLine = (line: string): void => {
+  const onLine = (line: string, pid: number | undefined): void => {
     if (line === 'READY') add(samples, 'boot', seconds());
     if (counts && line.startsWith('BEGIN ')) begun = countedInstructions(socket);
     const [, name, from, to] = /^WORK (\S+) (\S+) (\S+)$/.exec(line) ?? [];
     if (name !== undefined) {
       add(samples, name, Number(to) - Number(from));
+      const resident = residentMiB(pid);
+      if (resident !== undefined) add(contestant.residentMiB, name, resident);
       if (counts) asked.push(Promise.all([begun, countedInstructions(socket)]).then(([a, b]) => add(instructions, name, b - a)));
     }
     if (line === 'DONE') add(samples, 'total', seconds());
@@ -126,7 +141,7 @@ export async function runGuest({ command, counts, samples, instructions }: Conte
   rmSync(folder, { recursive: true, force: true });
 }
 
-function runProcess(program: string, words: readonly string[], onLine: (line: string) => void): Promise<void> {
+function runProcess(program: string, words: readonly string[], onLine: (line: string, pid: number | undefined) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'] });
     const timer = setTimeout(() => child.kill('SIGKILL'), RUN_MS_MAX);
@@ -136,7 +151,7 @@ function runProcess(program: string, words: readonly string[], onLine: (line: st
     child.stdout.on('data', (bytes: Buffer) => {
       const lines = (rest + bytes.toString('latin1')).split(/\r?\n/);
       rest = lines.pop()!;
-      for (const line of lines) onLine(line);
+      for (const line of lines) onLine(line, child.pid);
     });
     child.once('error', reject).once('close', () => {
       clearTimeout(timer);

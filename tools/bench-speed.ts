@@ -1,6 +1,7 @@
 // The tables of docs/translator-speed.md: seconds, millions of instructions a second and ratios of the workloads on both guests, and
-// how the cost grows with processes, memory and time. `npm run bench -- speed [--runs N] [--part amd64|i386|growth] [--work NAME,…]
-// [--minutes N] [--v86 FOLDER] [--table FILE]`; with --table what follows the file's results heading is replaced, else it is printed.
+// how the cost grows with processes, memory and time. `npm run bench -- speed [--runs N] [--part amd64|i386|growth|minutes]
+// [--work NAME,…] [--minutes N] [--v86 FOLDER] [--table FILE]`; with --table what follows the file's results heading is replaced, else
+// it is printed.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -13,10 +14,11 @@ import {
 const PROCESSES = [1, 2, 4, 8, 16];
 const MEGABYTES = [10, 30, 100, 300, 1024];
 const GROWTH_RAM_MEGABYTES = 2048;
-/** Of one round of the workload that goes on for minutes. */
-const ROUND = 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; /bin/true; seq 1 3000 | sort -n | md5sum';
+/** One round of the workload that goes on for minutes. Its programs are another copy each time, code that nobody has seen yet. */
+const ROUND = 'cp /bin/busybox /tmp/b; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; /tmp/b true; '
+  + 'seq 1 3000 | /tmp/b sort -n | /tmp/b md5sum; rm /tmp/b';
 const RESULTS_HEADING = '## Results\n';
-const PARTS = ['amd64', 'i386', 'growth'] as const;
+const PARTS = ['amd64', 'i386', 'growth', 'minutes'] as const;
 
 interface SpeedOptions {
   readonly runs: number;
@@ -68,14 +70,19 @@ async function workloadTable(architecture: GuestArchitecture, { runs, names, v86
 }
 
 /** Workloads of one kind that grow. */
-function growing(minutes: number): Workloads {
+function growing(): Workloads {
   const work: Record<string, string> = {};
   for (const count of PROCESSES) {
     const one = 'dd if=/dev/zero bs=64k count=64 2>/dev/null | md5sum';
     work[`processes-${count}`] = `n=0; while [ $n -lt ${count} ]; do ${one} & n=$((n+1)); done; wait`;
   }
   for (const count of MEGABYTES) work[`touch-${count}`] = `dd if=/dev/zero of=tmp/f bs=1M count=${count}; rm tmp/f`;
-  // The rounds that fit into each minute, as workloads of a minute each whose rounds the guest prints.
+  return work;
+}
+
+/** The rounds that fit into each minute, as workloads of a minute each whose rounds the guest prints. */
+function timed(minutes: number): Workloads {
+  const work: Record<string, string> = {};
   for (let minute = 1; minute <= minutes; minute++) {
     const rounds = `end=$(($(date +%s)+60)); r=0; while [ $(date +%s) -lt $end ]; do ${ROUND}; r=$((r+1)); done`;
     work[`minute-${minute}`] = `${rounds}; echo "WORK rounds-${minute} 0 $r" > /dev/console`;
@@ -83,8 +90,8 @@ function growing(minutes: number): Workloads {
   return work;
 }
 
-async function growthTable({ runs, minutes }: SpeedOptions): Promise<string> {
-  const guest = await benchGuest('amd64', growing(minutes), GROWTH_RAM_MEGABYTES);
+async function growthTable({ runs }: SpeedOptions): Promise<string> {
+  const guest = await benchGuest('amd64', growing(), GROWTH_RAM_MEGABYTES);
   const contestants = present([nanduContestant(), referenceContestant()]);
   try {
     await measure(contestants, guest.words, runs);
@@ -98,16 +105,31 @@ async function growthTable({ runs, minutes }: SpeedOptions): Promise<string> {
   };
   const head = (what: string, unit: string): string[] => [what, ...contestants.flatMap(({ name }) =>
       [`${name}, s`, `ms ${unit}`]), 'ratio'];
-  const rounds = Array.from({ length: minutes }, (_, n) => {
-    const counts = contestants.map(({ samples }) => median(samples.get(`rounds-${n + 1}`)));
-    return [String(n + 1), ...counts.map((count) => (count === undefined ? 'failed' : String(count))), fixed(ratio(counts[1], counts[0]))];
-  });
   return [
     '### How the cost grows\n',
     table(head('processes, 4 MiB of md5sum each', 'a process'), PROCESSES.map((count) => line(`processes-${count}`, String(count), count))),
     table(head('MiB touched', 'a MiB'), MEGABYTES.map((count) => line(`touch-${count}`, String(count), count))),
-    table(['minute', ...contestants.map(({ name }) => `${name}, rounds`), 'ratio of time'], rounds),
   ].join('\n');
+}
+
+/** All contestants at the same time, once: they share the machine and whatever else it does meanwhile. */
+async function minutesTable({ minutes }: SpeedOptions): Promise<string> {
+  const guest = await benchGuest('amd64', timed(minutes));
+  const contestants = present([nanduContestant(), referenceContestant()]);
+  try {
+    await Promise.all(contestants.map((contestant) => runGuest(contestant, guest.words)));
+  } finally {
+    guest.remove();
+  }
+  const shown = Array.from({ length: minutes }, (_, n) => n + 1).filter((minute) => minute <= 5 || minute % 5 === 0);
+  const rows = shown.map((minute) => {
+    const rounds = contestants.map(({ samples }) => median(samples.get(`rounds-${minute}`)));
+    const cells = contestants.flatMap(({ residentMiB }, n) =>
+      [String(rounds[n] ?? 'failed'), median(residentMiB.get(`minute-${minute}`))?.toFixed(0) ?? '']);
+    return [String(minute), ...cells, fixed(ratio(rounds[1], rounds[0]))];
+  });
+  const head = ['minute', ...contestants.flatMap(({ name }) => [`${name}, rounds`, 'MiB resident']), 'ratio of time'];
+  return `### How it goes on\n\n${table(head, rows)}`;
 }
 
 /** The document with everything after its results heading replaced. */
@@ -133,7 +155,9 @@ export async function benchSpeed(words: readonly string[]): Promise<number> {
   }
   const sections = [`Node ${process.version}, ${cpus()[0]?.model ?? 'unknown processor'}; medians of ${options.runs}.\n`];
   for (const part of values.part.filter(isPart)) {
-    sections.push(part === 'growth' ? await growthTable(options) : await workloadTable(part, options));
+    if (part === 'growth') sections.push(await growthTable(options));
+    else if (part === 'minutes') sections.push(await minutesTable(options));
+    else sections.push(await workloadTable(part, options));
   }
   const text = sections.join('\n');
   if (values.table === undefined) process.stdout.write(text);
