@@ -87,5 +87,5 @@ type HelperName = keyof typeof table | keyof typeof system | keyof typeof fpuSta
 
 /** IR operation numbers of the helpers. */
 export const HELPER = Object.fromEntries(
-  Object.entries(HELPERS).map(([name, mayFault]) => [name, op(name, (m) => m.callHelper(name, mayFault))]),
+  Object.entries(HELPERS).map(([name, mayFault]) => [name, op(name, (m) => m.callHelper(name, mayFault), { endsGroups: true })]),
 ) as Readonly<Record<HelperName, number>>;

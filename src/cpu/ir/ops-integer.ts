@@ -2,7 +2,7 @@
 import { OP } from '../../wasm/opcodes.ts';
 import { CC, ccOp } from './flags.ts';
 import type { Lowering, Operand, Width } from './lowering.ts';
-import { family, op } from './op.ts';
+import { family, op, type Traits } from './op.ts';
 
 const wide = (w: Width): boolean => w === 3;
 /** The i32 or i64 form of an instruction. */
@@ -21,6 +21,13 @@ const CLZ_: Pair = [OP.i32_clz, OP.i64_clz];
 const CTZ_: Pair = [OP.i32_ctz, OP.i64_ctz];
 const EQZ_: Pair = [OP.i32_eqz, OP.i64_eqz];
 
+const MOVES: Traits = { flags: 'untouched' };
+/** They work out addresses and operands in temporaries. */
+const PREPARES: Traits = { flags: 'untouched', isRepeatable: true };
+const SETS_FLAGS: Traits = { flags: 'replaced' };
+const COMPARES: Traits = { flags: 'replaced', writes: 'nothing' };
+const ASKS_FOR_FLAGS: Traits = { flags: 'asked' };
+
 /** Two scratch locals of the type that holds a value of this width. */
 const scratch = (m: Lowering, w: Width): readonly number[] => (wide(w) ? m.i64 : m.i32);
 const constant = (m: Lowering, w: Width, value: number): void => (wide(w) ? m.code.i64(value) : m.code.i32(value));
@@ -29,17 +36,17 @@ export const MOV = family('mov', (m, w) => {
   m.open('d');
   m.get('a', w);
   m.close('d', w);
-});
+}, MOVES);
 export const MOVI = family('movi', (m, w) => {
   m.open('d');
   m.immediate(w);
   m.close('d', w);
-});
+}, PREPARES);
 export const MOVI64 = op('movi64', (m) => {
   m.open('d');
   m.immediate64();
   m.close('d', 3);
-});
+}, PREPARES);
 
 /** Widening moves, [from][to]. */
 const extend = (from: Width, to: Width, signed: boolean): number =>
@@ -48,7 +55,7 @@ const extend = (from: Width, to: Width, signed: boolean): number =>
     if (wide(to)) m.getExtended('a', from, signed);
     else m.get('a', from, signed);
     m.close('d', to);
-  });
+  }, MOVES);
 export const MOVZX: Record<string, number> = {};
 export const MOVSX: Record<string, number> = {};
 for (const [from, to] of [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]] as const) {
@@ -63,7 +70,7 @@ export const RIP_PLUS = op('rip_plus', (m) => {
   m.immediate(3);
   m.code.op(OP.i64_add);
   m.close('d', 3);
-});
+}, PREPARES);
 
 /** a + (b << c) + imm, in 64 bits. */
 export function pushAddress(m: Lowering): void {
@@ -89,7 +96,7 @@ export const EA = family('ea', (m, w) => {
     m.code.op(OP.i64_extend_i32_u);
   }
   m.close('d', 3);
-}, [1, 2, 3]);
+}, PREPARES, [1, 2, 3]);
 /** Linear address in 64-bit mode with an FS or GS base: a + (b << (c & 3)) + imm + base of the segment named by c. */
 export const EA_SEGMENT = op('ea_segment', (m) => {
   m.open('d');
@@ -106,7 +113,7 @@ export const EA_SEGMENT = op('ea_segment', (m) => {
   m.segmentBase();
   m.code.op(OP.i64_add);
   m.close('d', 3);
-});
+}, PREPARES);
 
 type Source = (m: Lowering, w: Width) => void;
 const fromB: Source = (m, w) => m.get('b', w);
@@ -155,8 +162,8 @@ export interface Binary {
   readonly i: readonly number[];
 }
 const binaryFamily = (name: string, kind: number, pair: Pair, store = true): Binary => ({
-  r: family(name, binary(kind, pair, fromB, store)),
-  i: family(`${name}i`, binary(kind, pair, fromImmediate, store)),
+  r: family(name, binary(kind, pair, fromB, store), store ? SETS_FLAGS : COMPARES),
+  i: family(`${name}i`, binary(kind, pair, fromImmediate, store), store ? SETS_FLAGS : COMPARES),
 });
 export const ADD = binaryFamily('add', CC.ADD, ADD_);
 export const SUB = binaryFamily('sub', CC.SUB, SUB_);
@@ -197,8 +204,8 @@ function withCarry(kind: number, pair: Pair, source: Source): (m: Lowering, w: W
   };
 }
 const carryFamily = (name: string, kind: number, pair: Pair): Binary => ({
-  r: family(name, withCarry(kind, pair, fromB)),
-  i: family(`${name}i`, withCarry(kind, pair, fromImmediate)),
+  r: family(name, withCarry(kind, pair, fromB), ASKS_FOR_FLAGS),
+  i: family(`${name}i`, withCarry(kind, pair, fromImmediate), ASKS_FOR_FLAGS),
 });
 export const ADC = carryFamily('adc', CC.ADD, ADD_);
 export const SBB = carryFamily('sbb', CC.SUB, SUB_);
@@ -217,7 +224,7 @@ const step = (name: string, kind: number, pair: Pair): readonly number[] =>
     m.code.tee(x!);
     m.close('d', w);
     m.setFlags(ccOp(kind, w), w, x!, y!);
-  });
+  }, ASKS_FOR_FLAGS);
 export const INC = step('inc', CC.INC, ADD_);
 export const DEC = step('dec', CC.DEC, SUB_);
 
@@ -233,14 +240,14 @@ export const NEG = family('neg', (m, w) => {
   m.code.op(pick(SUB_, w));
   m.close('d', w);
   m.setFlags(ccOp(CC.SUB, w), w, x!, y!);
-});
+}, SETS_FLAGS);
 export const NOT = family('not', (m, w) => {
   m.open('d');
   m.get('a', w);
   constant(m, w, -1);
   m.code.op(pick(XOR_, w));
   m.close('d', w);
-});
+}, MOVES);
 
 /** Shifts. The count is masked to 5 or 6 bits; a masked count of 0 changes nothing, flags included. */
 function shift(kind: number, pair: Pair, count: Source, signed: boolean): (m: Lowering, w: Width) => void {
@@ -336,8 +343,8 @@ const clearBit = (m: Lowering, w: Width): void => {
   m.code.op(pick(AND_, w));
 };
 const bitFamily = (name: string, change?: (m: Lowering, w: Width) => void): Binary => ({
-  r: family(name, bitTest(change, fromB), [1, 2, 3]),
-  i: family(`${name}i`, bitTest(change, fromImmediate), [1, 2, 3]),
+  r: family(name, bitTest(change, fromB), {}, [1, 2, 3]),
+  i: family(`${name}i`, bitTest(change, fromImmediate), {}, [1, 2, 3]),
 });
 export const BT = bitFamily('bt');
 export const BTS = bitFamily('bts', setBit);
@@ -363,7 +370,7 @@ const bitScan = (name: string, pushNumber: (m: Lowering, w: Width) => void): rea
     m.code.op(OP.select);
     m.close('d', all);
     m.setFlags(ccOp(CC.LOGIC, w), w, x!, null);
-  }, [1, 2, 3]);
+  }, SETS_FLAGS, [1, 2, 3]);
 export const BSF = bitScan('bsf', (m, w) => m.code.op(pick(CTZ_, w)));
 export const BSR = bitScan('bsr', (m, w) => {
   m.code.op(pick(CLZ_, w));
@@ -394,7 +401,7 @@ export const IMUL = family('imul', (m, w) => {
   m.code.op(OP.i64_ne);
   m.code.set(y!);
   m.setFlags(ccOp(CC.MUL, w), w, x!, y!);
-}, [1, 2, 3]);
+}, SETS_FLAGS, [1, 2, 3]);
 
 export const BSWAP = family('bswap', (m, w) => {
   const x = m.i64[0]!;
@@ -414,7 +421,7 @@ export const BSWAP = family('bswap', (m, w) => {
     m.code.op(OP.i32_wrap_i64);
   }
   m.close('d', w);
-}, [2, 3]);
+}, MOVES, [2, 3]);
 
 function swapPairs(m: Lowering, local: number, bits: number, mask: bigint): void {
   m.code.get(local);
@@ -441,14 +448,14 @@ export const XCHG = family('xchg', (m, w) => {
   m.open('b');
   m.code.get(x!);
   m.close('b', w);
-});
+}, { ...MOVES, writes: 'sources' });
 
 /** d (8 bits) = condition imm. */
 export const SETCC = op('setcc', (m) => {
   m.open('d');
   m.condition('immediate');
   m.close('d', 0);
-});
+}, ASKS_FOR_FLAGS);
 /** d = condition imm ? a : d; 32 bits always clear the upper half. */
 export const CMOV = family('cmov', (m, w) => {
   m.open('d');
@@ -457,7 +464,7 @@ export const CMOV = family('cmov', (m, w) => {
   m.condition('immediate');
   m.code.op(OP.select);
   m.close('d', w);
-}, [1, 2, 3]);
+}, ASKS_FOR_FLAGS, [1, 2, 3]);
 
 /** d = the sign of a (64 bits) in every bit. */
 export const SIGN = op('sign', (m) => {
@@ -466,7 +473,7 @@ export const SIGN = op('sign', (m) => {
   m.code.i64(63);
   m.code.op(OP.i64_shr_s);
   m.close('d', 3);
-});
+}, PREPARES);
 /** d = a + b without flags. */
 export const SUM = family('sum', (m, w) => {
   m.open('d');
@@ -474,7 +481,7 @@ export const SUM = family('sum', (m, w) => {
   m.get('b', w);
   m.code.op(pick(ADD_, w));
   m.close('d', w);
-});
+}, PREPARES);
 /** d = a equals the accumulator ? b : a. */
 export const SELECT_EQUAL = family('select_equal', (m, w) => {
   m.open('d');
@@ -508,6 +515,9 @@ function comparison(code: number, w: Width): { readonly op: number; readonly sig
 export const SUB_CONDITIONS: readonly number[] = [2, 3, 4, 5, 6, 7, 12, 13, 14, 15];
 /** Condition codes that TEST_JUMP and RESULT_JUMP exist for: E, NE, S, NS. */
 export const RESULT_CONDITIONS: readonly number[] = [4, 5, 8, 9];
+
+/** Of an operation that chooses between the two jumps after it. */
+const chooses = (traits: Traits): Traits => ({ ...traits, isLast: true, writes: 'nothing' });
 
 function chooseJump(m: Lowering): void {
   m.branch(() => m.jump(1));
@@ -543,7 +553,7 @@ const compareAndJump = (name: string, source: Source): readonly (readonly number
         m.setFlags(ccOp(CC.SUB, w), w, x!, y!);
         pushComparison(m, w, code, x!, y!);
         chooseJump(m);
-      }),
+      }, chooses(SETS_FLAGS)),
     ),
   );
 function numbered(codes: readonly number[], make: (code: number) => number): number[] {
@@ -577,7 +587,7 @@ const testAndJump = (name: string, source: Source): readonly (readonly number[])
         m.setFlags(ccOp(CC.LOGIC, w), w, x!, null);
         pushResultCondition(m, w, code, x!);
         chooseJump(m);
-      }),
+      }, chooses(SETS_FLAGS)),
     ),
   );
 export const TEST_JUMP = { r: testAndJump('test_jump', fromB), i: testAndJump('testi_jump', fromImmediate) };
@@ -593,7 +603,7 @@ export const FLAG_JUMP: readonly (readonly number[])[] = ([0, 1, 2, 3] as const)
       m.code.set(y!);
       pushComparison(m, w, code, x!, y!);
       chooseJump(m);
-    }),
+    }, chooses({})),
   ),
 );
 /** Jcc where the builder knows that ccA holds a result of this width. */
@@ -605,19 +615,19 @@ export const RESULT_JUMP: readonly (readonly number[])[] = ([0, 1, 2, 3] as cons
       m.code.set(x!);
       pushResultCondition(m, w, code, x!);
       chooseJump(m);
-    }),
+    }, chooses({})),
   ),
 );
 /** Jcc on condition imm, whatever set the flags. */
 export const CONDITION_JUMP = op('condition_jump', (m) => {
   m.condition('immediate');
   chooseJump(m);
-});
+}, chooses(ASKS_FOR_FLAGS));
 /** Jumps when the low bits of a are (not) zero: JRCXZ and the LOOP family. */
 export const ZERO_JUMP = family('zero_jump', (m, w) => {
   m.get('a', w);
   m.code.op(pick([OP.i32_eqz, OP.i64_eqz], w));
   chooseJump(m);
-}, [0, 1, 2, 3]);
+}, chooses({}));
 
 export type { Operand };

@@ -3,7 +3,7 @@
 // instruction with its state as before.
 import { OP } from '../../wasm/opcodes.ts';
 import type { Address, Lowering, Width } from './lowering.ts';
-import { op } from './op.ts';
+import { op, type MemoryAccess, type Traits } from './op.ts';
 import { pushAddress } from './ops-integer.ts';
 
 export const FORMS = ['b', 'x', 'b32', 'x32'] as const;
@@ -30,15 +30,22 @@ function addressOf(m: Lowering, form: Form): Address {
 
 const BYTES = [1, 2, 4, 8] as const;
 type ByForm = Readonly<Record<Form, number>>;
-const byForm = (name: string, lower: (m: Lowering, form: Form) => void): ByForm =>
-  Object.fromEntries(FORMS.map((form) => [form, op(`${name}.${form}`, (m) => lower(m, form))])) as ByForm;
+const byForm = (name: string, lower: (m: Lowering, form: Form) => void, traits: (form: Form) => Traits): ByForm =>
+  Object.fromEntries(FORMS.map((form) => [form, op(`${name}.${form}`, (m) => lower(m, form), traits(form))])) as ByForm;
+
+const accessing = (form: Form, bytes: number, writes: boolean): MemoryAccess =>
+  ({ kind: form === 'b' || form === 'b32' ? 'operand' : 'indexed', bytes, writes });
+const loading = (bytes: number, asStore = false) => (form: Form): Traits =>
+  ({ flags: 'untouched', access: accessing(form, bytes, asStore) });
+const storing = (bytes: number) => (form: Form): Traits =>
+  ({ flags: 'untouched', writes: 'nothing', access: accessing(form, bytes, true) });
 
 const loadOp = (name: string, from: Width, to: Width, signed: boolean, write = false): ByForm =>
   byForm(name, (m, form) => {
     m.open('d');
     m.load(addressOf(m, form), BYTES[from], signed, to === 3 ? 'i64' : 'i32', write);
     m.close('d', to);
-  });
+  }, loading(BYTES[from], write));
 
 /** Plain loads of the width of their destination. */
 export const LOAD: readonly ByForm[] = ([0, 1, 2, 3] as const).map((w) => loadOp(`load.${8 << w}`, w, w, false));
@@ -62,7 +69,7 @@ export const LOAD_SX: Readonly<Record<string, ByForm>> = {
 export const STORE: readonly ByForm[] = ([0, 1, 2, 3] as const).map((w) =>
   byForm(`store.${8 << w}`, (m, form) => {
     m.store(addressOf(m, form), BYTES[w], w === 3 ? 'i64' : 'i32', () => m.get('d', w));
-  }),
+  }, storing(BYTES[w])),
 );
 /** Stores of the second immediate; forms with an index do not exist. */
 export const STORE_IMMEDIATE: readonly { readonly b: number; readonly b32: number }[] = ([0, 1, 2, 3] as const).map((w) => {
@@ -72,7 +79,7 @@ export const STORE_IMMEDIATE: readonly { readonly b: number; readonly b32: numbe
         m.immediate2();
         if (w === 3) m.code.op(OP.i64_extend_i32_s);
       });
-    });
+    }, storing(BYTES[w])(form));
   return { b: make('b'), b32: make('b32') };
 });
 
@@ -80,10 +87,10 @@ export const LOAD_VECTOR = byForm('load.v128', (m, form) => {
   m.open('d');
   m.loadVector(addressOf(m, form));
   m.closeVector('d');
-});
+}, loading(16));
 export const STORE_VECTOR = byForm('store.v128', (m, form) => {
   m.storeVector(addressOf(m, form), () => m.getVector('d'));
-});
+}, storing(16));
 /** Raises #GP(0) unless the address is a multiple of 16. */
 export const ALIGN16 = byForm('align16', (m, form) => {
   pushLinear(m, form);
@@ -94,7 +101,7 @@ export const ALIGN16 = byForm('align16', (m, form) => {
     m.callHelper('generalProtection', false);
     m.fault();
   });
-});
+}, () => ({ writes: 'nothing' }));
 
 /** Stack of 32 or 64 bits with a flat stack segment. RSP changes only when the access has succeeded. */
 function pushTop(m: Lowering, w: 2 | 3): void {
@@ -113,12 +120,18 @@ function pushValue(m: Lowering, w: 2 | 3, push: () => void): void {
 function popValue(m: Lowering, w: 2 | 3): void {
   m.load({ push: () => m.state('rsp', 3), near: 0, wraps: w === 2 }, BYTES[w], false, w === 3 ? 'i64' : 'i32', false);
 }
-const stackOp = (name: string, lower: (m: Lowering, w: 2 | 3) => void): readonly number[] => [
-  -1, -1, op(`${name}.32`, (m) => lower(m, 2)), op(`${name}.64`, (m) => lower(m, 3)),
-];
-export const PUSH = stackOp('push', (m, w) => pushValue(m, w, () => m.get('a', w)));
-export const PUSH_IMMEDIATE = stackOp('pushi', (m, w) => pushValue(m, w, () => m.immediate(w)));
-export const POP = stackOp('pop', (m, w) => {
+type StackAccess = 'push' | 'pop' | 'return';
+const stackOp = (name: string, kind: StackAccess, lower: (m: Lowering, w: 2 | 3) => void, traits: Traits): readonly number[] => {
+  const one = (w: 2 | 3): number =>
+    op(`${name}.${8 << w}`, (m) => lower(m, w), { ...traits, access: { kind, bytes: BYTES[w], writes: kind === 'push' } });
+  return [-1, -1, one(2), one(3)];
+};
+/** They write RSP, of which those who look for groups know. */
+const PUSHES: Traits = { writes: 'nothing' };
+const LEAVES: Traits = { writes: 'nothing', isLast: true };
+export const PUSH = stackOp('push', 'push', (m, w) => pushValue(m, w, () => m.get('a', w)), PUSHES);
+export const PUSH_IMMEDIATE = stackOp('pushi', 'push', (m, w) => pushValue(m, w, () => m.immediate(w)), PUSHES);
+export const POP = stackOp('pop', 'pop', (m, w) => {
   const value = w === 3 ? m.i64[2]! : m.i32[2]!;
   popValue(m, w);
   m.code.set(value);
@@ -126,7 +139,7 @@ export const POP = stackOp('pop', (m, w) => {
   m.open('d');
   m.code.get(value);
   m.close('d', w);
-});
+}, {});
 /**
  * Raises #GP(0) when a local holds no address to branch to: not canonical, or beyond the limit of CS. A call that pushes to what
  * `pushTop` pushes (`w` says how much) faults for that first.
@@ -163,12 +176,12 @@ function pushReturnAddress(m: Lowering, w: 2 | 3): void {
   });
 }
 /** CALL: pushes the address of the next instruction (block RIP + imm); the next record is the jump. */
-export const CALL = stackOp('call', (m, w) => {
+export const CALL = stackOp('call', 'push', (m, w) => {
   pushReturnAddress(m, w);
   m.jump(1);
-});
+}, LEAVES);
 /** CALL through a register or temporary a, which is read first. d counts the block's instructions. */
-export const CALL_INDIRECT = stackOp('call_indirect', (m, w) => {
+export const CALL_INDIRECT = stackOp('call_indirect', 'push', (m, w) => {
   const target = m.i64[3]!;
   m.get('a', w);
   if (w === 2) m.code.op(OP.i64_extend_i32_u);
@@ -179,9 +192,9 @@ export const CALL_INDIRECT = stackOp('call_indirect', (m, w) => {
   m.code.get(target);
   m.closeState('rip', 3);
   m.dispatch();
-});
+}, LEAVES);
 /** RET, releasing imm more bytes. */
-export const RETURN = stackOp('ret', (m, w) => {
+export const RETURN = stackOp('ret', 'return', (m, w) => {
   const target = m.i64[3]!;
   popValue(m, w);
   if (w === 2) m.code.op(OP.i64_extend_i32_u);
@@ -192,4 +205,4 @@ export const RETURN = stackOp('ret', (m, w) => {
   m.code.get(target);
   m.closeState('rip', 3);
   m.dispatch();
-});
+}, LEAVES);

@@ -1,8 +1,8 @@
 // Accesses of a block that lie close together, relative to one register: they need one look into the TLB. Says, for an access, how far
 // those after it reach as long as the register keeps its value but for constants (PUSH, POP, ADD RSP). Reads records; emits nothing.
-import { OPS } from '../ir/op.ts';
+import { OPS, type MemoryAccess, type Traits } from '../ir/op.ts';
+import { ADD, SUB } from '../ir/ops-integer.ts';
 import '../ir/ops-vector.ts'; // every operation is declared
-import { HELPERS } from '../ir/ops-helper.ts';
 import { RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
 import type { CodeMemory } from './region-blocks.ts';
@@ -20,39 +20,13 @@ export interface Reach {
   readonly accesses: number;
 }
 
-interface Access {
-  readonly kind: 'none' | 'operand' | 'push' | 'pop' | 'ret';
-  readonly bytes: number;
-  readonly writes: boolean;
-}
-
-const NONE: Access = { kind: 'none', bytes: 0, writes: false };
-
-function accessOf(name: string): Access {
-  const operand = /^(load|load_modify|load_zx|load_sx|store|storei)\.(v?)(\d+)(\.\d+)?\.b(32)?$/.exec(name);
-  if (operand !== null) {
-    return { kind: 'operand', bytes: Number(operand[3]) / 8, writes: operand[1]!.startsWith('store') || operand[1] === 'load_modify' };
-  }
-  const stack = /^(push|pushi|pop|call|call_indirect|ret)\.(32|64)$/.exec(name);
-  if (stack === null) return NONE;
-  const bytes = Number(stack[2]) / 8;
-  if (stack[1] === 'pop') return { kind: 'pop', bytes, writes: false };
-  return stack[1] === 'ret' ? { kind: 'ret', bytes, writes: false } : { kind: 'push', bytes, writes: true };
-}
-
-const ACCESSES = OPS.map(({ name }) => accessOf(name));
-/** What is called may change what is mapped how. */
-const stops = OPS.map(({ name }) => Object.hasOwn(HELPERS, name) || /^(continue|stale|leave|raise|repeat|dispatch|region)$/.test(name));
-const WRITES_NOTHING = /^(store|cmp|test|push|call|ret|jump|check_|align16|end_shadow|next_rip)|_jump/;
-const writesNothing = OPS.map(({ name }) => WRITES_NOTHING.test(name));
-const writesSources = OPS.map(({ name }) => name.startsWith('xchg.'));
-const addsConstant = OPS.map(({ name }) => (name === 'addi.64' ? 1 : name === 'subi.64' ? -1 : 0));
+const addsConstant = new Map([[ADD.i[3]!, 1], [SUB.i[3]!, -1]]);
 
 /** What is added to RSP by a record that sets it, or undefined where that is not a constant. */
 export function constantAdded({ u16, i32 }: CodeMemory, operation: number, record: number): number | undefined {
-  const sign = addsConstant[operation]!;
+  const sign = addsConstant.get(operation);
   const isSame = u16[(record + RECORD.D) >> 1] === RSP && u16[(record + RECORD.A) >> 1] === RSP;
-  return sign !== 0 && isSame ? sign * i32[(record + RECORD.IMM) >> 2]! : undefined;
+  return sign !== undefined && isSame ? sign * i32[(record + RECORD.IMM) >> 2]! : undefined;
 }
 
 /** Walks the records of a block from an access on. */
@@ -71,7 +45,7 @@ class Walk {
     this.#register = register;
   }
 
-  #take(displacement: number, { bytes, writes }: Access): boolean {
+  #take(displacement: number, { bytes, writes }: MemoryAccess): boolean {
     const low = Math.min(this.low, this.#moved + displacement);
     const high = Math.max(this.high, this.#moved + displacement + bytes);
     if (high - low > REACH_MAX) return false;
@@ -84,17 +58,17 @@ class Walk {
 
   /** False when the walk ends before this record. */
   step(operation: number, record: number): boolean {
-    if (stops[operation]) return false;
-    const access = ACCESSES[operation]!;
-    const { u16, i32 } = this.#memory;
-    if (access.kind === 'operand') {
+    const { endsGroups, access, writes } = OPS[operation]!.traits;
+    if (endsGroups) return false;
+    if (access?.kind === 'operand') {
+      const { u16, i32 } = this.#memory;
       const isNear = u16[(record + RECORD.A) >> 1] === this.#register;
       if (isNear && !this.#take(i32[(record + RECORD.IMM) >> 2]!, access)) return false;
-    } else if (access.kind !== 'none' && this.#register === RSP && !this.#stack(access)) return false;
-    return this.#keepsRegister(operation, record);
+    } else if (access !== undefined && access.kind !== 'indexed' && this.#register === RSP && !this.#stack(access)) return false;
+    return this.#keepsRegister(operation, record, writes);
   }
 
-  #stack(access: Access): boolean {
+  #stack(access: MemoryAccess): boolean {
     if (access.kind === 'push') {
       if (!this.#take(-access.bytes, access)) return false;
       this.#moved -= access.bytes;
@@ -102,15 +76,15 @@ class Walk {
     }
     if (!this.#take(0, access)) return false;
     this.#moved += access.bytes;
-    return access.kind !== 'ret';
+    return access.kind !== 'return';
   }
 
   /** Whether the register is the same after the record, but for a constant. */
-  #keepsRegister(operation: number, record: number): boolean {
+  #keepsRegister(operation: number, record: number, writes: Traits['writes']): boolean {
     const { u16 } = this.#memory;
     const isIn = (field: number): boolean => (u16[(record + field) >> 1]! & ~7) === this.#register;
-    if (writesSources[operation] && (isIn(RECORD.A) || isIn(RECORD.B))) return false;
-    if (writesNothing[operation] || !isIn(RECORD.D)) return true;
+    if (writes === 'sources' && (isIn(RECORD.A) || isIn(RECORD.B))) return false;
+    if (writes === 'nothing' || !isIn(RECORD.D)) return true;
     const added = this.#register === RSP ? constantAdded(this.#memory, operation, record) : undefined;
     if (added === undefined) return false;
     this.#moved += added;

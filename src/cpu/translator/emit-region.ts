@@ -7,6 +7,8 @@ import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../w
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
 import { CONTINUE, REGION } from '../ir/ops-control.ts';
 import { OPS } from '../ir/op.ts';
+import { HELPER } from '../ir/ops-helper.ts';
+import { DEC, INC } from '../ir/ops-integer.ts';
 import { BLOCK, PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import { cpuOffset, MODE, MODE_BITS } from '../x86/state.ts';
 import { reachOf, type Reach } from './access-groups.ts';
@@ -176,12 +178,12 @@ class RegionEmitter implements RegionFlow {
       this.#record = n;
       lowering.record = record;
       lowering.operation = operation.number;
-      lowering.rotationCount = n > 0 && isRotation[operation.number] ? constantCount(this.#memory, record) : undefined;
-      lowering.carryIsDead = isStep[operation.number]! && this.#setsAllFlagsSoon(block, n + 1);
+      lowering.rotationCount = n > 0 && (operation.number === HELPER.rol || operation.number === HELPER.ror) ? constantCount(this.#memory, record) : undefined;
+      lowering.carryIsDead = isStep.has(operation.number) && this.#setsAllFlagsSoon(block, n + 1);
       if (!passesPending[operation.number] && lowering.rotationCount === undefined) lowering.settle();
       if (operation.number === CONTINUE) return this.#continue(block, record);
       operation.lower(lowering);
-      if (endsBlock[operation.number]) return;
+      if (operation.traits.isLast) return;
     }
     assert(block.end < block.records, 'a block ends with what leads out of it');
     this.#beginInstruction(block.address + block.end * RECORD.BYTES);
@@ -193,7 +195,7 @@ class RegionEmitter implements RegionFlow {
     for (let n = from; n < block.end; n++) {
       const record = block.address + n * RECORD.BYTES;
       if ((this.#memory.u16[(record + RECORD.PC) >> 1]! & (PC_STACK - 1)) !== pc) return false;
-      if (accessesMemory[this.#operation(record, n)]) return true;
+      if (OPS[this.#operation(record, n)]!.traits.access !== undefined) return true;
     }
     return false;
   }
@@ -251,7 +253,7 @@ class RegionEmitter implements RegionFlow {
     if (this.#region.ungrouped.has(this.#instruction)) return undefined;
     // A page may end within the group although the access itself would hit: then the instruction is done again from its beginning.
     for (let record = this.#instruction; record < this.#lowering.record; record += RECORD.BYTES) {
-      if (!preparesOnly[this.#operation(record, (record - block.address) / RECORD.BYTES)]) return undefined;
+      if (!OPS[this.#operation(record, (record - block.address) / RECORD.BYTES)]!.traits.isRepeatable) return undefined;
     }
     const operations = Array.from({ length: block.end - this.#record }, (_, n) => {
       return this.#operation(block.address + (this.#record + n) * RECORD.BYTES, this.#record + n);
@@ -445,27 +447,11 @@ class RegionEmitter implements RegionFlow {
   }
 }
 
-const LOADS_AND_STORES = 'load|load_modify|load_zx|load_sx|store|storei';
-const MOVES = 'mov|movi|movi64|movzx|movsx|rip_plus|ea|ea_segment|sign|sum|not|bswap|xchg';
-/** They neither read flags nor set any. */
-const IGNORES_FLAGS = new RegExp(`^(${MOVES}|${LOADS_AND_STORES})(\\.|$)`);
-const SETS_ALL_FLAGS = /^((add|sub|and|or|xor|cmp|test)i?|neg|imul|bsf|bsr|(cmpi?|testi?)_jump)\./;
-/** They ask for flags by `condition` before they set any. */
-const ASKS_FOR_FLAGS = /^((adc|sbb)i?|inc|dec|setcc|cmov|condition_jump)(\.|$)/;
-const ignoresFlags = OPS.map(({ name }) => IGNORES_FLAGS.test(name));
-const setsAllFlags = OPS.map(({ name }) => SETS_ALL_FLAGS.test(name));
+const ignoresFlags = OPS.map(({ traits }) => traits.flags === 'untouched');
+const setsAllFlags = OPS.map(({ traits }) => traits.flags === 'replaced');
 /** Flags may be pending when these begin. */
-const passesPending = OPS.map(({ name, number }) => ignoresFlags[number]! || setsAllFlags[number]! || ASKS_FOR_FLAGS.test(name));
-const ACCESSES_MEMORY = new RegExp(`^(${LOADS_AND_STORES}|pushi?|pop|call|call_indirect|ret)(\\.|$)`);
-const accessesMemory = OPS.map(({ name }) => ACCESSES_MEMORY.test(name));
-const isStep = OPS.map(({ name }) => /^(inc|dec)\./.test(name));
-const isRotation = OPS.map(({ name }) => name === 'rol' || name === 'ror');
-
-/** What can be repeated: works out addresses and operands in temporaries. */
-const preparesOnly = OPS.map(({ name }) => /^(ea|ea_segment|rip_plus|movi|movi64|sum|sign)(\.|$)/.test(name));
-
-const LAST_OF_BLOCK = /^(jump|dispatch|(cmpi?|testi?|sub|result|condition|zero)_jump|call|call_indirect|ret|jump_indirect|raise)(\.|$)/;
-const endsBlock = OPS.map(({ name }) => LAST_OF_BLOCK.test(name));
+const passesPending = OPS.map(({ traits }) => traits.flags !== undefined);
+const isStep = new Set([...INC, ...DEC]);
 
 /** An edge needs an entry that the region has not: it is made again with one. */
 export class IrreducibleEdge extends Error {

@@ -23,8 +23,7 @@ export type ExitCause = keyof typeof EXIT_CAUSES;
 const NAMES = Object.keys(EXIT_CAUSES) as ExitCause[];
 export const exitNumber = (cause: ExitCause): number => NAMES.indexOf(cause);
 
-const accesses = new Set(OPS.filter(({ name }) => /^(load|store|push|pop|ret|call|read|write)/.test(name)).map(({ number }) => number));
-const isAccess = (operation: number): boolean => accesses.has(operation);
+const isAccess = (operation: number): boolean => OPS[operation]!.traits.access !== undefined;
 
 export class ExitCounts {
   readonly #memory: CodeMemory;
