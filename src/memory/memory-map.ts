@@ -83,13 +83,18 @@ export const REGION_EXITS = 52 * MIB;
 export const REGION_EXIT_COUNT = 512 * KIB;
 /** Byte offsets in an exit. */
 export const REGION_EXIT = {
-  RECORD: 0, // u32: the record to go on with, with EXIT bits
+  RECORD: 0, // u32: the record to go on with, with EXIT bits, and of a jump in the bits from COUNT_SHIFT on what it counts
   DELTA: 4, // i32: distance of its block from the region's base
   TARGET: 8, // u32: of a jump, the record in REGION_TABLE of the region that it leads to, with the entry in the low bits; 0 unknown
   TARGET_DELTA: 12, // i32: from this region's base to that one's
   LEFT: 8, // u32: of an access to a group, how often it was in none of the TLB's pages as a whole, from 1 on; of other records 0
   BYTES: 16,
 } as const;
+/**
+ * Records lie below 2^27, so an exit has five bits for the instructions that its jump counts: a look into the record would mostly miss
+ * the caches. 0: the record says it.
+ */
+export const EXIT_COUNT_SHIFT = 27;
 /** So often, and the group is not worth having: it lies across the end of a page. */
 export const REGION_EXIT_OFTEN = 2048;
 /** The record has raised a fault. */

@@ -19,7 +19,8 @@ export const EXIT_AT = 20; // the exit by which it was left; 0: RIP says where t
 export const BASE = 21; // RIP of the region's base
 export const PAGE_OFFSET = 22; // of an access
 export const LAST_BASE = 23; // BASE of the region before
+export const EXIT_COUNT = 24; // instructions that the jump by which it was left counts; 0: its record says it
 export const LOCALS: readonly ValueType[] = [
   ...Array<ValueType>(8).fill('i32'), ...Array<ValueType>(5).fill('i64'), ...Array<ValueType>(2).fill('v128'),
-  ...Array<ValueType>(6).fill('i32'), 'i64', 'i64', 'i64',
+  ...Array<ValueType>(6).fill('i32'), 'i64', 'i64', 'i64', 'i32',
 ];

@@ -1,7 +1,7 @@
 // The operation REGION in the interpreter: the loop that runs regions (translator/) one after the other, as long as one leads to the
 // next. Not how regions are made, and not what they do.
 import {
-  EXIT_FAULT, EXIT_JUMP, EXIT_LIMITED, JUMP_CACHE_DELTA, JUMP_CACHE_ENTRIES,
+  EXIT_COUNT_SHIFT, EXIT_FAULT, EXIT_JUMP, EXIT_LIMITED, JUMP_CACHE_DELTA, JUMP_CACHE_ENTRIES,
   JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, JUMP_CACHE_TARGET, REGION_EXIT, REGION_RECORD, REGION_TABLE,
 } from '../../memory/memory-map.ts';
 import type { CodeWriter, Label } from '../../wasm/code-writer.ts';
@@ -12,7 +12,7 @@ import { REGION } from '../ir/ops-control.ts';
 import { BLOCK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
 import {
-  BASE, BUDGET, CPU, ENTRY, ENTRY_NUMBER, EXIT_AT, IP, LAST_BASE, LINEAR, OPERATION, REGION_AT, TARGET,
+  BASE, BUDGET, CPU, ENTRY, ENTRY_NUMBER, EXIT_AT, EXIT_COUNT, IP, LAST_BASE, LINEAR, OPERATION, REGION_AT, TARGET,
 } from './interpreter-locals.ts';
 
 export interface Labels {
@@ -148,6 +148,13 @@ export class RegionLoop {
     code.op(OP.i32_add);
     code.tee(EXIT_AT);
     code.memory(OP.i32_load, REGION_EXIT.RECORD);
+    code.tee(IP);
+    code.i32(EXIT_COUNT_SHIFT);
+    code.op(OP.i32_shr_u);
+    code.set(EXIT_COUNT);
+    code.get(IP);
+    code.i32(2 ** EXIT_COUNT_SHIFT - 1);
+    code.op(OP.i32_and);
     code.set(IP);
     const jumps = code.block();
     this.#exitBits();
@@ -201,11 +208,18 @@ export class RegionLoop {
   }
 
   #countJump(): void {
-    this.#m.code.get(BUDGET);
-    this.#m.code.get(IP);
-    this.#m.code.memory(OP.i32_load16_u, RECORD.D - EXIT_JUMP);
-    this.#m.code.op(OP.i32_sub);
-    this.#m.code.set(BUDGET);
+    const { code } = this.#m;
+    code.get(EXIT_COUNT);
+    code.op(OP.i32_eqz);
+    code.if();
+    code.get(IP);
+    code.memory(OP.i32_load16_u, RECORD.D - EXIT_JUMP);
+    code.set(EXIT_COUNT);
+    code.end();
+    code.get(BUDGET);
+    code.get(EXIT_COUNT);
+    code.op(OP.i32_sub);
+    code.set(BUDGET);
   }
 
   /** Straight to the region that the jump led to before, unless that is gone, mapped otherwise, or the slice is used up. */

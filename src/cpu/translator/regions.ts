@@ -2,11 +2,11 @@
 // dropped when their code changes or when they have become too many. What goes into a region is region-blocks.ts, how it is
 // emitted is emit-region.ts.
 import {
-  JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, REGION_EXIT, REGION_EXIT_COUNT, REGION_EXIT_OFTEN, REGION_EXITS,
-  REGION_RECORD, REGION_SLOTS, REGION_TABLE,
+  EXIT_COUNT_SHIFT, EXIT_JUMP, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, REGION_EXIT, REGION_EXIT_COUNT,
+  REGION_EXIT_OFTEN, REGION_EXITS, REGION_RECORD, REGION_SLOTS, REGION_TABLE,
 } from '../../memory/memory-map.ts';
 import { REGION, STALE } from '../ir/ops-control.ts';
-import { BLOCK } from '../ir/record.ts';
+import { BLOCK, RECORD } from '../ir/record.ts';
 import { MODE } from '../x86/state.ts';
 import { ACTIVITY, beginActivity, endActivity } from '../../trace/activity.ts';
 import { emitRegions, type EmittedRegion, type EmittedRegions, type MemoryPages, type RegionExit } from './emit-region.ts';
@@ -304,13 +304,20 @@ export class Regions {
     let at = first >> 2;
     const isEager = this.options.promoteAt < EAGER;
     for (const { record, delta, ofGroup } of exits) {
-      u32[at + REGION_EXIT.RECORD / 4] = record;
+      u32[at + REGION_EXIT.RECORD / 4] = (record | (this.#countOf(record) << EXIT_COUNT_SHIFT)) >>> 0;
       u32[at + REGION_EXIT.DELTA / 4] = delta >>> 0;
       u32[at + REGION_EXIT.TARGET / 4] = !ofGroup ? 0 : isEager ? REGION_EXIT_OFTEN - 1 : 1;
       at += REGION_EXIT.BYTES / 4;
     }
     this.#exitCount += exits.length;
     return first - REGION_EXIT.BYTES;
+  }
+
+  /** The instructions that the jump of an exit counts, where an exit has room for them. */
+  #countOf(record: number): number {
+    if ((record & EXIT_JUMP) === 0) return 0;
+    const count = this.memory.u16[((record & -8) + RECORD.D) >> 1]!;
+    return count < 2 ** (32 - EXIT_COUNT_SHIFT) ? count : 0;
   }
 
   /** A block's code was overwritten: no region that contains it may be entered again. */
