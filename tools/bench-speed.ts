@@ -15,8 +15,8 @@ const PROCESSES = [1, 2, 4, 8, 16];
 const MEGABYTES = [10, 30, 100, 300, 1024];
 const GROWTH_RAM_MEGABYTES = 2048;
 /** One round of the workload that goes on for minutes. Its programs are another copy each time, code that nobody has seen yet. */
-const ROUND = 'cp /bin/busybox /tmp/b; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; /tmp/b true; '
-  + 'seq 1 3000 | /tmp/b sort -n | /tmp/b md5sum; rm /tmp/b';
+const ROUND = 'cp /bin/busybox tmp/b; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; tmp/b true; '
+  + 'seq 1 3000 | tmp/b sort -n | tmp/b md5sum; rm tmp/b';
 const RESULTS_HEADING = '## Results\n';
 const PARTS = ['amd64', 'i386', 'growth', 'minutes'] as const;
 

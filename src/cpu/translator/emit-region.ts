@@ -178,7 +178,7 @@ class RegionEmitter implements RegionFlow {
       this.#record = n;
       lowering.record = record;
       lowering.operation = operation.number;
-      lowering.rotationCount = n > 0 && (operation.number === HELPER.rol || operation.number === HELPER.ror) ? constantCount(this.#memory, record) : undefined;
+      lowering.rotationCount = n > 0 && isRotation.has(operation.number) ? constantCount(this.#memory, record) : undefined;
       lowering.carryIsDead = isStep.has(operation.number) && this.#setsAllFlagsSoon(block, n + 1);
       if (!passesPending[operation.number] && lowering.rotationCount === undefined) lowering.settle();
       if (operation.number === CONTINUE) return this.#continue(block, record);
@@ -452,6 +452,7 @@ const setsAllFlags = OPS.map(({ traits }) => traits.flags === 'replaced');
 /** Flags may be pending when these begin. */
 const passesPending = OPS.map(({ traits }) => traits.flags !== undefined);
 const isStep = new Set([...INC, ...DEC]);
+const isRotation = new Set([HELPER.rol, HELPER.ror]);
 
 /** An edge needs an entry that the region has not: it is made again with one. */
 export class IrreducibleEdge extends Error {
