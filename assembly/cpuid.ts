@@ -1,9 +1,9 @@
 // CPUID: leaves assembled from the feature words that creation put into the state (order below), and the dynamic bits.
 // Feature words: 0 leaf 1 EDX, 1 leaf 1 ECX, 2..4 leaf 7.0 EBX ECX EDX, 5 0x80000001 EDX, 6 0x80000001 ECX, 7 leaf 0xD.1 EAX,
-// 8 leaf 1 EAX, 9 highest basic leaf, 10 0x80000007 EDX, 11 leaf 6 EAX, 12 0x80000008 EBX.
+// 8 leaf 1 EAX, 9 highest basic leaf, 10 0x80000007 EDX, 11 leaf 6 EAX, 12 0x80000008 EBX, 13 0x80000021 EAX.
 import {
-  BRAND0, CPUID_FEATURE0, CPUID_FEATURE1, CPUID_FEATURE10, CPUID_FEATURE11, CPUID_FEATURE12, CPUID_FEATURE2, CPUID_FEATURE3,
-  CPUID_FEATURE4, CPUID_FEATURE5, CPUID_FEATURE6, CPUID_FEATURE7, CPUID_FEATURE8, CPUID_FEATURE9, CR4, RAX, RBX, RCX, RDX,
+  BRAND0, CPUID_FEATURE0, CPUID_FEATURE1, CPUID_FEATURE10, CPUID_FEATURE11, CPUID_FEATURE12, CPUID_FEATURE13, CPUID_FEATURE2,
+  CPUID_FEATURE3, CPUID_FEATURE4, CPUID_FEATURE5, CPUID_FEATURE6, CPUID_FEATURE7, CPUID_FEATURE8, CPUID_FEATURE9, CR4, RAX, RBX, RCX, RDX,
   SCRATCH0, VCPU_INDEX, VENDOR0, VENDOR1, VENDOR2, XCR0,
 } from './generated/layout';
 import { apicMsrRead } from './host';
@@ -20,6 +20,7 @@ const MSR_APIC_BASE: u32 = 0x1b;
 const APIC_ENABLED: u64 = 1 << 11;
 const HYPERVISOR_TIMING: u32 = 0x40000010;
 const EXTENDED_MAX: u32 = 0x80000008;
+const EXTENDED_FEATURES: u32 = 0x80000021; // the highest leaf of a model that has any of them
 /** Clock of the local APIC timer, the crystal of leaf 0x15. */
 const APIC_KHZ: u32 = 1000000;
 const LINEAR_ADDRESS_BITS: u32 = 48;
@@ -104,7 +105,10 @@ function hypervisor(leaf: u32): void {
 function extended(leaf: u32): void {
   const amd = get32(VENDOR0) == VENDOR_AMD;
   switch (leaf) {
-    case 0x80000000: return amd ? answer(EXTENDED_MAX, get32(VENDOR0), get32(VENDOR2), get32(VENDOR1)) : answer(EXTENDED_MAX, 0, 0, 0);
+    case 0x80000000: {
+      const max = get32(CPUID_FEATURE13) != 0 ? EXTENDED_FEATURES : EXTENDED_MAX;
+      return amd ? answer(max, get32(VENDOR0), get32(VENDOR2), get32(VENDOR1)) : answer(max, 0, 0, 0);
+    }
     case 0x80000001: return answer(amd ? get32(CPUID_FEATURE8) : 0, 0, get32(CPUID_FEATURE6), get32(CPUID_FEATURE5));
     case 0x80000002: case 0x80000003: case 0x80000004: {
       const words = BRAND0 + (leaf - 0x80000002) * 16;
@@ -114,6 +118,7 @@ function extended(leaf: u32): void {
     case 0x80000006: return answer(0, 0x42004200, 0x02008140, 0);
     case 0x80000007: return answer(0, 0, 0, get32(CPUID_FEATURE10));
     case 0x80000008: return answer(PHYSICAL_ADDRESS_BITS | (LINEAR_ADDRESS_BITS << 8), get32(CPUID_FEATURE12), 0, 0);
+    case EXTENDED_FEATURES: return answer(get32(CPUID_FEATURE13), 0, 0, 0);
     default: return answer(0, 0, 0, 0);
   }
 }

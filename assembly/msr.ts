@@ -3,7 +3,7 @@
 // QUIRK: the MTRRs and the PAT store what is written but memory has no types; DEBUGCTL records no branches.
 import { apicMsrRead, apicMsrWrite, cpu } from './host';
 import {
-  CPUID_FEATURE1, CPUID_FEATURE12, CPUID_FEATURE4, CPUID_FEATURE5, CR0, EFER, MSR_BIOS_SIGN_ID, MSR_CSTAR, MSR_DEBUGCTL,
+  CPUID_FEATURE1, CPUID_FEATURE12, CPUID_FEATURE13, CPUID_FEATURE4, CPUID_FEATURE5, CR0, EFER, MSR_BIOS_SIGN_ID, MSR_CSTAR, MSR_DEBUGCTL,
   MSR_KERNEL_GS_BASE, MSR_LSTAR, MSR_MISC_ENABLE,
   MSR_MTRR_DEF_TYPE, MSR_MTRR_FIX0, MSR_MTRR_PHYS_BASE0, MSR_PAT, MSR_SFMASK, MSR_SMI_COUNT, MSR_SPEC_CTRL, MSR_STAR, MSR_SYSENTER_CS,
   MSR_SYSENTER_EIP, MSR_SYSENTER_ESP, MSR_TSC_ADJUST, MSR_TSC_AUX, MSR_XSS, RAX, RCX, RDX, SCRATCH0,
@@ -12,8 +12,8 @@ import { requireRing0 } from './control';
 import { faulted, raiseGp } from './faults';
 import { updateMode } from './mode';
 import {
-  CR0_PG, EFER_FFXSR, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, SEGMENT_FS, SEGMENT_GS, canonical, get32, get64, segmentBase, set64,
-  setSegmentBase,
+  CR0_PG, EFER_AIBRSE, EFER_FFXSR, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, SEGMENT_FS, SEGMENT_GS, canonical, get32, get64, segmentBase,
+  set64, setSegmentBase,
 } from './registers';
 import { moveTsc, readTsc } from './time-stamp';
 import { flushTlb } from './tlb';
@@ -26,6 +26,7 @@ const FEATURE_SPEC_CTRL: u32 = 1 << 26; // leaf 7 EDX
 const FEATURE_X2APIC: u32 = 1 << 21; // leaf 1 ECX
 const FEATURE_TSC_DEADLINE: u32 = 1 << 24;
 const FEATURE_IBPB: u32 = 1 << 12; // leaf 0x80000008 EBX
+const FEATURE_AUTO_IBRS: u32 = 1 << 8; // leaf 0x80000021 EAX
 const APIC_BASE_X2APIC: u64 = 1 << 10;
 const FEATURE_ARCH_CAPABILITIES: u32 = 1 << 29;
 const MTRR_CAPABILITIES: u64 = 0x508; // eight variable ranges, fixed ranges, write combining
@@ -127,6 +128,7 @@ function writeEfer(value: u64): void {
   if (features & FEATURE_LONG) allowed |= EFER_LME;
   if (features & FEATURE_NX) allowed |= EFER_NXE;
   if (features & FEATURE_FFXSR) allowed |= EFER_FFXSR;
+  if (get32(CPUID_FEATURE13) & FEATURE_AUTO_IBRS) allowed |= EFER_AIBRSE; // nothing to do: no branch prediction
   if (value & ~allowed) return raiseGp();
   if (((old ^ value) & EFER_LME) && (get64(CR0) & CR0_PG)) return raiseGp();
   set64(EFER, (value & ~EFER_LMA) | (old & EFER_LMA));

@@ -36,6 +36,7 @@ export const EFER_LME: u64 = 1 << 8;
 export const EFER_LMA: u64 = 1 << 10;
 export const EFER_NXE: u64 = 1 << 11;
 export const EFER_FFXSR: u64 = 1 << 14;
+export const EFER_AIBRSE: u64 = 1 << 21;
 
 /** OF SF ZF AF PF CF: the bits that live in the lazy triple. */
 export const FLAGS_ARITHMETIC: u32 = 0x8d5;

@@ -153,6 +153,11 @@ describe('control', () => {
     assert.deepEqual(write(0x277, 2n), GP0);
     assert.equal(read(0xc0011029), 2n);
     assert.deepEqual(read(0x4b564d00), GP0);
+    cpu.set32('cpuidFeature5', (1 << 29) | (1 << 20));
+    assert.deepEqual(write(0xc0000080, 0x200d00n), GP0, 'automatic IBRS is not announced');
+    cpu.set32('cpuidFeature13', 1 << 8);
+    assert.equal(write(0xc0000080, 0x200d00n), undefined);
+    assert.equal(read(0xc0000080), 0x200d00n);
     cpu.nanoseconds = 5000;
     assert.equal(read(0x10), 5000n);
     write(0x10, 100n);
@@ -177,6 +182,10 @@ describe('control', () => {
     assert.deepEqual(leaf(0xd), [3n, 576n, 576n, 0n]);
     assert.deepEqual(leaf(0x20), [0n, 0n, 0n, 0n]);
     assert.equal(leaf(0x80000008)[0], 0x3028n);
+    assert.equal(leaf(0x80000000)[0], 0x80000008n);
+    cpu.set32('cpuidFeature13', 1 << 8);
+    assert.equal(leaf(0x80000000)[0], 0x80000021n);
+    assert.deepEqual(leaf(0x80000021), [0x100n, 0n, 0n, 0n]);
   });
 
   test('POPF changes IOPL at CPL 0 only and IF as IOPL allows', () => {

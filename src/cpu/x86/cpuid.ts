@@ -7,10 +7,13 @@ import { Failure } from '../../base/failure.ts';
 export const WORD = {
   LEAF1_EDX: 0, LEAF1_ECX: 1, LEAF7_EBX: 2, LEAF7_ECX: 3, LEAF7_EDX: 4, EXTENDED1_EDX: 5, EXTENDED1_ECX: 6, LEAF_D1_EAX: 7,
   SIGNATURE: 8, MAX_BASIC_LEAF: 9, EXTENDED7_EDX: 10, LEAF6_EAX: 11, EXTENDED8_EBX: 12,
+  EXTENDED33_EAX: 13,
 } as const;
 
 type Place = readonly [word: number, bit: number];
-const { LEAF1_EDX, LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, EXTENDED1_EDX, EXTENDED1_ECX, LEAF_D1_EAX, EXTENDED7_EDX, LEAF6_EAX } = WORD;
+const {
+  LEAF1_EDX, LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, EXTENDED1_EDX, EXTENDED1_ECX, LEAF_D1_EAX, EXTENDED7_EDX, LEAF6_EAX, EXTENDED33_EAX,
+} = WORD;
 
 /** Every feature that can be announced, under QEMU's name. */
 // prettier-ignore
@@ -28,6 +31,7 @@ export const FEATURES: Readonly<Record<string, Place>> = {
   syscall: [EXTENDED1_EDX, 11], nx: [EXTENDED1_EDX, 20], pdpe1gb: [EXTENDED1_EDX, 26], rdtscp: [EXTENDED1_EDX, 27], lm: [EXTENDED1_EDX, 29],
   lahf_lm: [EXTENDED1_ECX, 0], abm: [EXTENDED1_ECX, 5],
   xsaveopt: [LEAF_D1_EAX, 0], xsavec: [LEAF_D1_EAX, 1], invtsc: [EXTENDED7_EDX, 8], arat: [LEAF6_EAX, 2],
+  'null-sel-clr-base': [EXTENDED33_EAX, 6], 'auto-ibrs': [EXTENDED33_EAX, 8],
 };
 /** Names that mean another feature, or one of which another is part. */
 const ALIASES: Readonly<Record<string, string>> = {
