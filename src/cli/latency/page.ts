@@ -2,7 +2,7 @@
 // a bar, histograms, and what happened to two requests along the time.
 import { isHost, isNode, LAYER } from '../../trace/request-latency.ts';
 import type { Figures, HistogramBar } from './statistics.ts';
-import type { Layer, MeasuredSummary, ShownLife, Summary } from './summary.ts';
+import { eventText, type Layer, type MeasuredSummary, type ShownLife, type Summary } from './summary.ts';
 
 const WIDTH = 960;
 
@@ -67,9 +67,9 @@ const programText = (programNs: number, middleNs: number): string =>
   `${LAYER.program}: ${us(programNs)}; with it ${us(middleNs + programNs)} from one request to the next.`;
 
 function ownText({ measured }: Summary): string {
-  const { ownNs, host, eventNs, guestClockNs, clockPercent } = measured!;
+  const { ownNs, host, guestClockNs, clockPercent } = measured!;
   return `Own layers (device, queue, drive, block nodes): ${us(ownNs)}, ${((100 * ownNs) / host.p50Ns).toFixed(0)} % of the host's own
-latency. An event takes ${eventNs.toFixed(0)} ns. By the guest's own clock ${us(guestClockNs)} from one request to the next,
+latency; ${eventText(measured!)}. By the guest's own clock ${us(guestClockNs)} from one request to the next,
 ${clockPercent.toFixed(2)} % from the sum.`;
 }
 

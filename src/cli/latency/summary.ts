@@ -125,6 +125,12 @@ export function summarizeMeasured(title: string, { passes, leftOut }: Latencies,
   };
 }
 
+/** What an event takes, in words: passes differ by more than that where the host has other things to do. */
+export const eventText = ({ eventNs }: MeasuredSummary): string =>
+  (eventNs > 0
+    ? `an event takes ${eventNs.toFixed(0)} ns`
+    : 'what an event takes is less than passes differ by, and has not been taken off');
+
 /** Between two events that follow each other closest: an event takes no more than that. */
 function shortestStep(lives: readonly RequestLife[]): number {
   const steps = new Map<string, number[]>();

@@ -1,7 +1,7 @@
 // The figures of `nandu latency` as tables for a terminal, in microseconds.
 import { LAYER } from '../../trace/request-latency.ts';
 import type { HistogramBar, Figures } from './statistics.ts';
-import type { MeasuredSummary, ShownLife, Summary } from './summary.ts';
+import { eventText, type MeasuredSummary, type ShownLife, type Summary } from './summary.ts';
 
 const COLUMN = 10;
 const us = (ns: number): string => (ns / 1000).toFixed(2).padStart(COLUMN);
@@ -47,12 +47,12 @@ function figuresText(rows: readonly (readonly [name: string, figures: Figures])[
 }
 
 function measuredText(total: Figures, measured: MeasuredSummary): string[] {
-  const { plain, host, ownNs, ownTracedNs, eventNs, excessNs, betweenNs, guestClockNs, clockPercent } = measured;
+  const { plain, host, ownNs, ownTracedNs, excessNs, betweenNs, guestClockNs, clockPercent } = measured;
   return [
     ...figuresText([['in the guest, without events', plain], ['in the guest, with events', total], [`on the host: ${host.by}`, host]]), '',
     `own layers (device, queue, drive, block nodes): ${us(ownNs).trim()} us (${us(ownTracedNs).trim()} with events), ` +
       `${((100 * ownNs) / host.p50Ns).toFixed(0)} % of the host's own latency`,
-    `an event takes ${eventNs.toFixed(0)} ns; being traced makes a request ${us(excessNs).trim()} us longer`,
+    `${eventText(measured)}; being traced makes a request ${us(excessNs).trim()} us longer`,
     `without events the guest's program takes ${us(betweenNs).trim()} us between two requests`,
     `by the guest's own clock ${us(guestClockNs).trim()} us from one request to the next: ${clockPercent.toFixed(2)} % from the sum`,
   ];
