@@ -65,7 +65,7 @@ export async function* cpuDifferences(options: DifferenceOptions, onBatch?: (cou
       const cases = Array.from({ length: size }, (_, n) => generator.generate(start + n, mode));
       const results = await oracle.run(cases);
       for (const [n, test] of cases.entries()) {
-        const lines = differences(test, results[n]!, processor.run(test));
+        const lines = differences(test, results[n]!, processor.run(test), oracle.tellsStackFaults);
         if (lines.length === 0) continue;
         const text = [`seed ${seed} index ${start + n} ${describeCase(test)}`, ...lines.map((line) => `    ${line}`)].join('\n');
         yield { mode, index: start + n, test, text };

@@ -64,7 +64,7 @@ describe('the processor oracle', { skip }, () => {
     assert.equal(await vectorOf('0f 0b'), 6); // UD2
     assert.equal(await vectorOf('f4'), 13); // HLT
     assert.equal(await vectorOf('8b 08', { rax: 0x8000_0000_0000n }), 13); // not canonical
-    assert.equal(await vectorOf('50', { rsp: 0x8000_0000_0010n }), 12);
+    assert.equal(await vectorOf('50', { rsp: 0x8000_0000_0010n }), oracle.tellsStackFaults ? 12 : 13);
     assert.equal(await vectorOf('cc 90'), 3);
   });
 
@@ -112,7 +112,8 @@ describe('the processor oracle', { skip }, () => {
     assert.deepEqual(changes.map(({ offset }) => offset), [REGION.FS_BASE - REGION.DATA, REGION.GS_BASE - REGION.DATA]);
   });
 
-  test('32-bit code', async () => {
+  test('32-bit code', async (t) => {
+    if (!oracle.modes.includes('flat32')) return t.skip('the host runs 64-bit code only');
     const inMode = (mode: OracleMode, hex: string, registers?: Registers): Promise<OracleResult> =>
       runOne(caseOf(hex, registers, { mode }));
     const aaa = await inMode('flat32', '37 41', { rax: 0x0fn, rcx: 0xffffffffn }); // AAA; INC ECX

@@ -8,12 +8,16 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { Failure } from '../../src/base/failure.ts';
-import { cHeader, decodeBatch, encodeBatch, ORACLE_MODES } from './oracle-case.ts';
+import { cHeader, decodeBatch, encodeBatch, ORACLE_MODES, PAGE_BYTES, REGION } from './oracle-case.ts';
 import type { OracleCase, OracleMode, OracleResult } from './oracle-case.ts';
 
 const BATCH_CASES = 2048;
+const NOP = 0x90;
+const PUSH_RAX = 0x50;
+const NOT_CANONICAL = 0x8000_0000_0010n;
+const STACK_FAULT = 12;
 const MAGIC = 0x4c43524f; // "ORCL"
-const FEATURE = { YMM: 1, LDT: 2 } as const;
+const FEATURE_YMM = 1;
 /** libc's SSE code is fine between cases; the handler itself must not depend on the thread pointer or a red zone. */
 const COMPILER_FLAGS = ['-O1', '-mgeneral-regs-only', '-fno-stack-protector', '-fcf-protection=none', '-fPIE', '-pie'];
 
@@ -22,6 +26,8 @@ export interface Oracle {
   readonly hasYmm: boolean;
   /** The modes that this host can run. */
   readonly modes: readonly OracleMode[];
+  /** False under hypervisors that report the stack fault of an address that is not canonical as a protection fault. */
+  readonly tellsStackFaults: boolean;
   run(cases: readonly OracleCase[]): Promise<OracleResult[]>;
   close(): void;
 }
@@ -118,18 +124,32 @@ const CRASH: OracleResult = {
   outcome: 'crash', vector: 0, errorCode: 0, cr2: 0n, rip: 0n, registers: new BigUint64Array(16), flags: 0, changes: [],
 };
 
+function trivial(mode: OracleMode, instruction: number, rsp: bigint): OracleCase {
+  const registers = new BigUint64Array(16);
+  registers[4] = rsp;
+  return { mode, code: Uint8Array.of(instruction), codeOffset: 0, registers, flags: 0, data: new Uint8Array(), dataOffset: 0 };
+}
+
 class HostOracle implements Oracle {
   readonly hasYmm: boolean;
-  readonly modes: readonly OracleMode[];
+  modes: readonly OracleMode[] = [];
+  tellsStackFaults = true;
   readonly #program: string;
   #runner: Runner;
 
   constructor(program: string, runner: Runner, features: number) {
     this.#program = program;
     this.#runner = runner;
-    this.hasYmm = (features & FEATURE.YMM) !== 0;
+    this.hasYmm = (features & FEATURE_YMM) !== 0;
+  }
+
+  /** Kernels without 32-bit emulation or LDT, and some hypervisors, run 64-bit code only. */
+  async findLimits(): Promise<void> {
     const names = Object.keys(ORACLE_MODES) as OracleMode[];
-    this.modes = names.filter((name) => (ORACLE_MODES[name].code.selector & 4) === 0 || (features & FEATURE.LDT) !== 0);
+    const results = await this.run(names.map((mode) => trivial(mode, NOP, BigInt(REGION.DATA + PAGE_BYTES / 2))));
+    this.modes = names.filter((_, number) => results[number]!.outcome === 'completed');
+    const [stackFault] = await this.run([trivial('long', PUSH_RAX, NOT_CANONICAL)]);
+    this.tellsStackFaults = stackFault!.vector === STACK_FAULT;
   }
 
   async run(cases: readonly OracleCase[]): Promise<OracleResult[]> {
@@ -169,7 +189,7 @@ export async function openOracle(source = sourceFile()): Promise<Oracle | { read
   const runner = new Runner(program);
   try {
     const oracle = new HostOracle(program, runner, await runner.features());
-    runner.setIdle(true);
+    await oracle.findLimits();
     return oracle;
   } catch (error) {
     runner.stop();
