@@ -83,7 +83,7 @@ export const REGION_EXITS = 52 * MIB;
 export const REGION_EXIT_COUNT = 512 * KIB;
 /** Byte offsets in an exit. */
 export const REGION_EXIT = {
-  RECORD: 0, // u32: the record to go on with, with EXIT bits, and of a jump in the bits from COUNT_SHIFT on what it counts
+  RECORD: 0, // u32: the record to go on with, with EXIT bits, and of a jump in the bits from EXIT_COUNT_SHIFT on what it counts
   DELTA: 4, // i32: distance of its block from the region's base
   TARGET: 8, // u32: of a jump, the record in REGION_TABLE of the region that it leads to, with the entry in the low bits; 0 unknown
   TARGET_DELTA: 12, // i32: from this region's base to that one's
