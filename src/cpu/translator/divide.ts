@@ -1,33 +1,55 @@
 // DIV and IDIV of 32 and 64 bits in a region, where the quotient surely fits: every 32-bit division by something else than 0 and -1
-// whose quotient has 32 bits, and 64-bit ones whose dividend has 64 bits. Others, and those that fault, are the interpreter's
-// (assembly/integer.ts). Flags are undefined afterwards and stay as they were. Specification: Intel SDM volume 2, DIV, IDIV.
+// whose quotient has 32 bits, and 64-bit ones whose dividend has 64 bits. Other 64-bit ones call the helper (assembly/integer.ts): digits
+// of long numbers are divided so, for instance where one is printed. Other 32-bit ones fault, or nearly so, and are the interpreter's.
+// Flags are undefined afterwards and stay as they were. Specification: Intel SDM volume 2, DIV, IDIV.
 import { OP } from '../../wasm/opcodes.ts';
-import type { InlineLowering } from './inline-lowering.ts';
+import { chooseResult, type InlineLowering } from './inline-lowering.ts';
 
 /** RDX:RAX or EDX:EAX divided by a; the immediate is the size in bytes. Returns false for the sizes that it does not know. */
 export function divide(m: InlineLowering, signed: boolean): boolean {
   const size = m.knownImmediate();
   if (size !== 4 && size !== 8) return false;
-  const { code } = m;
   const [divisor, dividend, quotient] = m.i64 as readonly [number, number, number, number];
+  const division = { divisor, dividend, quotient };
   m.getExtended('a', size === 8 ? 3 : 2, signed);
-  code.set(divisor);
-  if (size === 8) m.state('rax', 3);
-  else pushPair(m);
-  code.set(dividend);
-  pushRefused(m, divisor, signed);
-  if (size === 8) pushIsWide(m, signed);
-  if (size === 8) code.op(OP.i32_or);
+  m.code.set(divisor);
+  if (size === 8) divide64(m, division, signed);
+  else divide32(m, division, signed);
+  return true;
+}
+
+function divide64(m: InlineLowering, division: Division, signed: boolean): void {
+  const { code } = m;
+  m.state('rax', 3);
+  code.set(division.dividend);
+  pushRefused(m, division.divisor, signed);
+  pushIsWide(m, signed);
+  code.op(OP.i32_or);
+  code.op(OP.i32_eqz);
+  chooseResult(m, signed ? 'idiv' : 'div', () => {
+    setQuotient(m, division, signed);
+    writeResults(m, 8, division);
+  });
+}
+
+function divide32(m: InlineLowering, division: Division, signed: boolean): void {
+  const { code } = m;
+  pushPair(m);
+  code.set(division.dividend);
+  pushRefused(m, division.divisor, signed);
   code.if();
   m.leaveForInterpreter();
   code.end();
+  setQuotient(m, division, signed);
+  leaveUnlessFits(m, division.quotient, signed);
+  writeResults(m, 4, division);
+}
+
+function setQuotient({ code }: InlineLowering, { divisor, dividend, quotient }: Division, signed: boolean): void {
   code.get(dividend);
   code.get(divisor);
   code.op(signed ? OP.i64_div_s : OP.i64_div_u);
   code.set(quotient);
-  if (size === 4) leaveUnlessFits(m, quotient, signed);
-  writeResults(m, size, { divisor, dividend, quotient });
-  return true;
 }
 
 /** EDX:EAX. */

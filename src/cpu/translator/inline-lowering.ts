@@ -38,7 +38,7 @@ export function chooseEffect(m: InlineLowering, name: string, native: () => void
   m.at = choose(m, name, native).before;
 }
 
-/** Both write the register in d. What the helper wrote is in the register's home too; it is stored once more. */
+/** Both write the same registers. What the helper wrote is in the registers' homes too; it is stored once more. */
 export function chooseResult(m: InlineLowering, name: string, native: () => void): void {
   m.at = choose(m, name, native).after;
 }
