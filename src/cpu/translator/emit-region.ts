@@ -190,12 +190,13 @@ class RegionEmitter implements RegionFlow {
     this.leave('interpreted');
   }
 
-  /** Whether the instruction that begins with record `from` accesses memory, and with that may leave the region in its course. */
+  /** Whether the instruction that begins with record `from` makes accesses that may leave the region in its course. */
   #mayLeave(block: RegionBlock, from: number, pc: number): boolean {
     for (let n = from; n < block.end; n++) {
       const record = block.address + n * RECORD.BYTES;
       if ((this.#memory.u16[(record + RECORD.PC) >> 1]! & (PC_STACK - 1)) !== pc) return false;
-      if (OPS[this.#operation(record, n)]!.traits.access !== undefined) return true;
+      const { access } = OPS[this.#operation(record, n)]!.traits;
+      if (access !== undefined && !this.#lowering.isKnown(access, record)) return true;
     }
     return false;
   }

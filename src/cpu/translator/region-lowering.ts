@@ -6,6 +6,7 @@ import type { CodeWriter } from '../../wasm/code-writer.ts';
 import { OP } from '../../wasm/opcodes.ts';
 import { CC, ccOp, PENDING_FLAGS } from '../ir/flags.ts';
 import type { Address, Operand, Width } from '../ir/lowering.ts';
+import type { MemoryAccess } from '../ir/op.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
@@ -19,7 +20,7 @@ import {
   BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, GROUP_HOST, LINEAR, localOf, PAGE_OFFSET, PENDING, SCRATCH_I32, SCRATCH_I64,
   SCRATCH_V128, TARGET, TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
 } from './region-locals.ts';
-import { NO_GROUPS, type Group, type RegionFlow, type RegionState } from './region-state.ts';
+import { isWithin, NO_GROUPS, type Group, type RegionFlow, type RegionState } from './region-state.ts';
 
 /** Of the general registers. */
 const RSP = 4;
@@ -139,14 +140,10 @@ export class RegionLowering implements InlineLowering {
     this.at = { dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, pending: 0 };
   }
 
-  snapshot(): RegionState {
-    return { ...this.at };
-  }
-
   branch(then: () => void, otherwise?: () => void): void {
     const { code } = this;
     if (otherwise !== undefined) this.#flushFlags();
-    const before = this.snapshot();
+    const before = { ...this.at };
     code.if();
     this.#diverged = false;
     then();
@@ -499,6 +496,14 @@ export class RegionLowering implements InlineLowering {
     return 0;
   }
 
+  /** Whether the access of a record lies where the host's address is known, and with that cannot leave the region. */
+  isKnown({ kind, bytes, writes }: MemoryAccess, record: number): boolean {
+    if (kind === 'indexed') return false;
+    const slot = kind === 'operand' ? this.#memory.u16[(record + RECORD.A) >> 1]! : RSP * 8;
+    const displacement = kind === 'operand' ? this.#memory.i32[(record + RECORD.IMM) >> 2]! : kind === 'push' ? -bytes : 0;
+    return isWithin((slot & 7) === 0 ? this.at.groups[slot >> 3] : undefined, displacement, bytes, writes);
+  }
+
   #nearRegister({ near }: Address): Near | undefined {
     if (near === undefined) return undefined;
     if (near !== 'operand') return { register: RSP, displacement: near };
@@ -509,8 +514,7 @@ export class RegionLowering implements InlineLowering {
   /** The group that an access is in, which begins here when others follow; undefined when it is alone. */
   #groupFor({ register, displacement }: Near, bytes: number, writes: boolean, wraps: boolean): Group | undefined {
     const known = this.at.groups[register];
-    const isInside = known !== undefined && displacement >= known.low && displacement + bytes <= known.high;
-    if (isInside && (known.writes || !writes)) return known;
+    if (isWithin(known, displacement, bytes, writes)) return known;
     const reach = this.flow!.reach(register * 8);
     if (reach === undefined || displacement < reach.low || displacement + bytes > reach.high) return undefined;
     const { code } = this;

@@ -25,6 +25,10 @@ export interface Group {
   readonly writes: boolean;
 }
 
+/** Whether an access lies in the group, whose page it may write if it does. */
+export const isWithin = (group: Group | undefined, displacement: number, bytes: number, writes: boolean): group is Group =>
+  group !== undefined && displacement >= group.low && displacement + bytes <= group.high && (group.writes || !writes);
+
 export const NO_GROUPS: readonly (Group | undefined)[] = new Array<undefined>(GENERAL.length).fill(undefined);
 
 /** What is known, while code is made, of how locals and memory stand at a place in it. */
