@@ -1,64 +1,13 @@
 // Callers out of a guest's memory made by hand: frame pointers, and the tables of a 64-bit Linux (ORC), both with a stack that lies.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cpuOffset } from '../cpu/x86/state.ts';
-import { GUEST_RAM } from '../memory/memory-map.ts';
-import { GuestMemory } from './guest-memory.ts';
+import { KERNEL, RAM_BYTES, SampleMemory } from './sample-memory.ts';
 import { StackCopies } from './stack-copies.ts';
 import { plainSymbols, SymbolTable } from './symbols.ts';
 import { FRAMES_MAX, Unwinder } from './unwinder.ts';
 
-const RAM_BYTES = 1 << 20;
-const AREA = 4096;
-/** The kernel's half: 2 MiB from here on are the RAM. */
-const KERNEL = -0x8000_0000;
-
-/** Page tables that map RAM at KERNEL by one large page, and identically by pages of 4 KiB. */
-class Memory {
-  readonly #buffer = new ArrayBuffer(GUEST_RAM + RAM_BYTES);
-  readonly view = new DataView(this.#buffer);
-  readonly guest = new GuestMemory(new Uint32Array(this.#buffer), AREA, RAM_BYTES);
-
-  constructor() {
-    this.#field('cr0', 0x8000_0001);
-    this.#field('cr4', 1 << 5);
-    this.#field('efer', 1 << 10);
-    this.#field('cr3', 0x1000);
-    const [present, large] = [3, 0x83];
-    this.entry(0x1000, 0, 0x2000 | present);
-    this.entry(0x1000, 511, 0x3000 | present);
-    this.entry(0x2000, 0, 0x4000 | present);
-    this.entry(0x3000, 510, 0x5000 | present);
-    this.entry(0x4000, 0, 0x6000 | present);
-    this.entry(0x5000, 0, 0 | large);
-    for (let page = 0; page < RAM_BYTES / 4096; page++) this.entry(0x6000, page, (page * 4096) | present);
-  }
-
-  #field(name: string, value: number): void {
-    this.view.setUint32(AREA + cpuOffset(name), value, true);
-  }
-
-  entry(table: number, index: number, value: number): void {
-    this.word(table + index * 8, value);
-  }
-
-  /** By physical address. */
-  word(at: number, value: number): void {
-    this.view.setBigInt64(GUEST_RAM + at, BigInt(value), true);
-  }
-
-  bytes(at: number, ...values: readonly number[]): void {
-    values.forEach((value, n) => this.view.setUint8(GUEST_RAM + at + n, value));
-  }
-
-  number(at: number, value: number, bytes: 2 | 4): void {
-    if (bytes === 2) this.view.setInt16(GUEST_RAM + at, value, true);
-    else this.view.setInt32(GUEST_RAM + at, value, true);
-  }
-}
-
 test('linear addresses are found through both sizes of pages, and not where nothing is', () => {
-  const memory = new Memory();
+  const memory = new SampleMemory();
   memory.word(0x9000, -5);
   assert.equal(memory.guest.word(0x9000, 8), -5);
   assert.equal(memory.guest.word(KERNEL + 0x9000, 8), -5);
@@ -69,7 +18,7 @@ test('linear addresses are found through both sizes of pages, and not where noth
 });
 
 test('what is known of the kernel\'s half holds until its entry changes; of the other half until the next look', () => {
-  const memory = new Memory();
+  const memory = new SampleMemory();
   memory.word(0x9000, 9);
   memory.word(0xa000, 10);
   assert.deepEqual([0x9000, KERNEL + 0x9000].map((at) => memory.guest.word(at, 8)), [9, 9]);
@@ -83,7 +32,7 @@ test('what is known of the kernel\'s half holds until its entry changes; of the 
 const CALL = 0xe8;
 
 test('frame pointers lead up the stack as long as they make sense', () => {
-  const memory = new Memory();
+  const memory = new SampleMemory();
   const unwinder = new Unwinder(memory.guest);
   memory.bytes(0x10000, CALL);
   memory.bytes(0x11000, 0xff, 0xd0); // call rax
@@ -109,8 +58,8 @@ const TABLE: readonly (readonly [number, number, number, number])[] = [
 ];
 
 /** With the kernel's index of its tables, for each 256 bytes from _stext on; zeros are one that is not made yet. */
-function kernel(index: readonly number[] = []): { memory: Memory; unwinder: Unwinder } {
-  const memory = new Memory();
+function kernel(index: readonly number[] = []): { memory: SampleMemory; unwinder: Unwinder } {
+  const memory = new SampleMemory();
   const [ips, entries] = [0x40000, 0x41000];
   TABLE.forEach(([ip, sp, bp, kinds], n) => {
     memory.number(ips + n * 4, ip - (ips + n * 4), 4);
