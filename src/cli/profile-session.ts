@@ -22,7 +22,8 @@ export const DEFAULT_HERTZ = 997;
 export const HERTZ_MAX = 10_000;
 export const DEFAULT_TOP = 25;
 
-const host: ProfileHost = {
+/** What a profile needs of Node. */
+export const profileHost: ProfileHost = {
   hostNs: hostClockNs,
   readModule: (name) => nodePlatform.readModule(name),
   startSampleClock: (words, hertz) => new NodeSampleClock(words, hertz),
@@ -95,7 +96,7 @@ export class ProfileSession {
     if (this.isRunning || this.#isStarting) throw new Failure('invalid-argument', 'the machine is profiled already');
     this.#isStarting = true;
     try {
-      this.#sampling = await MachineSampling.start(this.#machine, host, { hertz, symbols: this.#options.symbols });
+      this.#sampling = await MachineSampling.start(this.#machine, profileHost, { hertz, symbols: this.#options.symbols });
     } finally {
       this.#isStarting = false;
     }
@@ -117,8 +118,9 @@ export class ProfileSession {
     const { sampler, beginNs, endNs, lost } = sampling;
     sampler.settle();
     const { samples, programs, kernel } = sampler;
+    kernel.modules.refresh(true);
     const seconds = ((Number.isNaN(endNs) ? hostClockNs() : endNs) - beginNs) / 1e9;
-    const known = { symbols: kernel.symbols, isLinux: kernel.isLinux, modules: kernel.modules() };
+    const known = { symbols: kernel.symbols, isLinux: kernel.isLinux, modules: kernel.modules };
     const { programSymbols } = this.#options;
     return buildProfile({ samples, programs, ...known, seconds, lost, ...(programSymbols !== undefined && { programSymbols }) });
   }

@@ -67,6 +67,14 @@ export class GuestMemory {
     return host < 0 || (host & 3) !== 0 ? -1 : this.words[host >>> 2]!;
   }
 
+  /** A signed number of 32 bits at any address; 0 where there is none. */
+  i32(linear: number): number {
+    if ((linear & 3) === 0) return this.u32(linear) | 0;
+    let value = 0;
+    for (let byte = 3; byte >= 0; byte--) value = (value << 8) | (this.u8(linear + byte) & 0xff);
+    return value;
+  }
+
   /** A byte, or -1. */
   u8(linear: number): number {
     const host = this.#host(linear);
@@ -79,6 +87,17 @@ export class GuestMemory {
     if (host < 0 || (host & (bytes - 1)) !== 0) return Number.NaN;
     const low = this.words[host >>> 2]!;
     return bytes === 4 ? low : (this.words[(host >>> 2) + 1]! | 0) * 0x1_0000_0000 + low;
+  }
+
+  /** Text of less than `bytes` bytes, up to a zero or where no memory is; what cannot be printed, and `;`, becomes `_`. */
+  text(linear: number, bytes: number): string {
+    let text = '';
+    for (let at = 0; at < bytes - 1; at++) {
+      const byte = this.u8(linear + at);
+      if (byte <= 0) break;
+      text += byte >= 0x21 && byte < 0x7f && byte !== 0x3b ? String.fromCharCode(byte) : '_';
+    }
+    return text;
   }
 
   /** Copies aligned words of 32 bits, up to where no memory is; returns how many. */

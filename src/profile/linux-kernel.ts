@@ -4,6 +4,7 @@ import { cpuOffset } from '../cpu/x86/state.ts';
 import { addressAt } from './address.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { KernelImage } from './kallsyms.ts';
+import { LinuxModules } from './linux-modules.ts';
 import { SymbolTable, type SymbolSource } from './symbols.ts';
 
 /** Where system calls enter, by the MSR that says so. */
@@ -21,16 +22,8 @@ const INTERRUPT_STACK_BYTES = 16 * 1024;
 /** Calls between two looks for a kernel that is not found. */
 const PAUSE_MAX = 256;
 
-const MODULES_MAX = 1024;
-const MODULE_NAME_BYTES = 56;
-
-export interface LoadedModule {
-  /** In the module's structure. */
-  readonly address: number;
-  readonly name: string;
-}
-
 export class LinuxKernel {
+  readonly modules: LinuxModules;
   readonly #memory: GuestMemory;
   readonly #area: number;
   readonly #given: SymbolSource | undefined;
@@ -40,7 +33,6 @@ export class LinuxKernel {
   #currentTask = Number.NaN;
   #nameOffset = -1;
   #pointerBytes: 4 | 8 = 8;
-  #modules = Number.NaN;
   #interruptStack = Number.NaN;
   #tables = -1;
   /** Entry of system calls that the last look was for, and how many calls of `look` are let pass. */
@@ -51,6 +43,7 @@ export class LinuxKernel {
   /** `given` are symbols from a file. */
   constructor(memory: GuestMemory, area: number, given: SymbolSource | undefined) {
     this.#memory = memory;
+    this.modules = new LinuxModules(memory);
     this.#area = area;
     this.#given = given;
   }
@@ -145,9 +138,10 @@ export class LinuxKernel {
   #findTasks(table: SymbolTable): void {
     this.#isLinux = true;
     const found = table.find(DATA_SYMBOLS);
-    // Newer kernels, with pcpu_hot and soon the split of a module's memory, have its code elsewhere.
-    this.#modules = found.has('pcpu_hot') ? Number.NaN : (found.get('modules') ?? Number.NaN);
     this.#tables = this.#memory.physical(found.get('init_top_pgt') ?? found.get('swapper_pg_dir') ?? Number.NaN);
+    // The split of a module's memory came soon after pcpu_hot.
+    const head = found.get('modules') ?? Number.NaN;
+    this.modules.use({ head, pointerBytes: this.#pointerBytes, tables: this.#tables, isSplit: found.has('pcpu_hot') });
     const task = found.get('init_task');
     const perCpu = this.#memory.word(found.get('__per_cpu_offset') ?? Number.NaN, this.#pointerBytes);
     const current = found.get('current_task') ?? found.get('pcpu_hot');
@@ -167,37 +161,9 @@ export class LinuxKernel {
     return -1;
   }
 
-  /**
-   * The modules that are loaded. Each one's structure lies behind its code, in the same piece of memory, until 6.4; where `list` and
-   * `name` are in it has not changed since 2.6.
-   */
-  modules(): readonly LoadedModule[] {
-    this.#memory.begin();
-    const found: LoadedModule[] = [];
-    const at = this.#pointerBytes === 8 ? { list: 8, name: 24 } : { list: 4, name: 12 };
-    let entry = this.#modules;
-    for (let n = 0; n < MODULES_MAX; n++) {
-      entry = this.#memory.word(entry, this.#pointerBytes);
-      if (Number.isNaN(entry) || entry === this.#modules) break;
-      const name = this.#text(entry - at.list + at.name, MODULE_NAME_BYTES);
-      if (/^\w+$/.test(name)) found.push({ address: entry, name });
-    }
-    return found.sort((a, b) => a.address - b.address);
-  }
-
   /** A task's name as text; '' where there is none that can be printed. */
   taskName(address: number): string {
-    return this.#text(address, NAME_BYTES);
-  }
-
-  #text(address: number, bytes: number): string {
-    let name = '';
-    for (let at = 0; at < bytes - 1; at++) {
-      const byte = this.#memory.u8(address + at);
-      if (byte <= 0) break;
-      name += byte >= 0x21 && byte < 0x7f && byte !== 0x3b ? String.fromCharCode(byte) : '_';
-    }
-    return name;
+    return this.#memory.text(address, NAME_BYTES);
   }
 }
 

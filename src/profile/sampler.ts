@@ -9,7 +9,7 @@ import type { GuestMemory } from './guest-memory.ts';
 import { LinuxKernel } from './linux-kernel.ts';
 import { ROOT, Samples } from './samples.ts';
 import { StackCopies } from './stack-copies.ts';
-import type { SymbolSource } from './symbols.ts';
+import type { SymbolSource, SymbolTable } from './symbols.ts';
 import { FRAMES_MAX, Unwinder } from './unwinder.ts';
 
 const PROGRAMS_MAX = 4096;
@@ -17,7 +17,7 @@ const PROGRAMS_MAX = 4096;
 const ANSWER_NS_MAX = 0.4e6;
 /** Node of a sample whose stack has been copied. */
 const COPIED = 0xffff_ffff;
-/** Samples between two looks for the kernel. */
+/** Samples between two looks for the kernel and its modules. */
 const LOOK_EVERY = 100;
 
 /** A part of a program: its own code, or the kernel's on its behalf. */
@@ -78,6 +78,7 @@ export class Sampler {
     const { samples } = this;
     const copies = this.#copies;
     if (copies.count === 0) return;
+    this.kernel.modules.refresh();
     this.#memory.begin(this.kernel.tables);
     for (let copy = 0, sample = copies.firstSample(0); copy < copies.count; copy++) {
       copies.select(copy);
@@ -104,6 +105,7 @@ export class Sampler {
     if (--this.#untilLook < 0) {
       this.#untilLook = LOOK_EVERY;
       this.kernel.look();
+      this.kernel.modules.refresh();
     }
     this.#memory.begin();
     const { kernel } = this;
@@ -149,7 +151,7 @@ export class Sampler {
    */
   #nodeOf(leaf: number, ip: number, count: number): number {
     const frames = this.#frames;
-    const { symbols } = this.kernel;
+    const symbols = this.#symbolsAt(leaf);
     const own = symbols?.indexOf(leaf) ?? -1;
     const isElsewhere = own >= 0 && !symbols!.holds(own, ip);
     const calls = isElsewhere && count > 0 && symbols!.holds(own, frames[0]!);
@@ -159,6 +161,12 @@ export class Sampler {
     this.#descend(leaf);
     this.#pathLength = this.#depth;
     return this.#pathNodes[this.#depth - 1]!;
+  }
+
+  /** The kernel's or a module's. */
+  #symbolsAt(address: number): SymbolTable | undefined {
+    const { symbols, modules } = this.kernel;
+    return address < 0 && symbols?.indexOf(address) === -1 ? modules.tableAt(address) : symbols;
   }
 
   /** One frame inwards. The outer ones are often those of the sample before, whose nodes are known. */

@@ -36,21 +36,18 @@ export interface KnownSymbols {
   readonly symbols: SymbolTable | undefined;
   /** They are the kernel's only. */
   readonly isLinux: boolean;
-  /** By address, which lies behind their code. */
-  readonly modules?: readonly { readonly address: number; readonly name: string }[];
+  /** Code that the kernel has loaded. */
+  readonly modules?: { nameOf(address: number): string | undefined };
 }
 
-/** A module's memory is not larger than this. */
-const MODULE_BYTES_MAX = 8 << 20;
-
 /** What code at an address is called. Without symbols it is its page, of which there are fewer. `own` are the program's symbols. */
-export function codeName({ symbols, isLinux, modules = [] }: KnownSymbols, address: number, isUser: boolean, own?: SymbolTable): string {
+export function codeName({ symbols, isLinux, modules }: KnownSymbols, address: number, isUser: boolean, own?: SymbolTable): string {
   if (isUser && (isLinux || own !== undefined)) return own?.nameOf(address) ?? '[user code]';
   const name = symbols?.nameOf(address);
   if (name !== undefined) return name;
   if (symbols === undefined) return addressText(address - (((address % 4096) + 4096) % 4096));
-  const module = modules.find((one) => one.address >= address);
-  if (module !== undefined && module.address - address < MODULE_BYTES_MAX) return `[module ${module.name}]`;
+  const inModule = modules?.nameOf(address);
+  if (inModule !== undefined) return inModule;
   return isLinux && address >= 0 && address < LINUX_ADDRESS_MIN ? '[before the kernel proper]' : '[no symbol]';
 }
 

@@ -84,8 +84,9 @@ export class MachineCounts {
     this.#take();
     this.#untilLook = 0;
     this.#kernel.look();
-    const { symbols, isLinux } = this.#kernel;
-    return buildCountedProfile(this.#counts, { symbols, isLinux, modules: this.#kernel.modules() });
+    const { symbols, isLinux, modules } = this.#kernel;
+    modules.refresh(true);
+    return buildCountedProfile(this.#counts, { symbols, isLinux, modules });
   }
 }
 
