@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import { GUEST_RAM } from '../memory/memory-map.ts';
 import { LinuxModules } from './linux-modules.ts';
 import { KERNEL, SampleMemory } from './sample-memory.ts';
+import { plainSymbols, SymbolTable } from './symbols.ts';
+import { FRAMES_MAX, Unwinder } from './unwinder.ts';
 
 /** One piece until 6.3; pieces by their use from 6.4 on; in 6.13 with the address of a copy too. */
 type Order = 'one piece' | 'split' | 'split, with copies';
@@ -139,6 +141,22 @@ for (const order of ORDERS) {
     assert.equal(modules.nameOf(KERNEL + two.code + 0x100), undefined);
     assert.ok(table !== undefined && modules.tableAt(KERNEL + one.code) === table); // read once
   });
+
+  test(`stacks of modules are walked by their own tables: ${order}`, () => {
+    const { memory, modules, one: { code }, two: other } = made(order);
+    const unwinder = new Unwinder(memory.guest, modules);
+    const kernel = {
+      _stext: 0x10000, _etext: 0x11000, __start_orc_unwind_ip: 0x12000, __stop_orc_unwind_ip: 0x12004, __start_orc_unwind: 0x13000,
+    };
+    memory.number(0x12000, -0x2000, 4); // the end of every stack
+    unwinder.use(new SymbolTable(plainSymbols(Object.entries(kernel).map(([name, at]) => ({ name, address: KERNEL + at })))));
+    const sp = 0x60000;
+    memory.word(sp + 32, KERNEL + other.code + 0x150);
+    memory.word(sp + 40 + 8, KERNEL + 0x10050);
+    const frames = new Float64Array(FRAMES_MAX + 2);
+    const count = unwinder.unwind(KERNEL + code + 0x410, KERNEL + sp, 0, 8, frames);
+    assert.deepEqual([...frames.subarray(0, count)], [KERNEL + other.code + 0x150, KERNEL + 0x10050]);
+  });
 }
 
 /** What is wrong with a module of which no function is known then. */
@@ -203,12 +221,14 @@ test('tables of many modules are not read without end', () => {
   assert.ok(reads > 10 && reads < 300, `${reads} tables`);
 });
 
-test('whatever memory holds, there are names or none', () => {
+test('whatever memory holds, there are names or none, and stacks end', () => {
   let seed = 1;
   const random = (below: number): number => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0) % below;
   const values = [0, 1, 0xffff_ffff, 0x7fff_ffff, 0x8000_0000, 0x2000, 0x1000];
+  const frames = new Float64Array(FRAMES_MAX + 2);
   for (let round = 0; round < 600; round++) {
     const { memory, modules, one, two } = made(ORDERS[round % 3]!);
+    const unwinder = new Unwinder(memory.guest, modules);
     for (let change = 0; change < 4; change++) {
       const { structure, data } = [one, two][random(2)]!;
       const at = [structure + random(BYTES), data + random(0x3000), HEAD + random(16)][random(3)]! & ~3;
@@ -217,6 +237,7 @@ test('whatever memory holds, there are names or none', () => {
     modules.refresh(random(2) === 0);
     for (let at = 0x20000; at < 0x40000; at += 0x155) {
       assert.match(modules.nameOf(KERNEL + at) ?? '-', /^[!-~]+( \[\w+\])?$|^\[module \w+\]$/);
+      if (at % 16 === 0) assert.ok(unwinder.unwind(KERNEL + at, KERNEL + 0x60000, 0, 8, frames) <= FRAMES_MAX);
     }
   }
 });

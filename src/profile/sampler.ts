@@ -56,7 +56,7 @@ export class Sampler {
     this.#words = memory.words;
     this.#beginNs = beginNs;
     this.kernel = new LinuxKernel(memory, area, symbols);
-    this.#unwinder = new Unwinder(memory);
+    this.#unwinder = new Unwinder(memory, this.kernel.modules);
     this.#copies = new StackCopies(memory);
     const at = (field: string): number => (area + cpuOffset(field)) >> 2;
     this.#at = {

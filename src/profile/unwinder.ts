@@ -1,7 +1,8 @@
-// The callers of the code that runs: in a 64-bit Linux by its own tables (ORC: kernel documentation arch/x86/orc-unwinder), elsewhere by
-// frame pointers as long as they lead upwards to addresses behind calls. Code of modules has tables of its own, which are not read: there
-// the next address on the stack that lies behind a call in the kernel is taken for the caller, which may be wrong.
+// The callers of the code that runs: in a 64-bit Linux by its own tables and its modules' (ORC: kernel documentation
+// arch/x86/orc-unwinder), elsewhere by frame pointers as long as they lead upwards to addresses behind calls. Where kernel code outside of
+// the kernel has no tables, the next address on the stack that lies behind a call in the kernel is taken for the caller; it may be wrong.
 import type { GuestMemory } from './guest-memory.ts';
+import { ORC_ENTRY_BYTES, type OrcPlace } from './module-structure.ts';
 import type { SymbolTable } from './symbols.ts';
 
 export const FRAMES_MAX = 64;
@@ -28,10 +29,7 @@ const IRET = { IP: 0, CS: 8, SP: 24 } as const;
 
 type SavedPlaces = Readonly<Record<keyof typeof PT_REGS, number>>;
 
-interface OrcTables {
-  readonly ipStart: number;
-  readonly count: number;
-  readonly start: number;
+interface OrcTables extends OrcPlace {
   /** The kernel's index by pieces of its code, which it makes as it starts: where it is, and how many words. */
   readonly lookup: number;
   readonly lookups: number;
@@ -52,8 +50,14 @@ const SYMBOLS = [
 ];
 /** What a word of the kernel's own index stands for: it names the entry that this much of its code begins with. */
 const LOOKUP_BYTES = 256;
-const ORC_ENTRY_BYTES = 6;
 const ENTRIES_KEPT_MAX = 1 << 16;
+
+/** Tables of code that the kernel has loaded. */
+export interface LoadedTables {
+  /** Changes when what has been said of an address may not be so any more. */
+  readonly version: number;
+  orcAt(address: number): OrcPlace | undefined;
+}
 
 export class Unwinder {
   readonly #memory: GuestMemory;
@@ -66,9 +70,12 @@ export class Unwinder {
   readonly #keptAddresses = new Float64Array(this.#kept.buffer);
   readonly #behindCall = new Map<number, boolean>();
   readonly #frame: FrameState = { ip: 0, sp: 0, bp: 0 };
+  readonly #loaded: LoadedTables | undefined;
+  #loadedVersion = 0;
 
-  constructor(memory: GuestMemory) {
+  constructor(memory: GuestMemory, loaded?: LoadedTables) {
     this.#memory = memory;
+    this.#loaded = loaded;
     this.#stack = memory;
   }
 
@@ -76,8 +83,7 @@ export class Unwinder {
   use(table: SymbolTable): void {
     if (this.#table === table) return;
     this.#table = table;
-    this.#keptAddresses.fill(Number.NaN);
-    this.#behindCall.clear();
+    this.#forget();
     const found = table.find(SYMBOLS);
     const [ipStart, ipStop, start, lookup, lookupEnd] = SYMBOLS.map((name) => found.get(name) ?? Number.NaN);
     this.#textStart = found.get('_stext') ?? found.get('_text') ?? Number.NaN;
@@ -85,6 +91,12 @@ export class Unwinder {
     const count = (ipStop! - ipStart!) / 4;
     const isTable = count > 0 && count < 1 << 22 && !Number.isNaN(start!);
     this.#orc = isTable ? this.#checked(ipStart!, count, start!, lookup!, lookupEnd!) : undefined;
+  }
+
+  #forget(): void {
+    this.#keptAddresses.fill(Number.NaN);
+    this.#behindCall.clear();
+    this.#loadedVersion = this.#loaded?.version ?? 0;
   }
 
   /** Calls are by far the most frequent entries: their number tells which numbers types have. */
@@ -117,6 +129,7 @@ export class Unwinder {
   }
 
   #unwindKernel(orc: OrcTables, ip: number, sp: number, bp: number, frames: Float64Array): number {
+    if (this.#loaded !== undefined && this.#loaded.version !== this.#loadedVersion) this.#forget();
     const frame = this.#frame;
     frame.ip = ip;
     frame.sp = sp;
@@ -196,7 +209,9 @@ export class Unwinder {
     const at = ((low ^ (low >>> 13)) & (KEPT.PLACES - 1)) * KEPT.WORDS;
     if (this.#keptAddresses[at >> 1] !== address) {
       this.#keptAddresses[at >> 1] = address;
-      this.#keep(at, orc, this.#isText(address) ? this.#searchEntry(orc, address) : -1);
+      const loaded = this.#isText(address) ? undefined : this.#loaded?.orcAt(address);
+      if (loaded !== undefined) this.#keep(at, orc.firstType, loaded, this.#searchBetween(loaded, address, 0, loaded.count));
+      else this.#keep(at, orc.firstType, orc, this.#isText(address) ? this.#searchEntry(orc, address) : -1);
     }
     return at;
   }
@@ -215,7 +230,7 @@ export class Unwinder {
     return this.#searchBetween(orc, address, 0, orc.count);
   }
 
-  #searchBetween(orc: OrcTables, address: number, first: number, end: number): number {
+  #searchBetween(orc: OrcPlace, address: number, first: number, end: number): number {
     let low = first;
     let high = end;
     while (low < high) {
@@ -227,12 +242,12 @@ export class Unwinder {
   }
 
   /** Address from which on an entry holds. */
-  #entryBegins({ ipStart }: OrcTables, number: number): number {
+  #entryBegins({ ipStart }: OrcPlace, number: number): number {
     const at = ipStart + number * 4;
-    return at + (this.#memory.u32(at) | 0);
+    return at + this.#memory.i32(at);
   }
 
-  #keep(place: number, { start, firstType }: OrcTables, number: number): void {
+  #keep(place: number, firstType: number, { start }: OrcPlace, number: number): void {
     const at = start + number * ORC_ENTRY_BYTES;
     const kinds = this.#u16(at + 4);
     const type = firstType === 0 ? (kinds >> 8) & 3 : ((kinds >> 8) & 7) - firstType;

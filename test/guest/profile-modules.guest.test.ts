@@ -1,5 +1,5 @@
 // What a profile says of a Linux guest's modules, one of which is loaded while it runs: functions and their addresses against what the
-// guest itself says of them.
+// guest itself says of them, and callers against the calls that the code has.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { profileHost } from '../../src/cli/profile-session.ts';
 import { Machine } from '../../src/platform/node/machine.ts';
 import { addressText, parseAddress } from '../../src/profile/address.ts';
+import { GuestMemory } from '../../src/profile/guest-memory.ts';
 import type { Sampler } from '../../src/profile/sampler.ts';
 import { codeName } from '../../src/profile/symbols.ts';
 import { MachineSampling } from '../../src/vm/machine-profile.ts';
@@ -21,8 +22,13 @@ const WORK = [
   'while [ $i -lt 60 ]; do dd if=/bin/busybox of=/mnt/f$i bs=64k conv=fsync 2>/dev/null; i=$((i+1)); done',
   'grep " [tTwW] .*\\[" /proc/kallsyms', 'echo E""ND',
 ].join('; ');
+/** Functions that call something else as their last act are not on the stack. */
+const RIGHT_CALLS_MIN = 0.9;
+const CALLS_MIN = 100;
+
 interface Profiled {
   readonly sampler: Sampler;
+  readonly memory: GuestMemory;
   readonly modulesBefore: readonly string[];
   readonly text: string;
 }
@@ -46,7 +52,8 @@ async function profiled(kernel: string, initrd: string): Promise<Profiled> {
     machine.console.write(`${WORK}\n`);
     const text = await machine.console.waitFor('END', TIMEOUT);
     sampling.stop();
-    return { sampler, modulesBefore, text };
+    const { vcpu, memory } = machine;
+    return { sampler, memory: new GuestMemory(vcpu.u32, vcpu.area, memory.ramBytes), modulesBefore, text };
   } finally {
     await machine.stop();
     rmSync(folder, { recursive: true });
@@ -63,8 +70,29 @@ function functionsOf(kallsyms: string): Map<number, string[]> {
   return functions;
 }
 
+/** Direct calls of one function of modules by another that samples have on their stacks, and those whose code has that call. */
+function calls({ sampler: { samples, kernel }, memory }: Profiled): { all: number; right: number } {
+  const { parents, addresses } = samples.stacks;
+  memory.begin(kernel.tables);
+  const nameOf = (address: number): string | undefined =>
+    kernel.symbols!.indexOf(address) < 0 ? kernel.modules.nameOf(address) : undefined;
+  let [all, right] = [0, 0];
+  for (const leaf of samples.nodes.subarray(0, samples.count)) {
+    for (let node = leaf; parents[node]! !== 0; node = parents[node]!) {
+      const back = addresses[parents[node]!]!;
+      if (nameOf(back) === undefined || memory.u8(back - 5) !== 0xe8) continue;
+      const called = nameOf(back + memory.i32(back - 4));
+      const found = nameOf(node === leaf ? addresses[node]! : addresses[node]! - 1);
+      if (called === undefined || found === undefined) continue;
+      all++;
+      if (called === found) right++;
+    }
+  }
+  return { all, right };
+}
+
 const guest = await findDiskLinux('rmmod ext4; setsid cttyhack sh');
-test('functions of modules have the names that the guest says', {
+test('functions of modules have the names that the guest says, and their callers', {
   skip: guest.missing ?? (!existsSync(MKE2FS) && 'no e2fsprogs'),
 }, async (t) => {
   assert.ok(guest.missing === undefined);
@@ -90,5 +118,11 @@ test('functions of modules have the names that the guest says', {
       assert.ok(table !== undefined, name);
       for (const address of table.source.addresses) assert.ok(functions.has(address), `${name}: ${addressText(address)}`);
     }
+  });
+
+  await t.test('callers', () => {
+    const { all, right } = calls(profile);
+    assert.ok(all > CALLS_MIN && right / all > RIGHT_CALLS_MIN, `of ${all} calls ${right} are in the code`);
+    t.diagnostic(`of ${all} calls ${right} are in the code`);
   });
 });
