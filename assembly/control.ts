@@ -1,5 +1,6 @@
 // Control and debug registers: MOV to and from CRn and DRn, CLTS, LMSW, XGETBV, XSETBV, TLB invalidation.
 // imm is the register number; the source is in slot a, the destination slot is d. Outside 64-bit mode operands are 32 bits.
+import { changeSpace } from './address-spaces';
 import { cpu, taskPriorityRead, taskPriorityWrite } from './host';
 import {
   CPUID_FEATURE0, CPUID_FEATURE1, CPUID_FEATURE2, CPUID_FEATURE3, CPUID_FEATURE7, CR0, CR2, CR3, CR4, CS_ACCESS, DR0, DR6, DR7, EFER,
@@ -72,8 +73,9 @@ function writeCr3(requested: u64): void {
   if (controlBit4(CR4_PCIDE)) value &= ~CR3_NO_FLUSH;
   if (longMode() && value >> PHYSICAL_ADDRESS_BITS) return raiseGp();
   if (usesPdptes(get64(CR0), get64(CR4)) && !loadPdptes(value)) return raiseGp();
+  const old = get64(CR3);
   set64(CR3, value);
-  flushNotGlobal();
+  changeSpace(old, value);
 }
 
 function writeCr4(value: u64): void {

@@ -1,6 +1,7 @@
 // The page walk (Intel SDM 3A chapter 4): every paging mode up to four levels, rights, accessed and dirty bits, #PF; and
 // the translation of instruction addresses. Not here: caching of the result (tlb.ts), data accesses (memory.ts).
-// Translations are kept for one PCID at a time; a load of CR3 with bit 63 set flushes all the same, as a processor may.
+// Translations are kept for one PCID at a time; a load of CR3 with bit 63 set flushes all the same, as a processor may (what
+// comes back of them: address-spaces.ts).
 import { cpu } from './host';
 import {
   A20_MASK, ACTIVITY_PAGE_WALK, COUNT_PAGE_WALK, CPUID_FEATURE5, CR0, CR3, CR4, EFER, HOST_ACTIVITY, MMU_INDEX_SUPERVISOR, MMU_INDEX_USER,
@@ -39,7 +40,11 @@ export function walkedPhysical(): u64 { return physical; }
 export function walkedGlobal(): bool { return global; }
 export function walkedShift(): u32 { return shift; }
 
+/** The walk is made before anybody asks: it raises nothing, and ends where it would have to write an accessed or dirty bit. */
+let ahead: bool = false;
+
 function fail(linear: u64, kind: u32, index: u32, cause: u32): bool {
+  if (ahead) return false;
   let error = cause;
   if (kind == TLB_KIND_WRITE) error |= PF_WRITE;
   if (index == MMU_INDEX_USER) error |= PF_USER;
@@ -62,12 +67,16 @@ function permits(rights: u64, kind: u32, index: u32): bool {
   return index != MMU_INDEX_SUPERVISOR || (get64(CR4) & CR4_SMAP) == 0;
 }
 
-function finish(linear: u64, kind: u32, entryAddress: u64, entry: u64, bytes: u32, frame: u64): void {
+function finish(linear: u64, kind: u32, entryAddress: u64, entry: u64, bytes: u32, frame: u64): bool {
   let updated = entry | ENTRY_ACCESSED;
   if (kind == TLB_KIND_WRITE) updated |= ENTRY_DIRTY;
-  if (updated != entry) writePhysical(entryAddress, bytes, updated);
+  if (updated != entry) {
+    if (ahead) return false;
+    writePhysical(entryAddress, bytes, updated);
+  }
   global = (entry & ENTRY_GLOBAL) != 0 && (get64(CR4) & CR4_PGE) != 0;
   physical = frame | (linear & ((<u64>1 << shift) - 1));
+  return true;
 }
 
 function walk32(linear: u64, kind: u32, index: u32): bool {
@@ -78,17 +87,18 @@ function walk32(linear: u64, kind: u32, index: u32): bool {
     if (pde & (1 << 21)) return fail(linear, kind, index, PF_PRESENT | PF_RESERVED);
     if (!permits(pde & (ENTRY_WRITABLE | ENTRY_USER), kind, index)) return fail(linear, kind, index, PF_PRESENT);
     shift = 22;
-    finish(linear, kind, a20(directory), pde, 4, (pde & 0xffc00000) | (((pde >> 13) & 0xff) << 32)); // PSE-36
-    return true;
+    return finish(linear, kind, a20(directory), pde, 4, (pde & 0xffc00000) | (((pde >> 13) & 0xff) << 32)); // PSE-36
   }
   const address = (pde & 0xfffff000) + ((linear >> 10) & 0xffc);
   const pte = readPhysical(a20(address), 4);
-  if ((pde & ENTRY_ACCESSED) == 0) writePhysical(a20(directory), 4, pde | ENTRY_ACCESSED);
+  if ((pde & ENTRY_ACCESSED) == 0) {
+    if (ahead) return false;
+    writePhysical(a20(directory), 4, pde | ENTRY_ACCESSED);
+  }
   if ((pte & ENTRY_PRESENT) == 0) return fail(linear, kind, index, 0);
   if (!permits(pde & pte & (ENTRY_WRITABLE | ENTRY_USER), kind, index)) return fail(linear, kind, index, PF_PRESENT);
   shift = 12;
-  finish(linear, kind, a20(address), pte, 4, pte & 0xfffff000);
-  return true;
+  return finish(linear, kind, a20(address), pte, 4, pte & 0xfffff000);
 }
 
 function reservedBits(long: bool): u64 {
@@ -111,10 +121,12 @@ function walk64(linear: u64, kind: u32, index: u32, base: u64, top: u32, long: b
     if (large || level == 12) {
       if (!permits(rights, kind, index)) return fail(linear, kind, index, PF_PRESENT);
       shift = level;
-      finish(linear, kind, address, entry, 8, entry & ADDRESS_MASK & ~((<u64>1 << level) - 1));
-      return true;
+      return finish(linear, kind, address, entry, 8, entry & ADDRESS_MASK & ~((<u64>1 << level) - 1));
     }
-    if ((entry & ENTRY_ACCESSED) == 0) writePhysical(address, 8, entry | ENTRY_ACCESSED);
+    if ((entry & ENTRY_ACCESSED) == 0) {
+      if (ahead) return false;
+      writePhysical(address, 8, entry | ENTRY_ACCESSED);
+    }
     table = entry & ADDRESS_MASK;
     level -= 9;
   }
@@ -145,11 +157,20 @@ export function translate(linear: u64, kind: u32, index: u32): bool {
   return ok;
 }
 
+/** As translate(), but changes nothing, and false means only that the translation is not to be had so. Nothing is counted. */
+export function translateAhead(linear: u64, kind: u32, index: u32): bool {
+  if ((get64(CR0) & CR0_PG) == 0 || ((get64(EFER) & EFER_LMA) == 0 && linear >> 32 != 0)) return false;
+  ahead = true;
+  const ok = walk(linear, kind, index);
+  ahead = false;
+  return ok;
+}
+
 function walk(linear: u64, kind: u32, index: u32): bool {
   let ok: bool;
   if (get64(EFER) & EFER_LMA) {
     if (!canonical(linear)) {
-      raiseGp();
+      if (!ahead) raiseGp();
       return false;
     }
     ok = walk64(linear, kind, index, get64(CR3) & ADDRESS_MASK, 39, true);

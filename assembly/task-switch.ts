@@ -1,6 +1,7 @@
 // The hardware task switch (Intel SDM 3A chapter 7), 16- and 32-bit TSS, by JMP, CALL, IRET, and task gates.
 // Not there in long mode. Its checks come before it where the switch can still be refused; after the new TSS is loaded
 // faults belong to the new task.
+import { changeSpace } from './address-spaces';
 import { cpu } from './host';
 import { CR0, CR3, DR7, EFLAGS, MMU_INDEX_SUPERVISOR, RAX, RIP, SS_ACCESS } from './generated/layout';
 import { DR6_BT, raiseDebug } from './debug';
@@ -19,7 +20,6 @@ import {
 } from './registers';
 import { loadDataSegment, loadLdt, setRealSegment } from './segments';
 import { commitStack, openStack, push } from './stack';
-import { flushNotGlobal } from './tlb';
 
 export const SWITCH_JUMP: u32 = 0;
 export const SWITCH_CALL: u32 = 1;
@@ -109,8 +109,9 @@ function saveOutgoing(source: u32, rip: u64): void {
 function loadIncoming(source: u32, wide: bool): void {
   if (wide && (get64(CR0) & CR0_PG)) {
     if (controlBit4(CR4_PAE) && !loadPdptes(newCr3)) return raiseError(VECTOR_TS, 0);
+    const old = get64(CR3);
     set64(CR3, newCr3);
-    flushNotGlobal();
+    changeSpace(old, newCr3);
   }
   set64(CR0, get64(CR0) | CR0_TS);
   set64(DR7, get64(DR7) & ~(<u64>0x55));

@@ -97,9 +97,32 @@ function flushLog(table: u32, global: u32): void {
   store<u32>(logCounts + log * 4, 0);
 }
 
-/** Flushes so far. */
+/** Flushes so far, and those of everything. */
 let flushes: u64 = 0;
+let fullFlushes: u64 = 0;
 export function flushCount(): u64 { return flushes; }
+export function fullFlushCount(): u64 { return fullFlushes; }
+
+/**
+ * Writes the pages with entries that are not global to `to`, with their kind in the low bits and their MMU index in the two above;
+ * returns how many. At most `max` are written, none of a table with more than its log has room for.
+ */
+export function collectNotGlobal(to: usize, max: u32): u32 {
+  let written: u32 = 0;
+  for (let table: u32 = 0; table < TABLE_COUNT; table++) {
+    const used = load<u32>(logCounts + table * 8);
+    if (used > LOG_SLOTS) continue;
+    const base = cpu + TLB_OFFSET + table * TLB_BYTES, slots = cpu + LOG_OFFSET + table * 2 * LOG_BYTES;
+    const low: u64 = (table % TLB_KIND_COUNT) | ((table / TLB_KIND_COUNT) << 2);
+    for (let n: u32 = 0; n < used && written < max; n++) {
+      const entry = base + load<u16>(slots + n * 2) * TLB_ENTRY_BYTES;
+      if (isEmpty(base, entry)) continue;
+      store<u64>(to + written * 8, load<u64>(entry) | low);
+      written++;
+    }
+  }
+  return written;
+}
 
 /**
  * The generations of what was found out about fetches: in user mode, and in the other ones, whose pages are global as a rule and
@@ -150,6 +173,7 @@ export function flushTlb(): void {
   memory.fill(hugeRegions, 0, LARGE_BITS / 8);
   memory.fill(fetchedPages, 0, FETCHED_BITS / 8);
   flushes++;
+  fullFlushes++;
   supervisorPrivate = false;
   newGenerations(true);
 }

@@ -84,6 +84,7 @@ function memoryRows(count: (field: string) => number): Row[] {
     ['  in the place of another page', percent(count('countTlbConflict'), fills)],
     ['  again after a flush', percent(count('countTlbFlushed'), fills)],
     ['  cold', percent(count('countTlbCold'), fills)],
+    ['  ahead, as a space comes back to CR3', percent(count('countTlbAhead'), fills)],
     ['TLB flushes', count('countTlbFlush')],
     ['page walks', count('countPageWalk')],
     ['MMIO accesses', count('countMmio')],
