@@ -99,13 +99,13 @@ describe('SSE floating point equals the processor', { skip }, () => {
     check([
       raw('haddps', [0xf2, 0x0f, 0x7c, 0xc1], [X0, X0, X1, 0]), raw('hsubps', [0xf2, 0x0f, 0x7d, 0xc1], [X0, X0, X1, 0]),
       raw('addsubps', [0xf2, 0x0f, 0xd0, 0xc1], [X0, X0, X1, 0]),
-      ...[0xff, 0x71, 0x3c, 0xa5].map((imm) => raw(`dpps ${imm}`, [0x66, 0x0f, 0x3a, 0x40, 0xc1, imm], [X0, X0, X1, imm])),
+      ...[0xff, 0x71, 0x3c, 0xa5].map((imm) => raw(`dpps ${imm}`, [0x66, 0x0f, 0x3a, 0x40, 0xc1, imm], [X0, X0, X1, imm], { anyNan: 4 })),
     ], singles);
     // prettier-ignore
     check([
       raw('haddpd', [0x66, 0x0f, 0x7c, 0xc1], [X0, X0, X1, 0]), raw('hsubpd', [0x66, 0x0f, 0x7d, 0xc1], [X0, X0, X1, 0]),
       raw('addsubpd', [0x66, 0x0f, 0xd0, 0xc1], [X0, X0, X1, 0]),
-      ...[0xff, 0x31, 0x12, 0x23].map((imm) => raw(`dppd ${imm}`, [0x66, 0x0f, 0x3a, 0x41, 0xc1, imm], [X0, X0, X1, imm])),
+      ...[0xff, 0x31, 0x12, 0x23].map((imm) => raw(`dppd ${imm}`, [0x66, 0x0f, 0x3a, 0x41, 0xc1, imm], [X0, X0, X1, imm], { anyNan: 8 })),
     ], doubles);
   });
 
@@ -309,7 +309,13 @@ describe('x87 equals the processor', { skip }, () => {
   // C1 and the last bit depend on the processor's own approximation.
   test('transcendental functions within one unit of the last place', () => {
     const near = { statusMask: 0xfdff, ulps: 1 };
-    const all = stacks(putSingle);
+    const any = stacks(putSingle);
+    const all: typeof any = (record, at, op, r) => {
+      any(record, at, op, r);
+      // The sine of the least normal number (perhaps with an exponent of 0) is an underflow to some processors: the next instead.
+      const exponent = record.getUint16(at + RECORD.ST + 8, true) & 0x7fff;
+      if (exponent <= 1 && record.getBigUint64(at + RECORD.ST, true) === 1n << 63n) record.setUint8(at + RECORD.ST, 1);
+    };
     // prettier-ignore
     check([
       raw('fsin', [0xd9, 0xfe], [0, 0, 0, 0], near), raw('fcos', [0xd9, 0xff], [0, 0, 0, 0], near), raw('fsincos', [0xd9, 0xfb], [0, 0, 0, 0], near),

@@ -14,8 +14,16 @@ export interface GeneratedCase extends OracleCase {
   /** Arithmetic flags that the manual leaves undefined at the end, and those that may be when an exception ends the program. */
   readonly undefinedFlags: number;
   readonly undefinedFlagsInside: number;
-  /** What was generated, for messages: mnemonic and row of each instruction. */
+  /** What was generated, for messages and tolerances: mnemonic and row of each instruction, and what else is known of it. */
   readonly program: readonly string[];
+  readonly places: readonly Place[];
+}
+
+export interface Place {
+  /** Where in the code the instruction starts, with its prefixes. */
+  readonly start: number;
+  /** It has an MMX register. */
+  readonly isMmx: boolean;
 }
 
 /** Instructions whose result depends on more than the case says, by reason. */
@@ -36,7 +44,7 @@ const ENDERS = new Set(`hlt cli sti in out ins outs movcr movdr lgdt lidt wrmsr 
 const ENDER_PERCENT = 12;
 
 /** Results that processors agree on only nearly (compare.ts says how nearly): nothing may follow that depends on them. */
-const LAST = /^(rcp|rsqrt|f2xm1|fyl2x|fptan|fpatan|fsin|fcos)/;
+const LAST = /^(rcp|rsqrt|f2xm1|fyl2x|fptan|fpatan|fsin|fcos|dpp[sd])/;
 
 function reason(why: string, names: string): Record<string, string> {
   return Object.fromEntries(names.split(' ').map((name) => [name, why]));
@@ -98,13 +106,14 @@ interface Draft {
   readonly boundaries: number[];
   readonly branches: { at: number; bytes: number }[];
   readonly program: string[];
+  readonly places: Place[];
   undefinedFlags: number;
   undefinedFlagsInside: number;
   usesVectors: boolean;
 }
 
 const emptyDraft = (): Draft => ({
-  bytes: [], boundaries: [], branches: [], program: [], undefinedFlags: 0, undefinedFlagsInside: 0, usesVectors: false,
+  bytes: [], boundaries: [], branches: [], program: [], places: [], undefinedFlags: 0, undefinedFlagsInside: 0, usesVectors: false,
 });
 
 const CODE_BY_REPEAT = [0xf2, 0xf3];
@@ -139,7 +148,8 @@ function prepare(rng: Prng, name: string, row: Row, bits: 16 | 32 | 64): { prelu
   return { prelude: [], choices: { lock } };
 }
 
-const VECTOR_KINDS = 'VWUPQN';
+const MMX_KINDS = 'PQN';
+const VECTOR_KINDS = `VWU${MMX_KINDS}`;
 function usesVectors({ map, opcode, operands, vex }: Row): boolean {
   const isX87 = map === 0 && ((opcode & 0xf8) === 0xd8 || opcode === 0x9b);
   return isX87 || (map === 1 && (opcode === 0x77 || opcode === 0xae)) || (vex && operands.some(({ kind }) => kind === 'H')) ||
@@ -162,6 +172,7 @@ function appendInstruction(draft: Draft, rng: Prng, { instruction, rows }: PoolE
   const lead = before.length + prelude.length;
   const { bytes, branch } = encodeRow(row, rng, { ...context, ip: start + draft.bytes.length + lead }, choices);
   if (draft.bytes.length + lead + bytes.length > CODE_BYTES_MAX || bytes.length > INSTRUCTION_BYTES_MAX) return false;
+  draft.places.push({ start: draft.bytes.length + lead, isMmx: row.operands.some(({ kind }) => MMX_KINDS.includes(kind)) });
   // One boundary: a branch that skipped what prepares the instruction would make its result undefined.
   append(draft, [...before, ...prelude, ...bytes], branch === undefined ? undefined : { ...branch, at: branch.at + lead });
   draft.undefinedFlagsInside |= instruction.undefinedFlags;
@@ -306,5 +317,6 @@ function generateCase(rng: Prng, pool: Pool, stock: LaneStock, mode: OracleMode,
     undefinedFlags: draft.undefinedFlags,
     undefinedFlagsInside: draft.undefinedFlagsInside,
     program: draft.program,
+    places: draft.places,
   };
 }
