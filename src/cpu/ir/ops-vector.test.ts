@@ -6,7 +6,9 @@ import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { cpuDifferences, hostFeatures } from '../../../test/oracle/cpu-difference.ts';
 import { openOracle } from '../../../test/oracle/cpu-oracle.ts';
+import { EmulatedProcessor } from '../../../test/oracle/emulated-case.ts';
 import { SLOT, loadBench } from '../../../test/oracle/fp-bench.ts';
+import { REGION } from '../../../test/oracle/oracle-case.ts';
 import { cpuFeatures } from '../x86/cpuid.ts';
 import { INSTRUCTIONS } from '../x86/row.ts';
 
@@ -37,6 +39,20 @@ test('vector instructions do what they do on the real processor', async (t) => {
   for await (const { text } of cpuDifferences(options)) if (!OTHERS_CONCERN.test(text)) found.push(text);
   oracle.close();
   assert.equal(found.length, 0, `\n${found.slice(0, 10).join('\n')}`);
+});
+
+test('SHA instructions ask for aligned memory', () => {
+  const modules = { support: moduleOf('support'), interpreter: moduleOf('interpreter') };
+  const processor = new EmulatedProcessor(modules, cpuFeatures('max'));
+  for (const code of [...[0xc8, 0xc9, 0xca, 0xcb, 0xcc, 0xcd].map((opcode) => [0x0f, 0x38, opcode, 0x00]), [0x0f, 0x3a, 0xcc, 0x00, 0]]) {
+    for (const misaligned of [0, 8]) {
+      const registers = new BigUint64Array(16).fill(BigInt(REGION.DATA + misaligned)); // the operand is at RAX
+      const { vector } = processor.run({
+        mode: 'long', code: Uint8Array.from(code), codeOffset: 0, registers, flags: 0, data: new Uint8Array(), dataOffset: 0,
+      });
+      assert.equal(vector, misaligned === 0 ? 3 : 13, Buffer.from(code).toString('hex'));
+    }
+  }
 });
 
 describe('published examples', async () => {
