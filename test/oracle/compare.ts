@@ -160,12 +160,14 @@ const instructionOf = (test: GeneratedCase, result: OracleResult): string => tes
 interface OptionalFault {
   readonly instruction: RegExp;
   readonly vectors: readonly number[];
-  readonly when?: (expected: OracleResult) => boolean;
+  readonly when?: (expected: OracleResult, program: readonly string[]) => boolean;
 }
 const EXCEPTION_SUMMARY = 0x80;
+const CLEARS_X87 = /^(fnclex|fninit|fxrstor|frstor|fldenv) /;
 const BOUND_EXCEEDED = 5;
-const hasPendingX87 = ({ outcome, vector, fxsave }: OracleResult): boolean =>
-  (outcome === 'trap' && vector === 16) || (fxsave !== undefined && (fxsave[2]! & EXCEPTION_SUMMARY) !== 0);
+const hadPendingX87 = ({ outcome, vector, fxsave }: OracleResult, program: readonly string[]): boolean =>
+  (outcome === 'trap' && vector === 16) || (fxsave !== undefined && (fxsave[2]! & EXCEPTION_SUMMARY) !== 0) ||
+  program.some((line) => CLEARS_X87.test(line));
 const OPTIONAL_FAULTS: readonly OptionalFault[] = [
   // SDM volume 2 asks for alignment (exceptions of type 4); AMD's processors do not check it.
   { instruction: /^sha/, vectors: [13] },
@@ -173,7 +175,7 @@ const OPTIONAL_FAULTS: readonly OptionalFault[] = [
   { instruction: /^(movup[sd]|movdqu|lddqu|pcmp[ei]str[im]) /, vectors: [17] },
   // A store whose own exception is unmasked stores nothing: Intel's processors then have no memory fault to report, AMD's look
   // at the memory first (SDM volume 3, priority of exceptions: their order within an instruction is the implementation's).
-  { instruction: /^(fst|fstp|fist|fistp|fisttp|fbstp) /, vectors: MEMORY_FAULTS, when: hasPendingX87 },
+  { instruction: /^(fst|fstp|fist|fistp|fisttp|fbstp) /, vectors: MEMORY_FAULTS, when: hadPendingX87 },
   // An index below the lower bound may be told before the upper one is read.
   { instruction: /^bound /, vectors: MEMORY_FAULTS, when: ({ vector }) => vector === BOUND_EXCEEDED },
 ];
@@ -182,7 +184,7 @@ function isOptional(test: GeneratedCase, expected: OracleResult, actual: OracleR
   if (actual.outcome !== 'trap' || (expected.outcome !== 'completed' && expected.rip < actual.rip)) return false;
   const name = instructionOf(test, actual);
   return OPTIONAL_FAULTS.some(({ instruction, vectors, when }) =>
-    instruction.test(name) && vectors.includes(actual.vector) && (when === undefined || when(expected)));
+    instruction.test(name) && vectors.includes(actual.vector) && (when === undefined || when(expected, test.program)));
 }
 
 const MASKED_STORE = /^maskmov(dqu|q) /;
@@ -191,15 +193,21 @@ const LAST_PAGE_OF_4G = 0xffff_f000n;
 
 /** Whether two reports of a fault at the same instruction are both right. */
 function isSameFault(test: GeneratedCase, expected: OracleResult, actual: OracleResult): boolean {
-  if (expected.outcome !== 'trap' || actual.outcome !== 'trap' || expected.rip !== actual.rip || expected.vector !== 14) return false;
-  if (actual.vector === 14) { // of the whole operand or of its first byte to be stored
+  if (expected.outcome !== 'trap' || actual.outcome !== 'trap' || expected.rip !== actual.rip) return false;
+  const breaksLimit = (actual.vector === 12 || actual.vector === 13) && actual.errorCode === 0;
+  if (expected.vector === 14 && MASKED_STORE.test(instructionOf(test, actual))) {
+    // Of the whole operand or of its first byte to be stored.
     const distance = expected.cr2 - actual.cr2;
-    const isNear = distance > -MASKED_BYTES && distance < MASKED_BYTES;
-    return isNear && expected.errorCode === actual.errorCode && MASKED_STORE.test(instructionOf(test, actual));
+    const isNear = distance > -MASKED_BYTES && distance < MASKED_BYTES && expected.errorCode === actual.errorCode;
+    return actual.vector === 14 ? isNear : breaksLimit;
   }
-  // Whether an access that wraps at 4 GiB breaks a limit of 4 GiB is the processor's own: SDM volume 3, limit checking.
-  const wraps = expected.cr2 >= LAST_PAGE_OF_4G && expected.cr2 >> 32n === 0n;
-  return wraps && test.mode === 'flat32' && (actual.vector === 12 || actual.vector === 13) && actual.errorCode === 0;
+  return test.mode === 'flat32' && breaksLimit && wrapsAt4G(expected);
+}
+
+/** Whether an access that wraps at 4 GiB breaks a limit of 4 GiB is the processor's own: SDM volume 3, limit checking. */
+function wrapsAt4G({ vector, cr2, registers }: OracleResult): boolean {
+  if (vector === 14) return cr2 >= LAST_PAGE_OF_4G && cr2 >> 32n === 0n;
+  return vector === 17 && [4, 5].some((n) => BigInt.asUintN(32, registers[n]!) >= LAST_PAGE_OF_4G); // LEAVE and the like: of RSP, RBP
 }
 
 const SCAN = /^scas /;
