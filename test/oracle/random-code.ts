@@ -144,6 +144,8 @@ function prepare(rng: Prng, name: string, row: Row, bits: 16 | 32 | 64): { prelu
     return { prelude: [], choices: { immediates: [BigInt(rng.below(64)), BigInt(level)] } };
   }
   if (name === 'ret') return { prelude: [], choices: { immediates: [BigInt(rng.below(32))] } };
+  // F3 before 90 with REX.B is PAUSE on Intel's processors; of AMD's it is not known.
+  if (name === 'nop') return { prelude: [], choices: { allowRepeat: bits !== 64 } };
   if (name === 'bswap') return { prelude: [], choices: { allow66: bits === 16 } }; // undefined for 16-bit operands
   return { prelude: [], choices: { lock } };
 }

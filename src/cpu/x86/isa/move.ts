@@ -79,8 +79,9 @@ instruction('xchg', [row('86 /r', ['Eb', 'Gb'], { lock: true }), row('87 /r', ['
 instruction('nop', [row('90'), row('0F 1F /0', ['Ev']), row('0F 1F /1', ['Ev']), row('0F 1F /2', ['Ev']), row('0F 1F /3', ['Ev']),
   row('0F 1F /4', ['Ev']), row('0F 1F /5', ['Ev']), row('0F 1F /6', ['Ev']), row('0F 1F /7', ['Ev']), row('0F 1E /r', ['Ev', 'Gv']),
   row('0F 0D /r', ['Ev', 'Gv']), row('0F 18 /r', ['Ev', 'Gv']), row('0F 19 /r', ['Ev', 'Gv']), row('0F 1C /r', ['Ev', 'Gv']), row('0F 1D /r', ['Ev', 'Gv'])], (b) => {
-  // 90 with REX.B is an exchange with R8.
-  if (b.insn.opcode === 0x90 && (b.insn.rex & 1) !== 0) b.emit(integer.XCHG[b.opWidth]!, ZERO, RAX, 0, register(8), 0);
+  // 90 with REX.B is an exchange with R8; with F3 it is PAUSE all the same.
+  const isExchange = b.insn.opcode === 0x90 && (b.insn.rex & 1) !== 0 && b.insn.repeat !== 0xf3;
+  if (isExchange) b.emit(integer.XCHG[b.opWidth]!, ZERO, RAX, 0, register(8), 0);
 });
 for (let n = 1; n < 8; n++)
   instruction('xchg', [row(`9${n}`, ['rAXv'])], (b) => b.emit(integer.XCHG[b.opWidth]!, ZERO, RAX, 0, register(b.insn.opcodeRegister), 0));
