@@ -98,7 +98,8 @@ class RegionEmitter implements RegionFlow {
     this.#importFunction = importFunction;
     this.#lowering = new RegionLowering(code, memory, importFunction);
     this.#lowering.flow = this;
-    const successors = [region.entries.map(nodeOf), ...region.blocks.map((block) => [...new Set(block.targets.values())].map(nodeOf))];
+    const leadsTo = ({ targets, returnsTo }: RegionBlock): number[] => [...new Set([...targets.values(), ...returnsTo])].map(nodeOf);
+    const successors = [region.entries.map(nodeOf), ...region.blocks.map(leadsTo)];
     this.#flow = new ControlFlow({ successors });
     this.#entryNumbers = region.entries;
   }
@@ -355,6 +356,7 @@ class RegionEmitter implements RegionFlow {
     code.get(BASE);
     code.op(OP.i64_sub);
     code.set(DISTANCE);
+    for (const site of this.#block!.returnsTo) this.#returnTo(site);
     this.#findEntry([...this.#entries].sort((a, b) => a.delta - b.delta));
     code.end();
     code.i32(0);
@@ -365,6 +367,19 @@ class RegionEmitter implements RegionFlow {
     code.i32(0);
     code.get(BUDGET);
     code.op(OP.return);
+  }
+
+  /** On at a return site when it is the one that is returned to: the processor of the host knows such a branch better than the dispatch. */
+  #returnTo(site: number): void {
+    const code = this.#code;
+    code.get(DISTANCE);
+    code.i64(this.#region.blocks[site]!.delta);
+    code.op(OP.i64_eq);
+    code.if();
+    const label = this.#labels.get(nodeOf(site));
+    if (label === undefined) this.#toEntry(nodeOf(site));
+    else code.br(label);
+    code.end();
   }
 
   /** Returns and indirect jumps to an entry of the region stay in it: a binary search for the target's distance from the base. */

@@ -2,10 +2,11 @@
 // have been executed, until enough instructions are together. Reads decoded blocks out of the shared memory; emits nothing.
 import { BLOCK_HASH, BLOCK_HASH_COUNT, REGION_PAGES_MAX } from '../../memory/memory-map.ts';
 import { CONTINUE, JUMP, REGION, STALE } from '../ir/ops-control.ts';
-import { CALL, CALL_INDIRECT } from '../ir/ops-memory.ts';
+import { CALL, CALL_INDIRECT, RETURN } from '../ir/ops-memory.ts';
 import { BLOCK, PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset, MODE } from '../x86/state.ts';
 import { isInterpreted } from './helper-effects.ts';
+import { returnsOf } from './return-sites.ts';
 
 /** What a region may hold. */
 export interface RegionLimits {
@@ -34,6 +35,8 @@ export interface RegionBlock {
   readonly targets: ReadonlyMap<number, number>;
   /** Number of the record at which it has to be left to the interpreter; `records` when it never is. */
   readonly end: number;
+  /** Numbers of the blocks that the return at its end leads to most likely. */
+  readonly returnsTo: readonly number[];
 }
 
 export interface RegionPage {
@@ -64,6 +67,7 @@ interface Candidate {
 
 /** Operations that push a return address and go elsewhere. */
 export const CALLS: ReadonlySet<number> = new Set([...CALL, ...CALL_INDIRECT].filter((number) => number >= 0));
+const RETURNS: ReadonlySet<number> = new Set(RETURN.filter((number) => number >= 0));
 
 /** Views of the shared memory, and where the vCPU's area begins. */
 export interface CodeMemory {
@@ -135,7 +139,7 @@ export class RegionFinder {
       instructions += block.instructions;
       this.#enqueue(block, queue, returnDeltas);
     }
-    const known = blocks.map((block) => ({ ...block, targets: inside(block.targets, numberOf) }));
+    const known = this.#withReturns(blocks.map((block) => ({ ...block, targets: inside(block.targets, numberOf) })), numberOf);
     const returnSites = [...returnDeltas].flatMap((delta) => numberOf.get(delta) ?? []);
     const entries = [...new Set([0, ...returnSites, ...loopHeads(known)])];
     const pages = [...this.#pages].map(([delta, physical]) => ({ delta, physical }));
@@ -157,13 +161,26 @@ export class RegionFinder {
     queue.sort((a, b) => this.#header(b.address, BLOCK.COUNT) - this.#header(a.address, BLOCK.COUNT));
   }
 
+  #withReturns(blocks: readonly RegionBlock[], numberOf: ReadonlyMap<number, number>): RegionBlock[] {
+    const returnsTo = returnsOf(blocks.map((block) => ({
+      targets: block.targets.values(),
+      returnSite: numberOf.get(this.#returnSite(block) ?? NaN),
+      returns: this.#recordOf(block, RETURNS) >= 0,
+    })));
+    return blocks.map((block, number) => ({ ...block, returnsTo: returnsTo[number]! }));
+  }
+
   /** Where a call at the end of the block comes back to. */
   #returnSite(block: RegionBlock): number | undefined {
-    for (let n = block.end - 1; n >= 0; n--) {
-      const record = block.address + n * RECORD.BYTES;
-      if (CALLS.has(this.#operation(block.address, n))) return block.delta + this.#memory.i32[(record + RECORD.IMM) >> 2]!;
-    }
-    return undefined;
+    const n = this.#recordOf(block, CALLS);
+    return n < 0 ? undefined : block.delta + this.#memory.i32[(block.address + n * RECORD.BYTES + RECORD.IMM) >> 2]!;
+  }
+
+  /** Number of the last record with one of these operations; -1 without any. */
+  #recordOf({ address, end }: RegionBlock, operations: ReadonlySet<number>): number {
+    let n = end - 1;
+    while (n >= 0 && !operations.has(this.#operation(address, n))) n--;
+    return n;
   }
 
   #operation(block: number, n: number): number {
@@ -182,7 +199,7 @@ export class RegionFinder {
       if (target !== undefined) targets.set(n, target);
     }
     const instructions = this.#memory.u16[(address - BLOCK.BYTES + BLOCK.INSTRUCTIONS) >> 1]!;
-    return { address, records, delta, instructions, targets, end };
+    return { address, records, delta, instructions, targets, end, returnsTo: [] };
   }
 
   /** The first record of the first instruction that only the interpreter executes. */
