@@ -40,8 +40,8 @@ async function sampleUntilTurn(before: number): Promise<Profiler.Profile> {
   }
 }
 
-/** The loop went on before it could be looked into. */
-const NOTHING = '(idle)';
+/** Samples that tell nothing of who holds the loop: it went on before it could be looked into, or was in code that has no frames. */
+const NOTHING: ReadonlySet<string> = new Set(['(idle)', '(program)']);
 const WASM = /^wasm-function|^wasm:/;
 
 /** The path to where most samples are; runs of WebAssembly are the guest's. */
@@ -49,7 +49,7 @@ function hottestStack({ nodes, samples = [] }: Profiler.Profile): string[] {
   const byId = new Map(nodes.map((node) => [node.id, node]));
   const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child): [number, number] => [child, id])));
   const counts = new Map<number, number>();
-  for (const id of samples) counts.set(id, (counts.get(id) ?? 0) + 1);
+  for (const id of samples) if (!NOTHING.has(byId.get(id)!.callFrame.functionName)) counts.set(id, (counts.get(id) ?? 0) + 1);
   let id = [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
   const frames: string[] = [];
   for (; id !== undefined && frames.length < FRAMES_MAX; id = parents.get(id)) {
@@ -72,7 +72,7 @@ async function watch(): Promise<never> {
     last = now;
     if (silent < SILENT_POLLS) continue;
     const frames = hottestStack(await sampleUntilTurn(now));
-    if (frames.length > 0 && frames[0] !== NOTHING) parentPort?.postMessage(frames);
+    if (frames.length > 0) parentPort?.postMessage(frames);
     pause(PAUSE_MS);
     last = turns();
     silent = 0;
