@@ -4,25 +4,23 @@
 // walked ahead changes nothing in memory: an entry whose accessed or dirty bit would have to be set is left to the access itself.
 // Not here: the TLB (tlb.ts) and the walk (paging.ts).
 import { cpu } from './host';
-import {
-  ACTIVITY_PAGE_WALK, COUNT_TLB_AHEAD, HOST_ACTIVITY, PHYS_CODE, PHYS_READABLE, PHYS_WRITABLE, TLB_KIND_WRITE,
-} from './generated/layout';
+import { ACTIVITY_PAGE_WALK, COUNT_TLB_AHEAD, CR3, HOST_ACTIVITY, PHYS_CODE, TLB_KIND_WRITE } from './generated/layout';
 import { pageWatched } from './debug';
+import { accessFlag } from './memory';
 import { translateAhead, walkedGlobal, walkedPhysical, walkedShift } from './paging';
 import { pageEntry } from './physical';
-import { count } from './registers';
+import { count, get64, set64 } from './registers';
 import { collectNotGlobal, flushNotGlobal, fullFlushCount, tlbEntry, tlbFill, tlbHits, tlbTable } from './tlb';
 
 const SPACES: u32 = 16;
 const PAGES_MAX: u32 = 256;
-/** {CR3 u64, full flushes before u64, pages u32, returns since it began anew u32}, then the pages. */
+/** {root u64, full flushes before plus 1 u64 (an empty place has 0), pages u32, returns since it began anew u32}, then the pages. */
 const HEADER_BYTES: u32 = 24;
 const SPACE_BYTES: u32 = HEADER_BYTES + PAGES_MAX * 8;
 const spaces: usize = memory.data(16 * (24 + 256 * 8), 8);
 /** Pages that are walked for and not used any more would stay for ever, so a space begins anew after so many returns. */
 const RETURNS_MAX: u32 = 16;
-/** CR3 without what is not an address; no space has 1. */
-const ROOT_MASK: u64 = ~(<u64>0xfff);
+const PAGE_MASK: u64 = ~(<u64>0xfff);
 /** The place that is given away next. */
 let oldest: u32 = 0;
 
@@ -64,18 +62,19 @@ function recall(root: u64): void {
 
 /** The page, with its kind and MMU index in the low bits as collectNotGlobal gives them. */
 function fillAhead(page: u64): void {
-  const linear = page & ROOT_MASK, kind = <u32>page & 3, index = (<u32>page >> 2) & 3;
+  const linear = page & PAGE_MASK, kind = <u32>page & 3, index = (<u32>page >> 2) & 3;
   if (tlbHits(tlbEntry(tlbTable(index, kind), linear), linear) || !translateAhead(linear, kind, index)) return;
   const physical = walkedPhysical(), entry = pageEntry(physical);
-  if ((entry & (kind == TLB_KIND_WRITE ? PHYS_WRITABLE : PHYS_READABLE)) == 0 || pageWatched(linear)) return;
+  if ((entry & accessFlag(kind)) == 0 || pageWatched(linear)) return;
   if (kind == TLB_KIND_WRITE && (entry & PHYS_CODE)) return;
   count(COUNT_TLB_AHEAD);
   tlbFill(index, kind, linear, entry & 0xfffff000, <u32>physical & 0xfffff000, walkedGlobal(), walkedShift());
 }
 
-/** CR3 has changed from one value to another: what is not global is dropped, and what the new space had is walked for. */
-export function changeSpace(from: u64, to: u64): void {
-  remember(from & ROOT_MASK);
+/** Loads CR3: what is not global is dropped, and what the new space had is walked for. */
+export function changeSpace(value: u64): void {
+  remember(get64(CR3) & PAGE_MASK);
+  set64(CR3, value);
   flushNotGlobal();
-  recall(to & ROOT_MASK);
+  recall(value & PAGE_MASK);
 }

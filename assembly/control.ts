@@ -73,9 +73,7 @@ function writeCr3(requested: u64): void {
   if (controlBit4(CR4_PCIDE)) value &= ~CR3_NO_FLUSH;
   if (longMode() && value >> PHYSICAL_ADDRESS_BITS) return raiseGp();
   if (usesPdptes(get64(CR0), get64(CR4)) && !loadPdptes(value)) return raiseGp();
-  const old = get64(CR3);
-  set64(CR3, value);
-  changeSpace(old, value);
+  changeSpace(value);
 }
 
 function writeCr4(value: u64): void {

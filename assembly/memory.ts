@@ -91,7 +91,8 @@ function rememberedEntry(linear: u64, kind: u32): usize {
 
 function rememberedTag(linear: u64, kind: u32, index: u32): u64 { return (linear & 0xfffffffffffff000) | (kind << 2) | index; }
 
-function accessFlag(kind: u32): u32 { return kind == TLB_KIND_WRITE ? PHYS_WRITABLE : PHYS_READABLE; }
+/** What a page of the map has for accesses of a kind to go straight to the host's memory. */
+export function accessFlag(kind: u32): u32 { return kind == TLB_KIND_WRITE ? PHYS_WRITABLE : PHYS_READABLE; }
 
 function remember(linear: u64, kind: u32, index: u32, host: u32): void {
   const entry = rememberedEntry(linear, kind);

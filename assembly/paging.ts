@@ -67,13 +67,17 @@ function permits(rights: u64, kind: u32, index: u32): bool {
   return index != MMU_INDEX_SUPERVISOR || (get64(CR4) & CR4_SMAP) == 0;
 }
 
+/** Sets bits of an entry, which nobody may see of a walk that is made ahead: false, and the walk ends. */
+function updateEntry(entryAddress: u64, bytes: u32, updated: u64): bool {
+  if (ahead) return false;
+  writePhysical(entryAddress, bytes, updated);
+  return true;
+}
+
 function finish(linear: u64, kind: u32, entryAddress: u64, entry: u64, bytes: u32, frame: u64): bool {
   let updated = entry | ENTRY_ACCESSED;
   if (kind == TLB_KIND_WRITE) updated |= ENTRY_DIRTY;
-  if (updated != entry) {
-    if (ahead) return false;
-    writePhysical(entryAddress, bytes, updated);
-  }
+  if (updated != entry && !updateEntry(entryAddress, bytes, updated)) return false;
   global = (entry & ENTRY_GLOBAL) != 0 && (get64(CR4) & CR4_PGE) != 0;
   physical = frame | (linear & ((<u64>1 << shift) - 1));
   return true;
@@ -91,10 +95,7 @@ function walk32(linear: u64, kind: u32, index: u32): bool {
   }
   const address = (pde & 0xfffff000) + ((linear >> 10) & 0xffc);
   const pte = readPhysical(a20(address), 4);
-  if ((pde & ENTRY_ACCESSED) == 0) {
-    if (ahead) return false;
-    writePhysical(a20(directory), 4, pde | ENTRY_ACCESSED);
-  }
+  if ((pde & ENTRY_ACCESSED) == 0 && !updateEntry(a20(directory), 4, pde | ENTRY_ACCESSED)) return false;
   if ((pte & ENTRY_PRESENT) == 0) return fail(linear, kind, index, 0);
   if (!permits(pde & pte & (ENTRY_WRITABLE | ENTRY_USER), kind, index)) return fail(linear, kind, index, PF_PRESENT);
   shift = 12;
@@ -123,10 +124,7 @@ function walk64(linear: u64, kind: u32, index: u32, base: u64, top: u32, long: b
       shift = level;
       return finish(linear, kind, address, entry, 8, entry & ADDRESS_MASK & ~((<u64>1 << level) - 1));
     }
-    if ((entry & ENTRY_ACCESSED) == 0) {
-      if (ahead) return false;
-      writePhysical(address, 8, entry | ENTRY_ACCESSED);
-    }
+    if ((entry & ENTRY_ACCESSED) == 0 && !updateEntry(address, 8, entry | ENTRY_ACCESSED)) return false;
     table = entry & ADDRESS_MASK;
     level -= 9;
   }

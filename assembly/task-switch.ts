@@ -109,9 +109,7 @@ function saveOutgoing(source: u32, rip: u64): void {
 function loadIncoming(source: u32, wide: bool): void {
   if (wide && (get64(CR0) & CR0_PG)) {
     if (controlBit4(CR4_PAE) && !loadPdptes(newCr3)) return raiseError(VECTOR_TS, 0);
-    const old = get64(CR3);
-    set64(CR3, newCr3);
-    changeSpace(old, newCr3);
+    changeSpace(newCr3);
   }
   set64(CR0, get64(CR0) | CR0_TS);
   set64(DR7, get64(DR7) & ~(<u64>0x55));

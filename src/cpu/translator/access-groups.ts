@@ -20,6 +20,19 @@ export interface Reach {
   readonly accesses: number;
 }
 
+/** A register by its slot, and what an access adds to its value. */
+export interface AccessPlace {
+  readonly slot: number;
+  readonly displacement: number;
+}
+
+/** Where the access of a record lies around one register; undefined where more than one is added. */
+export function placeOf({ u16, i32 }: CodeMemory, { kind, bytes }: MemoryAccess, record: number): AccessPlace | undefined {
+  if (kind === 'indexed') return undefined;
+  if (kind === 'operand') return { slot: u16[(record + RECORD.A) >> 1]!, displacement: i32[(record + RECORD.IMM) >> 2]! };
+  return { slot: RSP, displacement: kind === 'push' ? -bytes : 0 };
+}
+
 const addsConstant = new Map([[ADD.i[3]!, 1], [SUB.i[3]!, -1]]);
 
 /** What is added to RSP by a record that sets it, or undefined where that is not a constant. */
@@ -60,23 +73,16 @@ class Walk {
   step(operation: number, record: number): boolean {
     const { endsGroups, access, writes } = OPS[operation]!.traits;
     if (endsGroups) return false;
-    if (access?.kind === 'operand') {
-      const { u16, i32 } = this.#memory;
-      const isNear = u16[(record + RECORD.A) >> 1] === this.#register;
-      if (isNear && !this.#take(i32[(record + RECORD.IMM) >> 2]!, access)) return false;
-    } else if (access !== undefined && access.kind !== 'indexed' && this.#register === RSP && !this.#stack(access)) return false;
+    const place = access === undefined ? undefined : placeOf(this.#memory, access, record);
+    if (place?.slot === this.#register && !(this.#take(place.displacement, access!) && this.#moves(access!))) return false;
     return this.#keepsRegister(operation, record, writes);
   }
 
-  #stack(access: MemoryAccess): boolean {
-    if (access.kind === 'push') {
-      if (!this.#take(-access.bytes, access)) return false;
-      this.#moved -= access.bytes;
-      return true;
-    }
-    if (!this.#take(0, access)) return false;
-    this.#moved += access.bytes;
-    return access.kind !== 'return';
+  /** False where the block ends with the access. */
+  #moves({ kind, bytes }: MemoryAccess): boolean {
+    if (kind === 'push') this.#moved -= bytes;
+    if (kind === 'pop' || kind === 'return') this.#moved += bytes;
+    return kind !== 'return';
   }
 
   /** Whether the register is the same after the record, but for a constant. */

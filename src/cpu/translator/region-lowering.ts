@@ -10,7 +10,7 @@ import type { MemoryAccess } from '../ir/op.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
-import { constantAdded } from './access-groups.ts';
+import { constantAdded, placeOf } from './access-groups.ts';
 import { BELOW, carryInMemory, emitCondition } from './conditions.ts';
 import { effectsOf, leavesFlags, writesFlags } from './helper-effects.ts';
 import { emitInline } from './inline-helpers.ts';
@@ -497,11 +497,10 @@ export class RegionLowering implements InlineLowering {
   }
 
   /** Whether the access of a record lies where the host's address is known, and with that cannot leave the region. */
-  isKnown({ kind, bytes, writes }: MemoryAccess, record: number): boolean {
-    if (kind === 'indexed') return false;
-    const slot = kind === 'operand' ? this.#memory.u16[(record + RECORD.A) >> 1]! : RSP * 8;
-    const displacement = kind === 'operand' ? this.#memory.i32[(record + RECORD.IMM) >> 2]! : kind === 'push' ? -bytes : 0;
-    return isWithin((slot & 7) === 0 ? this.at.groups[slot >> 3] : undefined, displacement, bytes, writes);
+  isKnown(access: MemoryAccess, record: number): boolean {
+    const place = placeOf(this.#memory, access, record);
+    if (place === undefined || (place.slot & 7) !== 0) return false;
+    return isWithin(this.at.groups[place.slot >> 3], place.displacement, access.bytes, access.writes);
   }
 
   #nearRegister({ near }: Address): Near | undefined {
