@@ -4,7 +4,8 @@
 import { mkdirSync, writeFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as map from '../src/memory/memory-map.ts';
-import { generateInterpreter, type InterpreterOptions } from '../src/cpu/interpreter/generate.ts';
+import { generateInterpreter } from '../src/cpu/interpreter/generate.ts';
+import type { InterpreterOptions } from '../src/cpu/interpreter/interpreter-lowering.ts';
 import { HELPERS } from '../src/cpu/ir/ops-helper.ts';
 import { STALE } from '../src/cpu/ir/ops-control.ts';
 import { CC, PENDING_FLAGS } from '../src/cpu/ir/flags.ts';
