@@ -3,12 +3,13 @@
 // Built at build time (tools/build-wasm.ts) into dist/wasm/interpreter.wasm. The meanings are shared with the translator.
 import { COUNT_NOTE, COUNT_NOTES, COUNT_NOTES_OFFSET } from '../../memory/memory-map.ts';
 import { BLOCK, RECORD } from '../ir/record.ts';
-import { OPS } from '../ir/op.ts';
-import '../ir/ops-vector.ts'; // the last link of the chain that declares every operation
+import { OPS, type Op } from '../ir/op.ts';
+import { HELPER } from '../ir/ops-helper.ts';
+import { VECTOR_OPERATIONS } from '../ir/ops-vector.ts';
 import { cpuOffset, EXIT } from '../x86/state.ts';
-import { CodeWriter, ModuleWriter, type FunctionType } from '../../wasm/code-writer.ts';
+import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
-import { CPU, ENTRY, HOST, IP, LINEAR, LOCALS, OPERATION } from './interpreter-locals.ts';
+import { CPU, ENTRY, HOST, IP, LINEAR, LOCALS, OPERATION, RARE_OPERATION } from './interpreter-locals.ts';
 import { InterpreterLowering, type InterpreterOptions } from './interpreter-lowering.ts';
 import { noteSampleRip, orSampleAsked, probeJumpCache, type Labels } from './region-loop.ts';
 
@@ -191,12 +192,105 @@ export function generateInterpreter(
   for (const [name, type] of Object.entries(IMPORTS)) functions.set(name, module.importFunction('support', name, type));
   for (const name of helpers) functions.set(name, module.importFunction('support', name, none('i32', 'i32', 'i32', 'i32')));
 
+  const parts: Parts = { module, cpu, functions, options };
+  const { rare, memory, run } = divide(parts);
+  const callees = { rare: addRareFunction(parts, 'rare', rare), memory: addRareFunction(parts, 'memory', memory) };
+  module.addFunction('run', none(), LOCALS, runFunction(parts, run, callees));
+  return module.encode();
+}
+
+interface Parts {
+  readonly module: ModuleWriter;
+  /** Global with the address of the vCPU's area. */
+  readonly cpu: number;
+  readonly functions: ReadonlyMap<string, number>;
+  readonly options: InterpreterOptions;
+}
+
+/** Numbers of the functions that `run` calls. */
+interface Callees {
+  readonly rare: number;
+  readonly memory: number;
+}
+
+const NO_LABELS: Labels = { dispatch: 0, fault: 0, enter: 0, again: 0, jump: 0, leave: 0 };
+
+/** Which operations have functions of their own, beside `run`. */
+interface Division {
+  readonly rare: readonly Op[];
+  /** Those that access memory: `run` does what hits the TLB, and calls for the rest. */
+  readonly memory: readonly Op[];
+  readonly run: readonly Op[];
+}
+
+/**
+ * V8 up to version 12 compiles a function of many values (from some 8,000 on) with a register allocator that keeps all of them in memory,
+ * which costs an interpreter half its speed; so `run` has what most programs consist of. Nor does it have vector operations,
+ * whose constants would be computed before the loop around all operations, whenever a block begins.
+ */
+function divide(parts: Parts): Division {
+  const uses = OPS.map((operation) => {
+    const lowering = new InterpreterLowering(new CodeWriter(1024, parts.module), parts.functions, { ...NO_LABELS }, parts.options);
+    operation.lower(lowering);
+    return lowering.uses;
+  });
+  const helpers = new Set<number>(Object.values(HELPER));
+  const isRare = ({ number }: Op): boolean => helpers.has(number) || number >= VECTOR_OPERATIONS || uses[number]!.words;
+  const run = OPS.filter((operation) => !isRare(operation));
+  return { rare: OPS.filter(isRare), memory: run.filter(({ number }) => uses[number]!.memory), run };
+}
+
+/** Bits of what a rare function returns, beside the record at which it ended; none: on with the record after that. */
+const RARE = { FAULT: 1, JUMP: 2, DISPATCH: 3, LEAVE: 4, MASK: 7 } as const;
+const RARE_TYPE: FunctionType = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
+
+function addRareFunction(parts: Parts, name: string, operations: readonly Op[]): number {
+  const code = new CodeWriter(1 << 16, parts.module);
+  code.get(RARE_OPERATION);
+  code.set(OPERATION);
+  const labels = { ...NO_LABELS };
+  const lowering = new InterpreterLowering(code, parts.functions, labels, parts.options);
+  const ways = [['leave', RARE.LEAVE], ['dispatch', RARE.DISPATCH], ['jump', RARE.JUMP], ['fault', RARE.FAULT]] as const;
+  for (const [way] of ways) labels[way] = code.block();
+  emitCases(code, operations, code.block(), (operation) => {
+    operation.lower(lowering);
+    code.get(IP);
+    code.op(OP.return);
+  });
+  code.op(OP.unreachable);
+  for (const [, bits] of [...ways].reverse()) {
+    code.end();
+    code.get(IP);
+    code.i32(bits);
+    code.op(OP.i32_or);
+    code.op(OP.return);
+  }
+  code.op(OP.unreachable);
+  return parts.module.addFunction(name, RARE_TYPE, LOCALS.slice(RARE_TYPE.params.length), code);
+}
+
+/** A switch by OPERATION; others go to `otherwise`, the innermost block, which ends here. */
+function emitCases(code: CodeWriter, operations: readonly Op[], otherwise: Label, emit: (operation: Op) => void): void {
+  const labels = new Map<number, Label>();
+  for (const { number } of [...operations].reverse()) labels.set(number, code.block());
+  code.get(OPERATION);
+  code.brTable(OPS.map(({ number }) => labels.get(number) ?? otherwise), otherwise);
+  for (const operation of operations) {
+    code.end();
+    emit(operation);
+  }
+  code.end();
+}
+
+/** The loop around all operations. */
+function runFunction({ module, cpu, functions, options }: Parts, operations: readonly Op[], callees: Callees): CodeWriter {
   const code = new CodeWriter(1 << 18, module);
   code.op(OP.global_get);
   code.u32(cpu);
   code.set(CPU);
-  const labels: Labels = { dispatch: 0, fault: 0, enter: 0, next: 0, again: 0, jump: 0 };
+  const labels = { ...NO_LABELS };
   const lowering = new InterpreterLowering(code, functions, labels, options);
+  labels.leave = code.block();
   labels.dispatch = code.loop();
   leaveWithoutBudget(code, options);
   findBlock(code, functions.get('lookup')!);
@@ -205,33 +299,79 @@ export function generateInterpreter(
   if (options.sampling) noteSampleRip(lowering, () => lowering.rip());
   if (options.counting) noteCounts(code, lowering);
   countExecution(code);
-  labels.next = code.loop();
-  code.get(IP);
-  code.memory(OP.i32_load16_u, RECORD.OP);
-  code.set(OPERATION);
+  fetchOperation(code);
   labels.again = code.loop();
   labels.jump = code.block();
-  const cases = OPS.map(() => code.block()).reverse();
-  code.get(OPERATION);
-  code.brTable(cases, cases[0]!);
-  for (const operation of OPS) {
-    code.end();
-    operation.lower(lowering);
-    code.get(IP);
-    code.i32(RECORD.BYTES);
-    code.op(OP.i32_add);
-    code.set(IP);
-    code.br(labels.next);
-  }
+  emitOperations(lowering, operations, labels, callees);
   code.end(); // jump
   emitJump(code, lowering, functions.get('followJump')!, labels, options);
   code.end(); // again
   code.op(OP.unreachable);
-  code.end(); // next
-  code.op(OP.unreachable);
   code.end(); // enter
   code.op(OP.unreachable);
   code.end(); // fault
+  emitFault(code, lowering, functions, options);
+  lowering.state('exitReason', 2);
+  code.i32(EXIT.SHUTDOWN);
+  code.op(OP.i32_ne);
+  code.brIf(labels.dispatch);
+  code.end(); // dispatch
+  code.end(); // leave
+  return code;
+}
+
+function fetchOperation(code: CodeWriter): void {
+  code.get(IP);
+  code.memory(OP.i32_load16_u, RECORD.OP);
+  code.set(OPERATION);
+}
+
+/** Executes OPERATION, then the operation of the next record, and so on. */
+function emitOperations(lowering: InterpreterLowering, operations: readonly Op[], labels: Labels, callees: Callees): void {
+  const { code } = lowering;
+  const goOn = (): void => {
+    code.get(IP);
+    code.i32(RECORD.BYTES);
+    code.op(OP.i32_add);
+    code.set(IP);
+    fetchOperation(code);
+    code.br(labels.again);
+  };
+  labels.miss = code.block();
+  emitCases(code, operations, code.block(), (operation) => {
+    operation.lower(lowering);
+    goOn();
+  });
+  callRare(code, callees.rare, labels);
+  goOn();
+  code.end(); // miss
+  callRare(code, callees.memory, labels);
+  goOn();
+}
+
+function callRare(code: CodeWriter, callee: number, labels: Labels): void {
+  code.get(CPU);
+  code.get(IP);
+  code.get(OPERATION);
+  code.call(callee);
+  code.tee(HOST);
+  code.i32(RARE.MASK);
+  code.op(OP.i32_and);
+  code.tee(ENTRY);
+  code.if();
+  code.get(HOST);
+  code.i32(~RARE.MASK);
+  code.op(OP.i32_and);
+  code.set(IP);
+  code.get(ENTRY);
+  code.brTable([labels.leave, labels.fault, labels.jump, labels.dispatch], labels.leave);
+  code.end();
+}
+
+/** The record at IP has raised a fault. */
+function emitFault(
+  code: CodeWriter, lowering: InterpreterLowering, functions: ReadonlyMap<string, number>, { counting }: InterpreterOptions,
+): void {
   lowering.openState();
   lowering.rip();
   lowering.pc();
@@ -239,18 +379,10 @@ export function generateInterpreter(
   code.op(OP.i64_add);
   lowering.closeState('rip', 3);
   code.get(IP);
-  if (options.counting) {
+  if (counting) {
     code.call(functions.get('countPartial')!);
     code.get(IP);
   }
   code.call(functions.get('refineFault')!);
   code.call(functions.get('deliverFault')!);
-  lowering.state('exitReason', 2);
-  code.i32(EXIT.SHUTDOWN);
-  code.op(OP.i32_ne);
-  code.brIf(labels.dispatch);
-  code.end(); // dispatch
-  module.addFunction('run', none(), LOCALS, code);
-  return module.encode();
 }
-

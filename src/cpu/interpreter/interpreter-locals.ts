@@ -1,8 +1,9 @@
-// The locals of the interpreter's one function.
+// The locals of the interpreter's functions. The first ones are parameters of those for rare operations.
 import type { ValueType } from '../../wasm/opcodes.ts';
 
 export const CPU = 0;
 export const IP = 1;
+export const RARE_OPERATION = 2; // a scratch local later
 export const I32_SCRATCH = [2, 3, 4, 5];
 export const ENTRY = 6; // address of a TLB or jump-cache entry
 export const HOST = 7; // host address of an access

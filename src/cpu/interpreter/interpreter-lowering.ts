@@ -28,6 +28,8 @@ export class InterpreterLowering implements Lowering {
   readonly #labels: Labels;
   readonly #sampling: boolean;
   readonly #counting: boolean;
+  /** What has been lowered: accesses to memory, operands of 16 bits. */
+  readonly uses = { memory: false, words: false };
 
   constructor(code: CodeWriter, functions: ReadonlyMap<string, number>, labels: Labels, { sampling, counting }: InterpreterOptions) {
     this.#sampling = sampling;
@@ -49,6 +51,7 @@ export class InterpreterLowering implements Lowering {
   }
 
   get(operand: Operand, width: Width, signed = false): void {
+    this.uses.words ||= width === 1;
     this.address(operand);
     this.code.memory(width === 3 ? OP.i64_load : PLAIN_LOAD.i32[(1 << width) as 1 | 2 | 4][signed ? 1 : 0]);
   }
@@ -63,6 +66,7 @@ export class InterpreterLowering implements Lowering {
   }
 
   close(_operand: Operand, width: Width): void {
+    this.uses.words ||= width === 1;
     if (width === 2) this.code.op(OP.i64_extend_i32_u);
     this.code.memory([OP.i32_store8, OP.i32_store16, OP.i64_store, OP.i64_store][width]!);
   }
@@ -145,6 +149,21 @@ export class InterpreterLowering implements Lowering {
     this.code.memory(store, cpuOffset('ccB'));
   }
 
+  /** Whether accesses that miss the TLB are somebody else's. */
+  get #missesLeave(): boolean {
+    this.uses.memory = true;
+    return this.#labels.miss !== undefined;
+  }
+
+  /** Pops a linear address; pushes the host address of an access that hits the TLB, and goes to `miss` with one that does not. */
+  #hit(table: 'tlbRead' | 'tlbWrite', bytes: number, count: 'countReads' | 'countWrites'): void {
+    this.#probe(table, bytes);
+    this.code.op(OP.i32_eqz);
+    this.code.brIf(this.#labels.miss!);
+    if (this.#counting) this.#countOne(count);
+    this.#hostAddress();
+  }
+
   /** Pops a linear address into LINEAR; pushes whether the access hits the TLB; leaves its entry in ENTRY. */
   #probe(table: string, bytes: number): void {
     const { code } = this;
@@ -168,6 +187,10 @@ export class InterpreterLowering implements Lowering {
     const { code } = this;
     const result = to === 'i32' ? HOST : I64_SCRATCH[3]!;
     at.push();
+    if (this.#missesLeave) {
+      this.#hit(write ? 'tlbWrite' : 'tlbRead', bytes, 'countReads');
+      return code.memory(PLAIN_LOAD[to][bytes][signed ? 1 : 0]);
+    }
     this.#probe(write ? 'tlbWrite' : 'tlbRead', bytes);
     code.if();
     this.#hostAddress();
@@ -209,6 +232,11 @@ export class InterpreterLowering implements Lowering {
   store(at: Address, bytes: 1 | 2 | 4 | 8, from: 'i32' | 'i64', push: () => void): void {
     const { code } = this;
     at.push();
+    if (this.#missesLeave) {
+      this.#hit('tlbWrite', bytes, 'countWrites');
+      push();
+      return code.memory(PLAIN_STORE[from][bytes]);
+    }
     this.#probe('tlbWrite', bytes);
     code.if();
     this.#hostAddress();
@@ -228,6 +256,10 @@ export class InterpreterLowering implements Lowering {
   loadVector(at: Address): void {
     const { code } = this;
     at.push();
+    if (this.#missesLeave) {
+      this.#hit('tlbRead', 16, 'countReads');
+      return code.memory(OP.v128_load);
+    }
     this.#probe('tlbRead', 16);
     code.if();
     this.#hostAddress();
@@ -249,6 +281,11 @@ export class InterpreterLowering implements Lowering {
   storeVector(at: Address, push: () => void): void {
     const { code } = this;
     at.push();
+    if (this.#missesLeave) {
+      this.#hit('tlbWrite', 16, 'countWrites');
+      push();
+      return code.memory(OP.v128_store);
+    }
     this.#probe('tlbWrite', 16);
     code.if();
     this.#hostAddress();
@@ -364,7 +401,7 @@ export class InterpreterLowering implements Lowering {
 
   leave(): void {
     this.countInstructions();
-    this.code.op(OP.return);
+    this.code.br(this.#labels.leave);
   }
 
   /** executorBudget -= instructions of the block, which the record that ends it has in D. */

@@ -19,9 +19,11 @@ export interface Labels {
   dispatch: Label;
   fault: Label;
   enter: Label;
-  next: Label;
   again: Label;
   jump: Label;
+  leave: Label;
+  /** Where accesses that miss the TLB are done; undefined where they are done in place. */
+  miss?: Label;
 }
 
 export class RegionLoop {

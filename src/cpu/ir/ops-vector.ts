@@ -6,8 +6,11 @@
 import { OP } from '../../wasm/opcodes.ts';
 import { CC, ccOp } from './flags.ts';
 import type { Lowering, Operand } from './lowering.ts';
-import { op } from './op.ts';
+import { op, OPS } from './op.ts';
 import './ops-helper.ts'; // operations are numbered in a fixed order
+
+/** The operations from this number on are those declared here. */
+export const VECTOR_OPERATIONS = OPS.length;
 
 export type Form = 'x' | 'm';
 /** Operation numbers by form; -1 where there is none. */
