@@ -20,6 +20,7 @@ import {
   BASE, BUDGET, CC_A, CC_B, FIELD_LOCALS, GENERAL, GROUP_HOST, LINEAR, localOf, PAGE_OFFSET, PENDING, SCRATCH_I32, SCRATCH_I64,
   SCRATCH_V128, TARGET, TLB_ENTRY, TLB_READ, TLB_WRITE, VALUE, type LocalPart,
 } from './region-locals.ts';
+import { rotateByConstant } from './rotations.ts';
 import { isWithin, NO_GROUPS, type Group, type RegionFlow, type RegionState } from './region-state.ts';
 
 /** Of the general registers. */
@@ -433,22 +434,6 @@ export class RegionLowering implements InlineLowering {
     this.call('settleFlags');
   }
 
-  /** ROL and ROR of 32 and 64 bits by a constant; their flags are worked out when somebody asks. */
-  #rotate(isRight: boolean, count: number): void {
-    const { code } = this;
-    const width = this.#immediate === 8 ? 3 : 2;
-    this.get('a', width);
-    if (width === 3) code.i64(count);
-    else code.i32(count);
-    code.op(width === 3 ? (isRight ? OP.i64_rotr : OP.i64_rotl) : isRight ? OP.i32_rotr : OP.i32_rotl);
-    if (count === 0) return this.close('d', width);
-    if (width === 2) code.op(OP.i64_extend_i32_u);
-    code.tee(PENDING);
-    if (width === 2) code.op(OP.i32_wrap_i64);
-    this.close('d', width);
-    this.at.pending = PENDING_FLAGS[isRight ? 'ROR' : 'ROL'] + (width === 3 ? 2 : 0);
-  }
-
   condition(code: number | 'immediate'): void {
     const number = code === 'immediate' ? this.#immediate : code;
     const { knownFlags, pending } = this.at;
@@ -605,7 +590,7 @@ export class RegionLowering implements InlineLowering {
   }
 
   callHelper(name: string, mayFault: boolean): void {
-    if (this.rotationCount !== undefined) this.#rotate(name === 'ror', this.rotationCount);
+    if (this.rotationCount !== undefined) rotateByConstant(this, name === 'ror', this.rotationCount);
     else if (!emitInline(this, name)) this.callSupport(name, mayFault);
   }
 
