@@ -17,8 +17,10 @@ export class ControlFlow {
   /** Entered by more than one forward edge. */
   readonly isMerge: boolean[];
   readonly #reverse: number[] = [];
+  readonly #successors: FlowGraph['successors'];
 
   constructor({ successors }: FlowGraph) {
+    this.#successors = successors;
     const count = successors.length;
     this.order = new Int32Array(count).fill(-1);
     this.immediateDominator = new Int32Array(count).fill(-1);
@@ -89,6 +91,21 @@ export class ControlFlow {
 
   isBackward(from: number, to: number): boolean {
     return this.order[to]! <= this.order[from]!;
+  }
+
+  /** Natural loops: the nodes of each by its head. Edges that go back to what does not dominate them are the dispatch's. */
+  loops(): ReadonlyMap<number, ReadonlySet<number>> {
+    const predecessors: number[][] = this.#successors.map(() => []);
+    for (const node of this.#reverse) for (const target of this.#successors[node]!) predecessors[target]!.push(node);
+    const loops = new Map<number, Set<number>>();
+    this.isLoopHead.forEach((isHead, head) => {
+      if (!isHead) return;
+      const body = new Set([head]);
+      for (const from of predecessors[head]!) if (this.isBackward(from, head) && this.dominates(head, from)) body.add(from);
+      for (const node of body) if (node !== head) for (const from of predecessors[node]!) body.add(from);
+      loops.set(head, body);
+    });
+    return loops;
   }
 
   #classify(successors: FlowGraph['successors']): void {

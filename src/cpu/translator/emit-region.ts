@@ -13,12 +13,13 @@ import { BLOCK, PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import { cpuOffset, MODE, MODE_BITS } from '../x86/state.ts';
 import { reachOf, type Reach } from './access-groups.ts';
 import { ControlFlow } from './control-flow.ts';
+import { keptRegisters, type KeptRegisters } from './loop-registers.ts';
 import { RegionLowering } from './region-lowering.ts';
 import type { RegionFlow } from './region-state.ts';
 import { constantCount } from './rotations.ts';
 import { exitNumber, type ExitCause } from './exit-counts.ts';
 import { CALLS, type CodeMemory, type RegionBlock, type RegionCode } from './region-blocks.ts';
-import { BASE, BUDGET, DISTANCE, ENTERED, ENTRY, GENERAL, LOCAL_TYPES, TARGET, TLB_READ, TLB_WRITE } from './region-locals.ts';
+import { BASE, BUDGET, DISTANCE, ENTERED, ENTRY, LOCAL_TYPES, TARGET, TLB_READ, TLB_WRITE } from './region-locals.ts';
 
 const helperType: FunctionType = { params: ['i32', 'i32', 'i32', 'i32'], results: [] };
 const OWN_TYPES: Readonly<Record<string, FunctionType>> = {
@@ -79,6 +80,7 @@ class RegionEmitter implements RegionFlow {
   #record = 0;
   /** First record of the running instruction. */
   #instruction = 0;
+  readonly #kept: KeptRegisters;
   readonly #entryNumbers: readonly number[];
   readonly #counting: boolean;
   readonly marks: InstructionMark[] = [];
@@ -102,10 +104,7 @@ class RegionEmitter implements RegionFlow {
     const successors = [region.entries.map(nodeOf), ...region.blocks.map(leadsTo)];
     this.#flow = new ControlFlow({ successors });
     this.#entryNumbers = region.entries;
-  }
-
-  get used(): number {
-    return this.#lowering.used;
+    this.#kept = keptRegisters(this.#flow, region.blocks, memory);
   }
 
   body(): void {
@@ -120,6 +119,7 @@ class RegionEmitter implements RegionFlow {
     const merges = this.#flow.children[node]!.filter((child) => this.#flow.isMerge[child]);
     const code = this.#code;
     if (!this.#flow.isLoopHead[node]) return this.#within(node, merges);
+    this.#lowering.loadRegisters(this.#kept.at[node]!);
     this.#labels.set(node, code.loop());
     this.#within(node, merges);
     code.op(OP.unreachable);
@@ -135,7 +135,7 @@ class RegionEmitter implements RegionFlow {
     this.#within(node, inner);
     this.#code.end();
     this.#labels.delete(outer);
-    this.#lowering.join();
+    this.#lowering.join(this.#kept.before[outer]!);
     this.#node(outer);
   }
 
@@ -145,7 +145,7 @@ class RegionEmitter implements RegionFlow {
       this.#code.get(ENTRY);
       return this.#code.brTable(labels, labels[0]!);
     }
-    if (this.#flow.isLoopHead[node]) this.#lowering.join();
+    if (this.#flow.isLoopHead[node]) this.#lowering.join(this.#kept.at[node]!);
     const lowering = this.#lowering;
     const { at, record, delta, operation } = lowering;
     const saved = { block: this.#block, number: this.#number, record: this.#record, instruction: this.#instruction };
@@ -534,7 +534,7 @@ function emitFunction(
   const emitter = new RegionEmitter(region, slot, memory, body, importFunction, options);
   emitter.body();
   const code = new CodeWriter(body.length + 1024);
-  prologue(code, memory.area, emitter.used);
+  prologue(code, memory.area);
   if (options.counting) noteEntry(code, memory.area);
   for (const mark of emitter.marks) mark.at += code.length;
   code.append(body);
@@ -554,10 +554,7 @@ function noteEntry(code: CodeWriter, area: number): void {
   code.set(ENTERED);
 }
 
-function prologue(code: CodeWriter, area: number, used: number): void {
-  for (let register = 0; register < GENERAL.length; register++) {
-    if ((used >> register) & 1) loadInto(code, GENERAL[register]!, area + register * 8, 'i64');
-  }
+function prologue(code: CodeWriter, area: number): void {
   loadInto(code, TLB_READ, area + cpuOffset('tlbRead'), 'i32');
   loadInto(code, TLB_WRITE, area + cpuOffset('tlbWrite'), 'i32');
 }

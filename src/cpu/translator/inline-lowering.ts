@@ -30,7 +30,7 @@ function choose(m: InlineLowering, name: string, native: () => void): Choice {
   m.code.else();
   m.callSupport(name, true);
   m.code.end();
-  return { before, after };
+  return { before, after: { ...after, loaded: after.loaded & m.at.loaded } };
 }
 
 /** `native` and the helper write nothing but memory. */

@@ -49,7 +49,7 @@ export class RegionLowering implements InlineLowering {
   operation = 0;
   /** Distance of the running block from the base. */
   delta = 0;
-  at: RegionState = { dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, pending: 0 };
+  at: RegionState = { loaded: 0, dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, pending: 0 };
   /** What follows cannot be reached: everything has led away. */
   #diverged = false;
   /** Of the record that is being lowered, when that is a rotation by a constant. */
@@ -58,8 +58,6 @@ export class RegionLowering implements InlineLowering {
   carryIsDead = false;
   /** A helper has been called that may have written to the region's own code. */
   codeMayHaveChanged = false;
-  /** General registers that the code reads or writes, one bit each. */
-  used = 0;
 
   constructor(code: CodeWriter, memory: CodeMemory, importFunction: (name: string) => number) {
     this.code = code;
@@ -75,11 +73,6 @@ export class RegionLowering implements InlineLowering {
   }
   #slot(operand: Operand): number {
     return this.#field16(FIELD[operand]);
-  }
-  #partOf(slot: number): LocalPart | 'zero' | undefined {
-    const part = localOf(slot);
-    if (typeof part === 'object' && part.home < GENERAL.length * 8) this.used |= 1 << (part.home >> 3);
-    return part;
   }
 
   // State ----------------------------------------------------------------------------------------------------------------
@@ -136,9 +129,9 @@ export class RegionLowering implements InlineLowering {
     }
   }
 
-  /** Several ways may have led here: all is in memory, of the flags nothing is known. */
-  join(): void {
-    this.at = { dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, pending: 0 };
+  /** Several ways may have led here: all is in memory, and the registers `loaded` are in locals too; of the flags nothing is known. */
+  join(loaded: number): void {
+    this.at = { loaded, dirty: 0, knownFlags: undefined, flagsDirty: false, groups: NO_GROUPS, pending: 0 };
   }
 
   branch(then: () => void, otherwise?: () => void): void {
@@ -156,13 +149,16 @@ export class RegionLowering implements InlineLowering {
       return;
     }
     this.#flushFlags();
-    const { dirty, groups } = this.at;
+    const { dirty, loaded, groups } = this.at;
     code.else();
     this.at = before;
     otherwise();
     this.#flushFlags();
+    this.loadRegisters(dirty); // what only the other part has written
     code.end();
+    assert((this.at.dirty & ~loaded) === 0, 'a register that only the alternative writes is loaded before it');
     this.at.dirty |= dirty;
+    this.at.loaded &= loaded;
     this.at.knownFlags = undefined;
     this.at.groups = this.at.groups.map((group, register) => (group === groups[register] ? group : undefined));
   }
@@ -173,9 +169,24 @@ export class RegionLowering implements InlineLowering {
     this.#getSlot(this.#slot(operand), width, signed);
   }
 
+  /** Loads general registers, one bit each, that are not in their locals. */
+  loadRegisters(registers: number): void {
+    for (let register = 0; register < GENERAL.length; register++) if ((registers >> register) & 1) this.#need(register * 8);
+  }
+
+  /** Loads a general register, by its home, into its local unless it is there. */
+  #need(home: number): void {
+    if (home >= GENERAL.length * 8) return;
+    const bit = 1 << (home >> 3);
+    if ((this.at.loaded & bit) !== 0) return;
+    this.at.loaded |= bit;
+    this.#loadState(home & ~7, OP.i64_load);
+    this.code.set(GENERAL[home >> 3]!);
+  }
+
   #getSlot(slot: number, width: Width, signed: boolean): void {
     const { code } = this;
-    const part = this.#partOf(slot);
+    const part = localOf(slot);
     if (part === 'zero') return width === 3 ? code.i64(0) : code.i32(0);
     if (part === undefined) {
       code.i32(0);
@@ -193,7 +204,8 @@ export class RegionLowering implements InlineLowering {
     }
   }
 
-  #shifted({ local, shift }: LocalPart): void {
+  #shifted({ local, shift, home }: LocalPart): void {
+    this.#need(home);
     this.code.get(local);
     if (shift === 0) return;
     this.code.i64(shift);
@@ -203,7 +215,7 @@ export class RegionLowering implements InlineLowering {
   getExtended(operand: Operand, width: Width, signed: boolean): void {
     const { code } = this;
     const slot = this.#slot(operand);
-    const part = this.#partOf(slot);
+    const part = localOf(slot);
     if (part === 'zero') return code.i64(0);
     if (part === undefined) {
       code.i32(0);
@@ -226,8 +238,9 @@ export class RegionLowering implements InlineLowering {
   close(operand: Operand, width: Width): void {
     const { code } = this;
     const slot = this.#slot(operand);
-    const part = this.#partOf(slot);
+    const part = localOf(slot);
     assert(part !== 'zero', 'nothing writes the constant zero');
+    if (part !== undefined && width < 2) this.#need(part.home);
     this.#noteWritten(part);
     if (part === undefined) {
       if (width === 2) code.op(OP.i64_extend_i32_u);
@@ -243,6 +256,7 @@ export class RegionLowering implements InlineLowering {
     if (part === undefined || part.home >= GENERAL.length * 8) return;
     const register = part.home >> 3;
     this.at.dirty |= 1 << register;
+    this.at.loaded |= 1 << register;
     this.#moveGroup(register, register === RSP ? constantAdded(this.#memory, this.operation, this.record) : undefined);
   }
 
@@ -343,8 +357,8 @@ export class RegionLowering implements InlineLowering {
     }
     if (field === 'ccOp') return this.#closeFlagKind();
     const register = cpuOffset(field) >> 3;
-    this.used |= 1 << register;
     this.at.dirty |= 1 << register;
+    this.at.loaded |= 1 << register;
     this.#moveGroup(register, undefined);
     if (width !== 3) code.op(OP.i64_extend_i32_u);
     code.set(local);
@@ -371,7 +385,7 @@ export class RegionLowering implements InlineLowering {
       return this.#loadState(cpuOffset(field), [OP.i32_load8_u, OP.i32_load16_u, OP.i32_load, OP.i64_load][width]!);
     }
     assert(field !== 'ccOp', 'the kind of flags is known or in memory');
-    if (!isFlags) this.used |= 1 << (cpuOffset(field) >> 3);
+    if (!isFlags) this.#need(cpuOffset(field));
     code.get(local);
     if (width === 3) return;
     code.op(OP.i32_wrap_i64);
@@ -502,7 +516,7 @@ export class RegionLowering implements InlineLowering {
     const reach = this.flow!.reach(register * 8);
     if (reach === undefined || displacement < reach.low || displacement + bytes > reach.high) return undefined;
     const { code } = this;
-    this.used |= 1 << register;
+    this.#need(register * 8);
     code.get(GENERAL[register]!);
     code.i64(reach.low);
     code.op(OP.i64_add);
@@ -572,7 +586,7 @@ export class RegionLowering implements InlineLowering {
 
   /** Writes the local that a slot lies in to its home, if that is older. */
   #spill(slot: number): void {
-    const part = this.#partOf(slot);
+    const part = localOf(slot);
     if (typeof part !== 'object') return;
     const bit = part.home < GENERAL.length * 8 ? 1 << (part.home >> 3) : 0;
     if (bit !== 0 && (this.at.dirty & bit) === 0) return;
@@ -582,11 +596,13 @@ export class RegionLowering implements InlineLowering {
     this.code.memory(OP.i64_store, this.#memory.area + part.home);
   }
   #reload(slot: number): void {
-    const part = this.#partOf(slot);
+    const part = localOf(slot);
     if (typeof part !== 'object') return;
     this.#loadState(part.home, OP.i64_load);
     this.code.set(part.local);
-    if (part.home < GENERAL.length * 8) this.#moveGroup(part.home >> 3, undefined);
+    if (part.home >= GENERAL.length * 8) return;
+    this.at.loaded |= 1 << (part.home >> 3);
+    this.#moveGroup(part.home >> 3, undefined);
   }
 
   callHelper(name: string, mayFault: boolean): void {

@@ -33,6 +33,8 @@ export const NO_GROUPS: readonly (Group | undefined)[] = new Array<undefined>(GE
 
 /** What is known, while code is made, of how locals and memory stand at a place in it. */
 export interface RegionState {
+  /** General registers that are in their locals, one bit each. */
+  loaded: number;
   /** General registers whose local is newer than their memory, one bit each. */
   dirty: number;
   /** The lazy flags' kind and width, where they are known; then CC_A and CC_B hold them. */
