@@ -81,6 +81,7 @@ class RegionEmitter implements RegionFlow {
   /** First record of the running instruction. */
   #instruction = 0;
   readonly #kept: KeptRegisters;
+  readonly #deadFlags = new Map<number, boolean>();
   readonly #entryNumbers: readonly number[];
   readonly #counting: boolean;
   readonly marks: InstructionMark[] = [];
@@ -212,6 +213,22 @@ class RegionEmitter implements RegionFlow {
     return false;
   }
 
+  /** The block sets all flags before it looks at them or may be left: whoever leads to it need not have stored them. */
+  #flagsAreDead(node: number): boolean {
+    const known = this.#deadFlags.get(node);
+    if (known !== undefined) return known;
+    const block = this.#region.blocks[node - 1]!;
+    let isDead = false;
+    for (let n = 0; n < block.end; n++) {
+      const operation = this.#operation(block.address + n * RECORD.BYTES, n);
+      if (OPS[operation]!.traits.access !== undefined) break;
+      isDead = setsAllFlags[operation]!;
+      if (isDead || !ignoresFlags[operation]) break;
+    }
+    this.#deadFlags.set(node, isDead);
+    return isDead;
+  }
+
   #operation(record: number, n: number): number {
     const number = this.#memory.u16[record >> 1]!;
     return n === 0 && number === REGION ? this.#memory.u16[(record - BLOCK.BYTES + BLOCK.FIRST_OP) >> 1]! : number;
@@ -312,7 +329,7 @@ class RegionEmitter implements RegionFlow {
     const flow = this.#flow;
     const from = nodeOf(this.#number);
     if (flow.isBackward(from, to)) {
-      this.#lowering.flush();
+      this.#lowering.flush(this.#flagsAreDead(to));
       code.get(BUDGET);
       code.i32(instructions);
       code.op(OP.i32_lt_s);
@@ -328,7 +345,7 @@ class RegionEmitter implements RegionFlow {
     if (this.#sampling && CALLS.has(this.#lowering.operation)) this.#leaveForSample();
     this.#count(instructions);
     if (!flow.isMerge[to] && !flow.isLoopHead[to]) return this.#node(to);
-    this.#lowering.flush();
+    this.#lowering.flush(this.#flagsAreDead(to));
     if (!flow.isMerge[to]) return this.#node(to);
     const label = this.#labels.get(to);
     return label === undefined ? this.#toEntry(to) : code.br(label);

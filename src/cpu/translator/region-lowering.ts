@@ -79,18 +79,18 @@ export class RegionLowering implements InlineLowering {
   // Memory holds the whole state wherever blocks join, and whenever the region is left. In between a register that was written is
   // in its local only.
 
-  /** Stores what is in locals only. The locals stay good. */
-  flush(): void {
-    this.settle();
-    this.storeDirty();
+  /** Stores what is in locals only. The locals stay good. Flags that are dead are only stored on ways out. */
+  flush(flagsAreDead = false): void {
+    if (flagsAreDead) this.#storeRegisters();
+    else {
+      this.settle();
+      this.storeDirty();
+      this.at.flagsDirty = false;
+    }
     this.at.dirty = 0;
-    this.at.flagsDirty = false;
   }
 
-  /**
-   * Stores what is in locals only, but for pending flags. Before an instruction that may leave the region in several places it is done
-   * once, not in each of them.
-   */
+  /** Stores what is in locals only, but for pending flags: once before an instruction that may leave the region in several places. */
   storeState(): void {
     const { pending } = this.at;
     this.at.pending = 0;
@@ -102,16 +102,18 @@ export class RegionLowering implements InlineLowering {
 
   /** Stores what is in locals only, on a way out: the other way goes on as it was. */
   storeDirty(): void {
-    const { dirty, pending } = this.at;
-    for (let register = 0; register < GENERAL.length; register++) if ((dirty >> register) & 1) this.#storeRegister(register);
+    this.#storeRegisters();
     this.#storeFlags();
-    if (pending !== 0) this.#callSettle();
+    if (this.at.pending !== 0) this.#callSettle();
   }
 
-  #storeRegister(register: number): void {
-    this.code.i32(0);
-    this.code.get(GENERAL[register]!);
-    this.code.memory(OP.i64_store, this.#memory.area + register * 8);
+  #storeRegisters(): void {
+    for (let register = 0; register < GENERAL.length; register++) {
+      if (((this.at.dirty >> register) & 1) === 0) continue;
+      this.code.i32(0);
+      this.code.get(GENERAL[register]!);
+      this.code.memory(OP.i64_store, this.#memory.area + register * 8);
+    }
   }
 
   #storeFlags(): void {
