@@ -64,6 +64,13 @@ test('several random reads of qcow2 at once through the thread pool; the page an
   assert.match(stdout, /^host_file_done [\d.]+ pid=\d+ request \d+ call \d+ pooled 1 failed 0$/m);
 });
 
+test('a setting that cannot be measured is named', () => {
+  const words = ['latency', '--compare', '--driver floppy', '--driver ahci'];
+  const { status, stderr } = spawnSync(commandPath('nandu'), words, { encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /^nandu: --compare '--driver floppy': --driver: 'floppy' is none of /);
+});
+
 test('two settings compared', { skip }, () => {
   const text = latency('--runs', '1', '--write', '--compare', '--driver virtio', '--driver ahci');
   assert.match(text, /^A: --driver virtio\nB: --driver ahci\n1 runs of each/);

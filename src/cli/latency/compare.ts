@@ -59,12 +59,13 @@ async function measureApart(options: string, common: readonly string[]): Promise
   const [, build] = at < 0 ? [] : words.splice(at, 2);
   if (at >= 0 && build === undefined) throw new Failure('invalid-argument', '--build: requires an argument');
   const command = build === undefined ? OWN_COMMAND : join(build, 'bin', 'nandu');
-  const output = await outputOf(command, ['latency', ...common, ...words, '--json', '--samples']);
+  const output = await outputOf(command, options, ['latency', ...common, ...words, '--json', '--samples']);
   const { samples, ...summary } = JSON.parse(output) as Summary & { samples: number[] };
   return { summary, samples };
 }
 
-function outputOf(command: string, words: readonly string[]): Promise<string> {
+/** `side` is what the user calls this measurement. */
+function outputOf(command: string, side: string, words: readonly string[]): Promise<string> {
   const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'] });
   let [output, errors] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
@@ -73,10 +74,13 @@ function outputOf(command: string, words: readonly string[]): Promise<string> {
     child.once('error', (error) => reject(new Failure('not-found', `cannot run ${command}: ${error.message}`, { cause: error })));
     child.once('close', (status) => {
       if (status === 0) resolve(output);
-      else reject(new Failure('io', errors.trim().split('\n').at(-1) ?? `${command}: exit status ${status}`));
+      else reject(new Failure('io', `--compare '${side}': ${reasonOf(errors) ?? `exit status ${status}`}`));
     });
   });
 }
+
+/** The last line that the command wrote, without its name. */
+const reasonOf = (errors: string): string | undefined => errors.trim().split('\n').at(-1)?.replace(/^nandu: /, '');
 
 const us = (ns: number): string => (ns / 1000).toFixed(2);
 const cell = (text: string): string => text.padStart(12);
