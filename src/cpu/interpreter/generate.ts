@@ -1,5 +1,5 @@
-// Generates the interpreter: one WebAssembly function `run`, a loop around one br_table over the IR operations of
-// cpu/ir/op.ts, whose cases are the operations' meanings with operands read through the current record.
+// Generates the interpreter: a WebAssembly function `run`, a loop around one br_table over the IR operations of cpu/ir/op.ts, whose
+// cases are the operations' meanings with operands read through the current record; and functions for operations that are rare.
 // Built at build time (tools/build-wasm.ts) into dist/wasm/interpreter.wasm. The meanings are shared with the translator.
 import { COUNT_NOTE, COUNT_NOTES, COUNT_NOTES_OFFSET } from '../../memory/memory-map.ts';
 import { BLOCK, RECORD } from '../ir/record.ts';
