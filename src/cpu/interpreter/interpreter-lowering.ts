@@ -2,7 +2,7 @@
 // by the triple in the state. Not what runs one operation after the other: generate.ts.
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import type { Address, Lowering, Operand, Width } from '../ir/lowering.ts';
-import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
+import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress, pushRaisedStack } from '../ir/memory-access.ts';
 import { cpuOffset } from '../x86/state.ts';
 import type { CodeWriter } from '../../wasm/code-writer.ts';
 import { OP } from '../../wasm/opcodes.ts';
@@ -151,7 +151,6 @@ export class InterpreterLowering implements Lowering {
 
   /** Whether accesses that miss the TLB are somebody else's. */
   get #missesLeave(): boolean {
-    this.uses.memory = true;
     return this.#labels.miss !== undefined;
   }
 
@@ -166,6 +165,7 @@ export class InterpreterLowering implements Lowering {
 
   /** Pops a linear address into LINEAR; pushes whether the access hits the TLB; leaves its entry in ENTRY. */
   #probe(table: string, bytes: number): void {
+    this.uses.memory = true;
     const { code } = this;
     code.set(LINEAR);
     probeTlb(code, { pushTable: () => this.state(table, 2), linear: LINEAR, entry: ENTRY, offset: PAGE_OFFSET, bytes });
@@ -304,19 +304,8 @@ export class InterpreterLowering implements Lowering {
   }
 
   raiseStack(width: 2 | 3, bytes: number, pushMore?: () => void): void {
-    const { code } = this;
     this.openState();
-    this.state('rsp', 3);
-    code.i64(bytes);
-    code.op(OP.i64_add);
-    if (pushMore !== undefined) {
-      pushMore();
-      code.op(OP.i64_add);
-    }
-    if (width === 2) {
-      code.op(OP.i32_wrap_i64);
-      code.op(OP.i64_extend_i32_u);
-    }
+    pushRaisedStack(this, width, bytes, pushMore);
     this.closeState('rsp', 3);
   }
 

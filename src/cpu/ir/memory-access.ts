@@ -1,8 +1,9 @@
-// What the interpreter and the region translator emit alike for guest memory: the plain loads and stores by size, and the look into
-// the software TLB. What happens on a hit or a miss is theirs.
+// What the interpreter and the region translator emit alike for guest memory: the plain loads and stores by size, the look into the
+// software TLB, and the stack pointer after a RET. What happens on a hit or a miss is theirs.
 import { TLB_ENTRIES, TLB_ENTRY_BYTES } from '../../memory/memory-map.ts';
 import type { CodeWriter } from '../../wasm/code-writer.ts';
 import { OP } from '../../wasm/opcodes.ts';
+import type { Lowering } from './lowering.ts';
 
 /** By type, bytes, and whether the value is sign-extended. */
 export const PLAIN_LOAD = {
@@ -53,4 +54,19 @@ export function pushHostAddress(code: CodeWriter, offset: number, entry: number)
   code.get(offset);
   code.op(OP.i32_wrap_i64);
   code.op(OP.i32_add);
+}
+
+/** Pushes RSP risen by `bytes` and by what `pushMore` pushes. [2]: to 32 bits. */
+export function pushRaisedStack(m: Lowering, width: 2 | 3, bytes: number, pushMore: (() => void) | undefined): void {
+  const { code } = m;
+  m.state('rsp', 3);
+  code.i64(bytes);
+  code.op(OP.i64_add);
+  if (pushMore !== undefined) {
+    pushMore();
+    code.op(OP.i64_add);
+  }
+  if (width === 3) return;
+  code.op(OP.i32_wrap_i64);
+  code.op(OP.i64_extend_i32_u);
 }

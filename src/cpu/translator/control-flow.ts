@@ -17,10 +17,11 @@ export class ControlFlow {
   /** Entered by more than one forward edge. */
   readonly isMerge: boolean[];
   readonly #reverse: number[] = [];
-  readonly #successors: FlowGraph['successors'];
+  /** Only those that can be reached. */
+  readonly #predecessors: readonly number[][];
 
   constructor({ successors }: FlowGraph) {
-    this.#successors = successors;
+    this.#predecessors = successors.map(() => []);
     const count = successors.length;
     this.order = new Int32Array(count).fill(-1);
     this.immediateDominator = new Int32Array(count).fill(-1);
@@ -28,7 +29,8 @@ export class ControlFlow {
     this.isLoopHead = new Array<boolean>(count).fill(false);
     this.isMerge = new Array<boolean>(count).fill(false);
     this.#number(successors);
-    this.#findDominators(successors);
+    for (const node of this.#reverse) for (const target of successors[node]!) this.#predecessors[target]!.push(node);
+    this.#findDominators();
     this.#classify(successors);
   }
 
@@ -53,9 +55,7 @@ export class ControlFlow {
     this.#reverse.forEach((node, position) => (this.order[node] = position));
   }
 
-  #findDominators(successors: FlowGraph['successors']): void {
-    const predecessors: number[][] = successors.map(() => []);
-    for (const node of this.#reverse) for (const target of successors[node]!) predecessors[target]!.push(node);
+  #findDominators(): void {
     const dominator = this.immediateDominator;
     dominator[0] = 0;
     for (let changed = true; changed; ) {
@@ -63,7 +63,7 @@ export class ControlFlow {
       for (const node of this.#reverse) {
         if (node === 0) continue;
         let common = -1;
-        for (const from of predecessors[node]!) if (dominator[from]! >= 0) common = common < 0 ? from : this.#meet(from, common);
+        for (const from of this.#predecessors[node]!) if (dominator[from]! >= 0) common = common < 0 ? from : this.#meet(from, common);
         if (dominator[node] === common) continue;
         dominator[node] = common;
         changed = true;
@@ -95,8 +95,7 @@ export class ControlFlow {
 
   /** Natural loops: the nodes of each by its head. Edges that go back to what does not dominate them are the dispatch's. */
   loops(): ReadonlyMap<number, ReadonlySet<number>> {
-    const predecessors: number[][] = this.#successors.map(() => []);
-    for (const node of this.#reverse) for (const target of this.#successors[node]!) predecessors[target]!.push(node);
+    const predecessors = this.#predecessors;
     const loops = new Map<number, Set<number>>();
     this.isLoopHead.forEach((isHead, head) => {
       if (!isHead) return;

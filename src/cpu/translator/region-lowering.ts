@@ -7,7 +7,7 @@ import { OP } from '../../wasm/opcodes.ts';
 import { CC, ccOp, PENDING_FLAGS } from '../ir/flags.ts';
 import type { Address, Operand, Width } from '../ir/lowering.ts';
 import type { MemoryAccess } from '../ir/op.ts';
-import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress } from '../ir/memory-access.ts';
+import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress, pushRaisedStack } from '../ir/memory-access.ts';
 import { PC_STACK, RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
 import { constantAdded, placeOf } from './access-groups.ts';
@@ -76,8 +76,8 @@ export class RegionLowering implements InlineLowering {
   }
 
   // State ----------------------------------------------------------------------------------------------------------------
-  // Memory holds the whole state wherever blocks join, and whenever the region is left. In between a register that was written is
-  // in its local only.
+  // Memory holds the whole state wherever blocks join, but for flags that the next block replaces at once, and whenever the region is
+  // left. In between a register that was written is in its local only.
 
   /** Stores what is in locals only. The locals stay good. Flags that are dead are only stored on ways out. */
   flush(flagsAreDead = false): void {
@@ -556,19 +556,8 @@ export class RegionLowering implements InlineLowering {
   }
 
   raiseStack(width: 2 | 3, bytes: number, pushMore?: () => void): void {
-    const { code } = this;
     const group = this.at.groups[RSP];
-    this.state('rsp', 3);
-    code.i64(bytes);
-    code.op(OP.i64_add);
-    if (pushMore !== undefined && this.#immediate !== 0) {
-      pushMore();
-      code.op(OP.i64_add);
-    }
-    if (width === 2) {
-      code.op(OP.i32_wrap_i64);
-      code.op(OP.i64_extend_i32_u);
-    }
+    pushRaisedStack(this, width, bytes, this.#immediate === 0 ? undefined : pushMore);
     this.closeState('rsp', 3);
     this.at.groups = this.at.groups.with(RSP, group);
     this.#moveGroup(RSP, pushMore === undefined ? bytes : bytes + this.#immediate);
