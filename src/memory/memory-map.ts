@@ -9,19 +9,19 @@ export const PAGE_SHIFT = 12;
 export const PAGE_BYTES = 1 << PAGE_SHIFT;
 
 /** Static data of the AssemblyScript module (tables, constants). */
-export const STATIC_DATA = 1 * KIB;
-export const STATIC_DATA_BYTES = 1 * MIB - STATIC_DATA;
+export const STATIC_DATA = 32 * MIB;
+export const STATIC_DATA_BYTES = 1 * MIB;
 
 /** Hash table of translated blocks: BLOCK_HASH_COUNT little-endian u32 block addresses, 0 for none. */
-export const BLOCK_HASH = 1 * MIB;
+export const BLOCK_HASH = 33 * MIB;
 export const BLOCK_HASH_COUNT = 64 * KIB;
 
 /** One u32 per 4 KiB guest-physical page below 4 GiB: host page address | PHYS flags; 0 is "not memory": MMIO. */
-export const PHYS_MAP = 4 * MIB;
+export const PHYS_MAP = 36 * MIB;
 /** One u32 per guest-physical page: the first block that has code in it, 0 for none. */
-export const PAGE_BLOCKS = 8 * MIB;
+export const PAGE_BLOCKS = 40 * MIB;
 /** One u64 per guest-physical page: bit n set when bytes [64n, 64n+64) of the page hold translated code. */
-export const PAGE_CODE_BITMAP = 12 * MIB;
+export const PAGE_CODE_BITMAP = 44 * MIB;
 
 /** Flags in the low bits of a PHYS_MAP entry. */
 export const PHYS = {
@@ -31,7 +31,7 @@ export const PHYS = {
 } as const;
 
 /** Per-vCPU area: architectural and derived state (cpu/x86/state.ts), then its TLBs and its jump cache. */
-export const VCPU_AREA = 20 * MIB;
+export const VCPU_AREA = 0;
 export const VCPU_AREA_BYTES = 2 * MIB;
 export const VCPU_COUNT_MAX = 16;
 
