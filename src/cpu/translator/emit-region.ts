@@ -17,8 +17,9 @@ import { keptRegisters, type KeptRegisters } from './loop-registers.ts';
 import { RegionLowering } from './region-lowering.ts';
 import type { RegionFlow } from './region-state.ts';
 import { constantCount } from './rotations.ts';
+import { SITES_MAX } from './return-sites.ts';
 import { exitNumber, type ExitCause } from './exit-counts.ts';
-import { CALLS, type CodeMemory, type RegionBlock, type RegionCode } from './region-blocks.ts';
+import { CALLS, RETURNS, type CodeMemory, type RegionBlock, type RegionCode } from './region-blocks.ts';
 import { BASE, BUDGET, DISTANCE, ENTERED, ENTRY, LOCAL_TYPES, TARGET, TLB_READ, TLB_WRITE } from './region-locals.ts';
 
 const helperType: FunctionType = { params: ['i32', 'i32', 'i32', 'i32'], results: [] };
@@ -63,6 +64,9 @@ export interface RegionExit {
   /** A group of accesses is not in the TLB as a whole: REGION_EXIT.LEFT counts. */
   readonly ofGroup: boolean;
 }
+
+/** A return whose sites are all known leaves the region otherwise: a search over all entries is much code for nothing. */
+const knowsSites = (operation: number, { returnsTo }: RegionBlock): boolean => RETURNS.has(operation) && returnsTo.length < SITES_MAX;
 
 class RegionEmitter implements RegionFlow {
   readonly #region: RegionCode;
@@ -364,6 +368,21 @@ class RegionEmitter implements RegionFlow {
     const code = this.#code;
     this.#count(instructions);
     this.#lowering.flush();
+    const searches = !knowsSites(this.#lowering.operation, this.#block!);
+    if (searches || this.#block!.returnsTo.length > 0) this.#dispatchInside(searches);
+    code.i32(0);
+    code.get(TARGET);
+    code.memory(OP.i64_store, this.#memory.area + cpuOffset('rip'));
+    if (this.#sampling) this.#noteSampleRip();
+    if (this.#counting) this.#countExit('indirect', 0);
+    code.i32(0);
+    code.get(BUDGET);
+    code.op(OP.return);
+  }
+
+  /** On in the region when TARGET is a site that is likely, or, where it `searches`, any entry. */
+  #dispatchInside(searches: boolean): void {
+    const code = this.#code;
     code.get(BUDGET);
     if (this.#sampling) this.#orSampleAsked();
     code.i32(0);
@@ -374,16 +393,8 @@ class RegionEmitter implements RegionFlow {
     code.op(OP.i64_sub);
     code.set(DISTANCE);
     for (const site of this.#block!.returnsTo) this.#returnTo(site);
-    this.#findEntry([...this.#entries].sort((a, b) => a.delta - b.delta));
+    if (searches) this.#findEntry([...this.#entries].sort((a, b) => a.delta - b.delta));
     code.end();
-    code.i32(0);
-    code.get(TARGET);
-    code.memory(OP.i64_store, this.#memory.area + cpuOffset('rip'));
-    if (this.#sampling) this.#noteSampleRip();
-    if (this.#counting) this.#countExit('indirect', 0);
-    code.i32(0);
-    code.get(BUDGET);
-    code.op(OP.return);
   }
 
   /** On at a return site when it is the one that is returned to: the processor of the host knows such a branch better than the dispatch. */

@@ -67,7 +67,7 @@ interface Candidate {
 
 /** Operations that push a return address and go elsewhere. */
 export const CALLS: ReadonlySet<number> = new Set([...CALL, ...CALL_INDIRECT].filter((number) => number >= 0));
-const RETURNS: ReadonlySet<number> = new Set(RETURN.filter((number) => number >= 0));
+export const RETURNS: ReadonlySet<number> = new Set(RETURN.filter((number) => number >= 0));
 
 /** Views of the shared memory, and where the vCPU's area begins. */
 export interface CodeMemory {

@@ -11,8 +11,8 @@ export interface CallingBlock {
   readonly returns: boolean;
 }
 
-/** More sites than these are found by a search over all entries as fast. */
-const SITES_MAX = 3;
+/** More sites than these are found by a search over all entries as fast; a block with so many may have more. */
+export const SITES_MAX = 3;
 
 /** For each block the blocks that its return leads to most likely, those of the region's first blocks first. */
 export function returnsOf(blocks: readonly CallingBlock[]): readonly (readonly number[])[] {
