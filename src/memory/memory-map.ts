@@ -84,7 +84,7 @@ export const REGION_EXIT_COUNT = 512 * KIB;
 /** Byte offsets in an exit. */
 export const REGION_EXIT = {
   RECORD: 0, // u32: the record to go on with, with EXIT bits, and of a jump in the bits from EXIT_COUNT_SHIFT on what it counts
-  DELTA: 4, // i32: distance of its block from the region's base
+  DELTA: 4, // i32: distance of its block from the region's base; of EXIT_INDIRECT, of the last target, which TARGET is of
   TARGET: 8, // u32: of a jump, the record in REGION_TABLE of the region that it leads to, with the entry in the low bits; 0 unknown
   TARGET_DELTA: 12, // i32: from this region's base to that one's
   LEFT: 8, // u32: of an access to a group, how often it was in none of the TLB's pages as a whole, from 1 on; of other records 0
@@ -102,6 +102,8 @@ export const EXIT_FAULT = 1;
 /** The record is a jump that the region has not counted; it is also checked against the limit of CS. */
 export const EXIT_JUMP = 2;
 export const EXIT_LIMITED = 4;
+/** No record, but RIP has been stored: a return or computed jump. */
+export const EXIT_INDIRECT = 8;
 
 /** Regions (cpu/translator/): a record each, by slot. */
 export const REGION_TABLE = 60 * MIB;

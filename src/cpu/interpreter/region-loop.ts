@@ -1,7 +1,7 @@
 // The operation REGION in the interpreter: the loop that runs regions (translator/) one after the other, as long as one leads to the
 // next. Not how regions are made, and not what they do.
 import {
-  EXIT_COUNT_SHIFT, EXIT_FAULT, EXIT_JUMP, EXIT_LIMITED, JUMP_CACHE_DELTA, JUMP_CACHE_ENTRIES,
+  EXIT_COUNT_SHIFT, EXIT_FAULT, EXIT_INDIRECT, EXIT_JUMP, EXIT_LIMITED, JUMP_CACHE_DELTA, JUMP_CACHE_ENTRIES,
   JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, JUMP_CACHE_TARGET, REGION_EXIT, REGION_RECORD, REGION_TABLE,
 } from '../../memory/memory-map.ts';
 import type { CodeWriter, Label } from '../../wasm/code-writer.ts';
@@ -50,9 +50,7 @@ export class RegionLoop {
     this.#checkMapping(refused);
     const linked = code.loop();
     this.#callRegion();
-    code.if();
     this.#follow(linked);
-    code.end();
     this.#lookUpRegion(next, linked);
     code.op(OP.unreachable);
     code.end();
@@ -114,7 +112,7 @@ export class RegionLoop {
     code.end();
   }
 
-  /** Enters the region and pushes the number of the exit by which it was left. */
+  /** Enters the region; EXIT_AT is then the number of the exit by which it was left. */
   #callRegion(): void {
     const { code } = this.#m;
     code.get(REGION_AT);
@@ -136,11 +134,42 @@ export class RegionLoop {
     code.set(BUDGET);
     code.set(EXIT_AT);
     if (this.#sampling) this.#noteActivity(ACTIVITY.INTERPRETER);
-    code.get(EXIT_AT);
   }
 
-  /** The region was left by the exit EXIT_AT: for a record, or by a jump, on which `linked` goes on where its region is known. */
+  /**
+   * The region was left by the exit EXIT_AT: for a record, or for other code, on which `linked` goes on where its region is known. Comes
+   * out where RIP has to be looked up.
+   */
   #follow(linked: Label): void {
+    const { code } = this.#m;
+    this.#readExit();
+    const unknown = code.block();
+    const known = code.block();
+    const jumps = code.block();
+    this.#exitBits();
+    code.i32(EXIT_JUMP);
+    code.op(OP.i32_eq);
+    code.brIf(jumps);
+    this.#isIndirect();
+    code.if();
+    this.#isLastTarget();
+    code.brIf(known);
+    code.br(unknown);
+    code.end();
+    this.#resumeUnlessJump();
+    code.end();
+    this.#countJump();
+    code.end();
+    this.#followLink(linked);
+    this.#isIndirect();
+    code.brIf(unknown);
+    if (this.#sampling) this.#noteExit();
+    this.#storeTarget();
+    code.end();
+  }
+
+  /** EXIT_AT becomes the exit's address; its record and what it counts. */
+  #readExit(): void {
     const { code } = this.#m;
     code.get(REGION_AT);
     code.memory(OP.i32_load, REGION_RECORD.EXITS);
@@ -158,11 +187,27 @@ export class RegionLoop {
     code.i32(2 ** EXIT_COUNT_SHIFT - 1);
     code.op(OP.i32_and);
     code.set(IP);
-    const jumps = code.block();
-    this.#exitBits();
-    code.i32(EXIT_JUMP);
-    code.op(OP.i32_eq);
-    code.brIf(jumps);
+  }
+
+  #isIndirect(): void {
+    this.#m.code.get(IP);
+    this.#m.code.i32(EXIT_INDIRECT);
+    this.#m.code.op(OP.i32_eq);
+  }
+
+  /** Pushes whether a return or computed jump leads where it led the last time. */
+  #isLastTarget(): void {
+    const { code } = this.#m;
+    this.#m.rip();
+    code.get(BASE);
+    code.op(OP.i64_sub);
+    this.#exitField(REGION_EXIT.DELTA);
+    code.op(OP.i64_eq);
+  }
+
+  /** A jump of code with a limit goes on where there is none. */
+  #resumeUnlessJump(): void {
+    const { code } = this.#m;
     this.#exitBits();
     code.i32(EXIT_JUMP | EXIT_LIMITED);
     code.op(OP.i32_ne);
@@ -177,10 +222,11 @@ export class RegionLoop {
     code.i32(EXIT_LIMITED);
     code.op(OP.i32_xor);
     code.set(IP);
-    code.end();
-    this.#countJump();
-    this.#followLink(linked);
-    if (this.#sampling) this.#noteExit();
+  }
+
+  /** RIP of a jump's target. */
+  #storeTarget(): void {
+    const { code } = this.#m;
     this.#m.openState();
     code.get(BASE);
     this.#exitField(REGION_EXIT.DELTA);
@@ -320,11 +366,14 @@ export class RegionLoop {
     code.memory(OP.i32_store, JUMP_CACHE_OFFSET + JUMP_CACHE_DELTA);
   }
 
-  /** The jump by which a region was left (EXIT_AT, with its base in LAST_BASE) remembers where it led. */
+  /** What a region was left by (EXIT_AT, with its base in LAST_BASE) remembers where it led. */
   #link(): void {
     const { code } = this.#m;
+    const done = code.block();
     code.get(EXIT_AT);
-    code.if();
+    code.op(OP.i32_eqz);
+    code.brIf(done);
+    this.#linkIndirect(done);
     code.get(EXIT_AT);
     code.get(TARGET);
     code.memory(OP.i32_store, REGION_EXIT.TARGET);
@@ -334,6 +383,29 @@ export class RegionLoop {
     code.op(OP.i64_sub);
     code.op(OP.i32_wrap_i64);
     code.memory(OP.i32_store, REGION_EXIT.TARGET_DELTA);
+    code.end();
+  }
+
+  /** For which target the link is; to `none` where that is too far away. */
+  #linkIndirect(none: Label): void {
+    const { code } = this.#m;
+    code.get(EXIT_AT);
+    code.memory(OP.i32_load, REGION_EXIT.RECORD);
+    code.i32(EXIT_INDIRECT);
+    code.op(OP.i32_eq);
+    code.if();
+    code.get(LINEAR);
+    code.get(LAST_BASE);
+    code.op(OP.i64_sub);
+    code.tee(LINEAR);
+    code.get(LINEAR);
+    code.op(OP.i64_extend32_s);
+    code.op(OP.i64_ne);
+    code.brIf(none);
+    code.get(EXIT_AT);
+    code.get(LINEAR);
+    code.op(OP.i32_wrap_i64);
+    code.memory(OP.i32_store, REGION_EXIT.DELTA);
     code.end();
   }
 

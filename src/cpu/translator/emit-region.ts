@@ -2,7 +2,7 @@
 // entries, returns and edges that structure cannot express, registers in locals, exits that store what is only there. The meaning of each
 // operation is the catalogue's (ir/op.ts), through RegionLowering.
 import { assert } from '../../base/assert.ts';
-import { EXIT_FAULT, EXIT_JUMP, EXIT_LIMITED, REGION_RECORD, REGION_TABLE } from '../../memory/memory-map.ts';
+import { EXIT_FAULT, EXIT_INDIRECT, EXIT_JUMP, EXIT_LIMITED, REGION_RECORD, REGION_TABLE } from '../../memory/memory-map.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
 import { CONTINUE, REGION } from '../ir/ops-control.ts';
@@ -302,7 +302,7 @@ class RegionEmitter implements RegionFlow {
     this.#lowering.storeDirty();
     this.exits.push({ record, delta: this.#block!.delta, ofGroup });
     if (this.#counting) this.#countExit(cause, record & ~(EXIT_FAULT | EXIT_JUMP | EXIT_LIMITED));
-    code.i32(this.exits.length); // 0 is to look up RIP
+    code.i32(this.exits.length); // they count from 1
     code.get(BUDGET);
     code.op(OP.return);
   }
@@ -375,7 +375,8 @@ class RegionEmitter implements RegionFlow {
     code.memory(OP.i64_store, this.#memory.area + cpuOffset('rip'));
     if (this.#sampling) this.#noteSampleRip();
     if (this.#counting) this.#countExit('indirect', 0);
-    code.i32(0);
+    this.exits.push({ record: EXIT_INDIRECT, delta: 0, ofGroup: false });
+    code.i32(this.exits.length);
     code.get(BUDGET);
     code.op(OP.return);
   }
