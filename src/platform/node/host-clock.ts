@@ -1,8 +1,11 @@
 // The host's monotonic clock.
 
+/** The global `process` is a getter, which takes a third of a look at the clock; guests look at it all the time. */
+const { hrtime } = process;
+
 /** Nanoseconds since an arbitrary moment. A double holds them exactly for 104 days of up-time, then to the nearest 2 ns. */
 export const hostClockNs = (): number => {
-  const [seconds, nanoseconds] = process.hrtime();
+  const [seconds, nanoseconds] = hrtime();
   return seconds * 1e9 + nanoseconds;
 };
 
