@@ -97,6 +97,44 @@ test('a damaged image gives symbols or none, in bounded time', () => {
     const bad = good.slice();
     bad[at] = bad[at]! ^ 0xff;
     const source = new KernelImage(bad, 8).symbols();
-    if (source !== undefined) for (let n = 0; n < source.addresses.length; n += 50) assert.equal(typeof source.nameAt(n), 'string');
+    if (source !== undefined) for (let n = 0; n < source.count; n += 50) assert.equal(typeof source.nameAt(n), 'string');
   }
+});
+
+test('tables are found a part of memory at a time', () => {
+  const before = new Uint8Array(1 << 16).fill(0x30);
+  const searched = new KernelImage(Uint8Array.from([...before, ...image('with order')]), 8);
+  let parts = 1;
+  let found = searched.search(4096);
+  for (; found === 'unfinished'; parts++) found = searched.search(4096);
+  assert.ok(parts > 16, `${parts} parts`);
+  assert.ok(found !== undefined);
+  assert.equal(new SymbolTable(found).nameOf(BASE + 16 * 300), 'function_299');
+});
+
+test('addresses are found by all symbols around them, in order or not', () => {
+  const interleaved = (offsets: number[]): void => {
+    const kernel = offsets.splice(1);
+    offsets.push(...kernel.filter((_, n) => n % 2 === 0), ...kernel.filter((_, n) => n % 2 === 1));
+  };
+  for (const change of [() => {}, interleaved]) {
+    const source = new KernelImage(image('plain', change), 8).symbols();
+    assert.ok(source !== undefined);
+    for (let n = 0; n < source.count; n++) {
+      const address = source.addressAt(n);
+      assert.ok(n === 0 || source.addressAt(n - 1) < address);
+      assert.deepEqual([source.indexOf(address), source.indexOf(address + 1), source.indexOf(address - 1)], [n, n, n - 1]);
+      assert.equal(source.find([source.nameAt(n)]).get(source.nameAt(n)), address);
+    }
+    assert.equal(source.nameAt(source.indexOf(0x1f000)), 'current_task');
+  }
+});
+
+test('what only looks like tables is gone after some times', () => {
+  const good = image('plain');
+  const tokens = [...good.slice(Math.ceil((good.length - 1400) / 8) * 8)]; // with their index, without names
+  while (tokens.length % 8 !== 0) tokens.push(0);
+  const after = (copies: number): Uint8Array => Uint8Array.from([...Array.from({ length: copies }, () => tokens).flat(), ...good]);
+  assert.ok(new KernelImage(after(4), 8).symbols() !== undefined);
+  assert.equal(new KernelImage(after(40), 8).symbols(), undefined);
 });

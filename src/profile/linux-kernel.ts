@@ -6,11 +6,14 @@ import type { GuestMemory } from './guest-memory.ts';
 import { KernelImage } from './kallsyms.ts';
 import { LinuxModules } from './linux-modules.ts';
 import { SymbolTable, type SymbolSource } from './symbols.ts';
+import { UNWINDER_SYMBOLS } from './unwinder.ts';
 
 /** Where system calls enter, by the MSR that says so. */
 const ENTRY_64 = ['entry_SYSCALL_64'];
 const ENTRY_32 = ['entry_SYSENTER_32', 'ia32_sysenter_target'];
 const PAGE = 4096;
+/** Of memory that is searched for symbols, so much at each look: it takes less than a millisecond. */
+const SEARCHED_BYTES = 2 << 20;
 /** Behind the entry of system calls, and before it for 32-bit kernels, whose read-only data may lie there. */
 const IMAGE_BYTES_MAX = 64 << 20;
 const TASK_BYTES_MAX = 16 * 1024;
@@ -39,6 +42,8 @@ export class LinuxKernel {
   #lookedFor = Number.NaN;
   #pause = 0;
   #untilLook = 0;
+  /** Where symbols are being looked for. */
+  #image: KernelImage | undefined;
 
   /** `given` are symbols from a file. */
   constructor(memory: GuestMemory, area: number, given: SymbolSource | undefined) {
@@ -82,20 +87,22 @@ export class LinuxKernel {
     return this.#nameOffset < 0 || Number.isNaN(task) || task === 0 ? Number.NaN : task + this.#nameOffset;
   }
 
-  /** Looks for the kernel, again when another one has been started since. */
-  look(): void {
+  /** Looks for the kernel, again when another one has been started since. True while that is not done: call again soon. */
+  look(): boolean {
     const entry = this.#entry();
     if (entry === this.#tableEntry || entry === 0) {
       if (this.#table === undefined && this.#given !== undefined && !hasEntry(this.#given)) this.#table = new SymbolTable(this.#given);
-      return;
+      return false;
     }
-    if (this.#mustWait(entry)) return;
+    if (entry !== this.#lookedFor) this.#image = undefined;
+    if (this.#image === undefined && this.#mustWait(entry)) return false;
     this.#memory.begin();
     const table = this.#given === undefined ? this.#inMemory(entry) : this.#moved(this.#given, entry);
-    if (table === undefined) return;
+    if (table === undefined) return this.#image !== undefined;
     this.#tableEntry = entry;
     this.#table = table;
     this.#findTasks(table);
+    return false;
   }
 
   /** A look through memory that finds nothing takes long: each next one comes after twice as many calls. */
@@ -125,14 +132,22 @@ export class LinuxKernel {
 
   /** The kernel's image is in one piece of memory; its own table must know where system calls enter. */
   #inMemory(entry: number): SymbolTable | undefined {
+    this.#image ??= this.#imageAround(entry);
+    const source = this.#image?.search(SEARCHED_BYTES);
+    if (source === 'unfinished') return undefined;
+    this.#image = undefined;
+    if (source === undefined) return undefined;
+    const table = new SymbolTable(source);
+    const entries = this.#pointerBytes === 8 ? ENTRY_64 : ENTRY_32;
+    const found = table.find([...entries, ...DATA_SYMBOLS, ...UNWINDER_SYMBOLS]); // all that anybody will ask for
+    return entries.some((name) => found.get(name) === entry) ? table : undefined;
+  }
+
+  #imageAround(entry: number): KernelImage | undefined {
     const physical = this.#memory.physical(entry);
     if (physical < 0) return undefined;
     const first = Math.max(0, (physical & ~(PAGE - 1)) - (this.#pointerBytes === 8 ? 0 : IMAGE_BYTES_MAX / 2));
-    const image = new KernelImage(this.#memory.physicalBytes(first, IMAGE_BYTES_MAX), this.#pointerBytes);
-    const source = image.symbols();
-    if (source === undefined) return undefined;
-    const found = [...source.find(this.#pointerBytes === 8 ? ENTRY_64 : ENTRY_32).values()];
-    return found.includes(entry) ? new SymbolTable(source) : undefined;
+    return new KernelImage(this.#memory.physicalBytes(first, IMAGE_BYTES_MAX), this.#pointerBytes);
   }
 
   #findTasks(table: SymbolTable): void {

@@ -3,7 +3,7 @@
 import { addressAt } from './address.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { ELF_SYMBOL_BYTES, holds, type Piece, type SymbolPlace } from './module-structure.ts';
-import type { SymbolSource } from './symbols.ts';
+import { lastAtOrBefore, type SymbolSource } from './symbols.ts';
 
 const NAME_BYTES_MAX = 512;
 const SYMBOL_WORDS = ELF_SYMBOL_BYTES / 4;
@@ -41,15 +41,25 @@ export function readModuleSymbols(memory: GuestMemory, pieces: readonly Piece[],
 const isFunction = (letter: number, kind: number): boolean => ((letter | 0x20) === 0x74 || (letter | 0x20) === 0x77) && kind >>> 16 !== 0;
 
 class ModuleSymbols implements SymbolSource {
-  readonly addresses: Float64Array;
+  readonly count: number;
+  readonly #addresses: Float64Array;
   readonly #names: Uint8Array;
   /** Where a symbol's name begins. */
   readonly #places: Uint32Array;
 
   constructor(addresses: Float64Array, names: Uint8Array, places: Uint32Array) {
-    this.addresses = addresses;
+    this.count = addresses.length;
+    this.#addresses = addresses;
     this.#names = names;
     this.#places = places;
+  }
+
+  addressAt(index: number): number {
+    return this.#addresses[index] ?? Number.NaN;
+  }
+
+  indexOf(address: number): number {
+    return lastAtOrBefore(this.#addresses, address);
   }
 
   /** What cannot be printed, and what separates the parts of a folded stack, becomes `_`. */
@@ -66,7 +76,7 @@ class ModuleSymbols implements SymbolSource {
   find(names: readonly string[]): ReadonlyMap<string, number> {
     const wanted = new Set(names);
     const found = new Map<string, number>();
-    this.addresses.forEach((address, index) => {
+    this.#addresses.forEach((address, index) => {
       const name = this.nameAt(index);
       if (wanted.has(name)) found.set(name, address);
     });

@@ -103,8 +103,7 @@ export class Sampler {
 
   #takeGuest(): void {
     if (--this.#untilLook < 0) {
-      this.#untilLook = LOOK_EVERY;
-      this.kernel.look();
+      this.#untilLook = this.kernel.look() ? 0 : LOOK_EVERY;
       this.kernel.modules.refresh();
     }
     this.#memory.begin();

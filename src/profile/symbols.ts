@@ -2,8 +2,11 @@
 import { addressText } from './address.ts';
 
 export interface SymbolSource {
-  /** Sorted, from the lowest. */
-  readonly addresses: Float64Array;
+  readonly count: number;
+  /** By the order of addresses, from the lowest; NaN outside of the table. */
+  addressAt(index: number): number;
+  /** Index of the last symbol at or before an address; -1 where there is none. */
+  indexOf(address: number): number;
   nameAt(index: number): string;
   /** Addresses of some symbols by name. */
   find(names: readonly string[]): ReadonlyMap<string, number>;
@@ -19,14 +22,29 @@ export function plainSymbols(symbols: readonly PlainSymbol[]): SymbolSource {
   const better = (a: string, b: string): number => a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
   const sorted = [...symbols].sort((a, b) => a.address - b.address || better(a.name, b.name));
   const kept = sorted.filter(({ address }, index) => index === 0 || sorted[index - 1]!.address !== address);
+  const addresses = Float64Array.from(kept, ({ address }) => address);
   return {
-    addresses: Float64Array.from(kept, ({ address }) => address),
+    count: kept.length,
+    addressAt: (index) => addresses[index] ?? Number.NaN,
+    indexOf: (address) => lastAtOrBefore(addresses, address),
     nameAt: (index) => kept[index]!.name,
     find(names) {
       const wanted = new Set(names);
       return new Map(sorted.filter(({ name }) => wanted.has(name)).map(({ name, address }) => [name, address]));
     },
   };
+}
+
+/** Index of the last of ascending numbers that is at most `wanted`, or -1. */
+export function lastAtOrBefore(ascending: Float64Array, wanted: number): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ascending[middle]! <= wanted) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }
 
 /** A 32-bit Linux begins here, a 64-bit one above: what runs lower unpacks it. */
@@ -62,6 +80,8 @@ export class SymbolTable {
   readonly #source: SymbolSource;
   readonly offset: number;
   readonly #names = new Map<number, string>();
+  /** What has been looked for by name, NaN where there is no such symbol. */
+  readonly #found = new Map<string, number>();
 
   constructor(source: SymbolSource, offset = 0) {
     this.#source = source;
@@ -69,34 +89,26 @@ export class SymbolTable {
   }
 
   get count(): number {
-    return this.#source.addresses.length;
+    return this.#source.count;
   }
 
   /** Index of the symbol that an address belongs to, or -1. */
   indexOf(address: number): number {
-    const { addresses } = this.#source;
-    const wanted = address - this.offset;
-    let low = 0;
-    let high = addresses.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (addresses[middle]! <= wanted) low = middle + 1;
-      else high = middle;
-    }
-    return low > 0 && wanted - addresses[low - 1]! < SYMBOL_BYTES_MAX ? low - 1 : -1;
+    const index = this.#source.indexOf(address - this.offset);
+    return index >= 0 && address - this.offset - this.#source.addressAt(index) < SYMBOL_BYTES_MAX ? index : -1;
   }
 
   /** Whether an address belongs to the symbol with this index, which is less work than `indexOf`. */
   holds(index: number, address: number): boolean {
-    const { addresses } = this.#source;
-    const distance = address - this.offset - addresses[index]!;
-    return distance >= 0 && distance < SYMBOL_BYTES_MAX && !(address - this.offset >= addresses[index + 1]!);
+    const source = this.#source;
+    const distance = address - this.offset - source.addressAt(index);
+    return distance >= 0 && distance < SYMBOL_BYTES_MAX && !(address - this.offset >= source.addressAt(index + 1));
   }
 
   /** Whether a symbol begins at an address. */
   begins(address: number): boolean {
     const index = this.indexOf(address);
-    return index >= 0 && this.#source.addresses[index] === address - this.offset;
+    return index >= 0 && this.#source.addressAt(index) === address - this.offset;
   }
 
   /** `undefined` where no symbol is near. */
@@ -108,8 +120,13 @@ export class SymbolTable {
     return name;
   }
 
+  /** A look goes through all symbols, so who needs some one after another asks for all of them first. */
   find(names: readonly string[]): ReadonlyMap<string, number> {
-    return new Map([...this.#source.find(names)].map(([name, address]) => [name, address + this.offset]));
+    const missing = names.filter((name) => !this.#found.has(name));
+    const found = missing.length === 0 ? undefined : this.#source.find(missing);
+    for (const name of missing) this.#found.set(name, (found?.get(name) ?? Number.NaN) + this.offset);
+    const places = names.map((name) => [name, this.#found.get(name)!] as const);
+    return new Map(places.filter(([, address]) => !Number.isNaN(address)));
   }
 
   /** The symbols as they were found, without the offset. */

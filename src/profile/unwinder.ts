@@ -45,7 +45,8 @@ const KEPT = { PLACES: 8192, WORDS: 4, OFFSETS: 2, KIND: 3 } as const;
 /** SP's register, BP's register, and the type: 0 a call, 1 whole registers, 2 those of an interrupt; others end. */
 const KIND = { SP: 0, BP: 4, TYPE: 8, NONE: -1 } as const;
 
-const SYMBOLS = [
+/** What is needed of the kernel. */
+export const UNWINDER_SYMBOLS = [
   '__start_orc_unwind_ip', '__stop_orc_unwind_ip', '__start_orc_unwind', 'orc_lookup', 'orc_lookup_end', '_text', '_stext', '_etext',
 ];
 /** What a word of the kernel's own index stands for: it names the entry that this much of its code begins with. */
@@ -84,8 +85,8 @@ export class Unwinder {
     if (this.#table === table) return;
     this.#table = table;
     this.#forget();
-    const found = table.find(SYMBOLS);
-    const [ipStart, ipStop, start, lookup, lookupEnd] = SYMBOLS.map((name) => found.get(name) ?? Number.NaN);
+    const found = table.find(UNWINDER_SYMBOLS);
+    const [ipStart, ipStop, start, lookup, lookupEnd] = UNWINDER_SYMBOLS.map((name) => found.get(name) ?? Number.NaN);
     this.#textStart = found.get('_stext') ?? found.get('_text') ?? Number.NaN;
     this.#textEnd = found.get('_etext') ?? Number.NaN;
     const count = (ipStop! - ipStart!) / 4;

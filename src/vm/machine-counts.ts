@@ -56,8 +56,7 @@ export class MachineCounts {
     this.#noteTask(); // first: what it did since the last look is its own, not that of whom its page tables were before
     this.#counts.take();
     if (--this.#untilLook < 0) {
-      this.#untilLook = LOOK_EVERY;
-      this.#kernel.look();
+      this.#untilLook = this.#kernel.look() ? 0 : LOOK_EVERY;
     }
   }
 
@@ -83,7 +82,7 @@ export class MachineCounts {
   profile(): CountedProfile {
     this.#take();
     this.#untilLook = 0;
-    this.#kernel.look();
+    while (this.#kernel.look());
     const { symbols, isLinux, modules } = this.#kernel;
     modules.refresh(true);
     return buildCountedProfile(this.#counts, { symbols, isLinux, modules });
