@@ -4,7 +4,7 @@
 import { assert } from '../base/assert.ts';
 import { defineEvents } from '../trace/event.ts';
 import { guestErrors } from '../trace/guest-errors.ts';
-import { beginNamedActivity, endActivity } from '../trace/activity.ts';
+import { beginActivity, endActivity, namedActivity } from '../trace/activity.ts';
 import { heldSince, loopNs } from '../trace/stalls.ts';
 
 export const trace = defineEvents('bus', {
@@ -53,11 +53,13 @@ class Mapping implements Claim {
   readonly widthMax: number;
   readonly priority: number;
   readonly region: Region;
+  readonly activity: number;
   readonly #space: AddressSpace;
 
   constructor(space: AddressSpace, region: Region) {
     this.#space = space;
     this.region = region;
+    this.activity = namedActivity('device', region.name);
     this.base = region.base;
     this.size = region.size;
     this.widthMax = region.widthMax ?? 1;
@@ -135,7 +137,7 @@ export class AddressSpace {
     const at = address - mapping.base;
     if (size > mapping.widthMax || at + size > mapping.size) return this.#readPieces(mapping, address, size);
     const begun = loopNs();
-    const doing = beginNamedActivity('device', mapping.region.name);
+    const doing = beginActivity(mapping.activity);
     this.onAccess?.(mapping.region, size, false);
     const value = mapping.region.read(at, size) >>> 0;
     endActivity(doing);
@@ -157,7 +159,7 @@ export class AddressSpace {
     }
     trace.write?.({ name: mapping.region.name, at, register: registerName(mapping.region, at), size, value });
     const begun = loopNs();
-    const doing = beginNamedActivity('device', mapping.region.name);
+    const doing = beginActivity(mapping.activity);
     this.onAccess?.(mapping.region, size, true);
     mapping.region.write(at, size, value);
     endActivity(doing);
@@ -169,7 +171,7 @@ export class AddressSpace {
     const mapping = this.#at(address);
     if (mapping?.region.readRun === undefined || trace.read !== undefined || size > mapping.widthMax) return 0;
     const begun = loopNs();
-    const doing = beginNamedActivity('device', mapping.region.name);
+    const doing = beginActivity(mapping.activity);
     const count = mapping.region.readRun(address - mapping.base, size, target);
     endActivity(doing);
     if (count > 0) this.onAccess?.(mapping.region, count, false);
@@ -181,7 +183,7 @@ export class AddressSpace {
     const mapping = this.#at(address);
     if (mapping?.region.writeRun === undefined || trace.write !== undefined || size > mapping.widthMax) return 0;
     const begun = loopNs();
-    const doing = beginNamedActivity('device', mapping.region.name);
+    const doing = beginActivity(mapping.activity);
     const count = mapping.region.writeRun(address - mapping.base, size, source);
     endActivity(doing);
     if (count > 0) this.onAccess?.(mapping.region, count, true);

@@ -26,7 +26,11 @@ export class StackCopies implements CopiedRegisters {
   readonly #words = new Uint32Array(WORDS);
   #used = 0;
   #count = 0;
+  /** The copy that is walked. */
   #current = 0;
+  #sp = 0;
+  #bytes = 0;
+  #at = 0;
 
   constructor(memory: GuestMemory) {
     this.#memory = memory;
@@ -61,6 +65,9 @@ export class StackCopies implements CopiedRegisters {
   /** From now on the getters and `word` are of this copy. */
   select(index: number): void {
     this.#current = index * FIELD.COUNT;
+    this.#sp = this.#fields[this.#current + FIELD.SP]!;
+    this.#bytes = this.#fields[this.#current + FIELD.WORDS]! * 4;
+    this.#at = this.#fields[this.#current + FIELD.AT]!;
   }
 
   get leaf(): number {
@@ -72,7 +79,7 @@ export class StackCopies implements CopiedRegisters {
   }
 
   get sp(): number {
-    return this.#fields[this.#current + FIELD.SP]!;
+    return this.#sp;
   }
 
   get bp(): number {
@@ -86,9 +93,9 @@ export class StackCopies implements CopiedRegisters {
 
   /** An aligned word of the stack as an address; NaN outside of what was copied. */
   word(linear: number): number {
-    const offset = linear - this.sp;
-    if (!(offset >= 0) || (offset & 7) !== 0 || offset / 4 + 1 >= this.#fields[this.#current + FIELD.WORDS]!) return Number.NaN;
-    const at = this.#fields[this.#current + FIELD.AT]! + offset / 4;
+    const offset = linear - this.#sp;
+    if (!(offset >= 0 && offset + 4 < this.#bytes) || (offset & 7) !== 0) return Number.NaN;
+    const at = this.#at + (offset >> 2);
     return (this.#words[at + 1]! | 0) * 0x1_0000_0000 + this.#words[at]!;
   }
 

@@ -67,14 +67,15 @@ export function beginActivity(activity: number): number {
 }
 
 export function beginNamedActivity(kind: NamedActivity, name: string): number {
-  return isWatched ? beginActivity(numberOf(kind, name)) : 0;
+  return isWatched ? beginActivity(namedActivity(kind, name)) : 0;
 }
 
 export function endActivity(before: number): void {
   words[at] = before;
 }
 
-function numberOf(kind: NamedActivity, name: string): number {
+/** Its number, for beginActivity: for what happens so often that to look it up each time would be seen. */
+export function namedActivity(kind: NamedActivity, name: string): number {
   const names = numbers.get(kind) ?? new Map<string, number>();
   numbers.set(kind, names);
   const known = names.get(name);
