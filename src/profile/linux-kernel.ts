@@ -12,7 +12,7 @@ import { UNWINDER_SYMBOLS } from './unwinder.ts';
 const ENTRY_64 = ['entry_SYSCALL_64'];
 const ENTRY_32 = ['entry_SYSENTER_32', 'ia32_sysenter_target'];
 const PAGE = 4096;
-/** Of memory that is searched for symbols, so much at each look: it takes less than a millisecond. */
+/** Of memory that is searched for symbols, so much at each look: it takes 2 ms the first time, then a fraction of one. */
 const SEARCHED_BYTES = 2 << 20;
 /** Behind the entry of system calls, and before it for 32-bit kernels, whose read-only data may lie there. */
 const IMAGE_BYTES_MAX = 64 << 20;
