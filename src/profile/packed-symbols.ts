@@ -1,7 +1,7 @@
 // A kernel's own table of symbols as kallsyms.ts has found it, copied and left as it is: offsets, and names packed with tokens. It is read
 // on the thread of a machine that runs, by code that V8 has not yet compiled, so nothing is done for each symbol but what is needed to
 // find a few by name: numbers that fit into 32 bits, no text. A name is unpacked when it is asked for. What the tables say may be anything.
-import { lastAtOrBefore, type SymbolSource } from './symbols.ts';
+import type { SymbolSource } from './symbols.ts';
 
 /** Symbols between two markers. */
 export const MARKED = 256;
@@ -104,7 +104,7 @@ export class PackedSymbols implements SymbolSource {
 
   indexOf(address: number): number {
     const { offsets, base } = this.#addresses;
-    if (this.#order !== undefined) return lastAtOrBefore(Float64Array.from(this.#order, (number) => this.#address(number)), address);
+    if (this.#order !== undefined) return this.#lastInOrder(this.#order, address);
     for (let run = this.#runs.length - 1; run >= 0; run--) {
       const { first, end, below } = this.#runs[run]!;
       if (!(this.#address(first) <= address)) continue;
@@ -113,6 +113,17 @@ export class PackedSymbols implements SymbolSource {
       return below + lastDescending(offsets, first, end, base - 1 - address) - first;
     }
     return -1;
+  }
+
+  #lastInOrder(order: Uint32Array, address: number): number {
+    let low = 0;
+    let high = order.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#address(order[middle]!) <= address) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
   }
 
   /** Of symbols at one address, the last in the table's order; which of them stands for all is a matter of taste. */
