@@ -8,6 +8,14 @@ const MIB = 1024 * KIB;
 export const PAGE_SHIFT = 12;
 export const PAGE_BYTES = 1 << PAGE_SHIFT;
 
+/**
+ * Per-vCPU area: architectural and derived state (cpu/x86/state.ts), then its TLBs and its jump cache. The first one lies at 0: regions
+ * consist of accesses to its registers, and an address below 128 is one byte in WebAssembly and in the host's instructions.
+ */
+export const VCPU_AREA = 0;
+export const VCPU_AREA_BYTES = 2 * MIB;
+export const VCPU_COUNT_MAX = 16;
+
 /** Static data of the AssemblyScript module (tables, constants). */
 export const STATIC_DATA = 32 * MIB;
 export const STATIC_DATA_BYTES = 1 * MIB;
@@ -29,11 +37,6 @@ export const PHYS = {
   WRITABLE: 2, // writes go straight to the host page (absent: ROM, writes go to the bus)
   CODE: 4, // translated code lies in the page: writes take the slow path
 } as const;
-
-/** Per-vCPU area: architectural and derived state (cpu/x86/state.ts), then its TLBs and its jump cache. */
-export const VCPU_AREA = 0;
-export const VCPU_AREA_BYTES = 2 * MIB;
-export const VCPU_COUNT_MAX = 16;
 
 /** Offsets inside a vCPU area. */
 export const TLB_OFFSET = 64 * KIB;
