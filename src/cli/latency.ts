@@ -1,6 +1,6 @@
 // `nandu latency`: where the time of a disk's requests goes. Boots a guest that measures (latency/measure.ts), or reads a trace; prints
 // tables, JSON or a page. The analysis is trace/request-latency.ts, the words are latency/options.ts.
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../base/failure.ts';
@@ -9,6 +9,7 @@ import { LATENCY_EVENTS, requestLives } from '../trace/request-latency.ts';
 import { LATENCY_HELP, parseLatency, passesCache, SCRATCH_BYTES, titleOf, workloadOf, type LatencyRequest } from './latency/options.ts';
 import { plainTotals, summarize, summarizeMeasured, type Summary } from './latency/summary.ts';
 import { summaryText } from './latency/text.ts';
+import { checkOutput, writeOutput } from './output-file.ts';
 import { readTraceFile } from './trace.ts';
 
 /** The layers must explain the total, and the stamps the guest's own clock, to this. */
@@ -21,10 +22,11 @@ export async function runLatency(words: readonly string[], out: (text: string) =
     return 0;
   }
   if (request.compare !== undefined) return runComparison(request.compare, words, request.runs, out);
+  for (const path of [request.html, request.trace]) if (path !== undefined) checkOutput(path);
   const { summary, samples } = request.file === undefined ? await measured(request) : await traced(request, request.file);
   if (request.html !== undefined) {
     const { latencyPage } = await import('./latency/page.ts');
-    write(request.html, latencyPage(summary));
+    writeOutput(request.html, latencyPage(summary));
   }
   out(request.json ? `${JSON.stringify({ ...summary, ...(request.samples && { samples }) }, undefined, 2)}\n` : summaryText(summary));
   return checked(summary);
@@ -112,15 +114,7 @@ async function writeTrace(path: string, records: Parameters<typeof requestLives>
   const writer = new SimpleTraceWriter((piece) => pieces.push(piece.slice()), process.pid);
   for (const { event, atNs, values } of records) if (event !== undefined) writer.sink(event, atNs, values);
   writer.flush();
-  write(path, Buffer.concat(pieces));
-}
-
-function write(path: string, contents: string | Uint8Array): void {
-  try {
-    writeFileSync(path, contents);
-  } catch (error) {
-    throw new Failure('io', `Could not open '${path}': ${systemErrorText(error)}`, { cause: error });
-  }
+  writeOutput(path, Buffer.concat(pieces));
 }
 
 async function runComparison(

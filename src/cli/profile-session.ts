@@ -1,6 +1,6 @@
 // A profile of a running machine, for `nandu profile` and for the monitor: starts and ends it, and writes it in its forms. What is measured
 // is vm/machine-profile.ts.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setInterval } from 'node:timers';
 import { Failure } from '../base/failure.ts';
 import { hostClockNs } from '../platform/node/host-clock.ts';
@@ -16,6 +16,7 @@ import { readSymbolFile } from '../profile/symbol-files.ts';
 import type { SymbolSource, SymbolTable } from '../profile/symbols.ts';
 import { MachineSampling, type ProfileHost } from '../vm/machine-profile.ts';
 import type { Machine } from '../platform/node/machine.ts';
+import { writeOutput } from './output-file.ts';
 
 /** A prime, so that no timer of a guest has it in step. */
 export const DEFAULT_HERTZ = 997;
@@ -139,7 +140,7 @@ export class ProfileSession {
       folded: () => foldedStacks(profile),
       speedscope: () => speedscopeFile(profile, name),
     };
-    writeProfileFile(path, forms[form]());
+    writeOutput(path, forms[form]());
   }
 
   /** The monitor's `profile start [hertz]`, `profile stop`, `profile dump [file]`; its answer. */
@@ -153,14 +154,6 @@ export class ProfileSession {
     else if (action === 'dump') this.write(argument);
     else throw new Failure('invalid-argument', `unexpected argument "${action}"`);
     return '';
-  }
-}
-
-export function writeProfileFile(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new Failure('io', `Could not write '${path}': ${systemErrorText(error)}`, { cause: error });
   }
 }
 

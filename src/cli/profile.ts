@@ -8,8 +8,9 @@ import { SymbolTable, type SymbolSource } from '../profile/symbols.ts';
 import type { Machine } from '../platform/node/machine.ts';
 import { nodePlatform } from '../platform/node/node-platform.ts';
 import {
-  DEFAULT_HERTZ, DEFAULT_TOP, parseHertz, profileSession, readCounts, readSymbols, writeProfileFile, type ProfileForm, type ProfileSession,
+  DEFAULT_HERTZ, DEFAULT_TOP, parseHertz, profileSession, readCounts, readSymbols, type ProfileForm, type ProfileSession,
 } from './profile-session.ts';
+import { checkOutput, writeOutput } from './output-file.ts';
 import type { MachineObserver } from './run-machine.ts';
 import { systemCommandLine } from './system-options.ts';
 import { completeSettings, initialSettings } from './system-settings.ts';
@@ -68,6 +69,7 @@ export async function runProfile(words: readonly string[], out: (text: string) =
   const symbols = request.symbols === undefined ? undefined : readSymbols(request.symbols);
   const programSymbols = new Map([...request.programs].map(([task, path]) => [task, new SymbolTable(readSymbols(path))] as const));
   completeSettings(settings);
+  for (const { path } of outputs) checkOutput(path);
   const { runMachine } = await import('./run-machine.ts');
   if (request.count) return runMachine(PROGRAM, settings, { observe: (machine) => countedRun(machine, symbols, request, out) });
   const against = request.against === undefined ? undefined : readCounts(request.against);
@@ -91,7 +93,7 @@ async function countedRun(
   return () => {
     const profile = counts.profile();
     for (const { path } of outputs) {
-      writeProfileFile(path, path.endsWith('.json') ? `${JSON.stringify(profile, undefined, 2)}\n` : countedText(profile, top));
+      writeOutput(path, path.endsWith('.json') ? `${JSON.stringify(profile, undefined, 2)}\n` : countedText(profile, top));
     }
     if (outputs.length === 0) out(`\n${countedText(profile, top)}`);
   };

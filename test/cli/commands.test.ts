@@ -76,6 +76,8 @@ describe('nandu', () => {
     ['run /nonexistent/kernel', "Could not open '/nonexistent/kernel': No such file or directory"],
     ['run a b', "Could not open 'a': No such file or directory"],
     ['run --append x', '--append only goes with a kernel'],
+    ['profile -o /nonexistent/p.txt -- -m 32', "Could not write '/nonexistent/p.txt': No such file or directory"],
+    ['latency --html /nonexistent/p.html', "Could not write '/nonexistent/p.html': No such file or directory"],
   ];
   for (const [words, error] of wrong) {
     test(words, () => assert.deepEqual(run('nandu', ...words.split(' ')), { stdout: '', stderr: `nandu: ${error}\n`, status: 1 }));
