@@ -40,6 +40,11 @@ interface Run {
   below: number;
 }
 
+/** Factors that make offsets ascend. */
+const ASCENDING = 1;
+const DESCENDING = -1;
+type Order = typeof ASCENDING | typeof DESCENDING;
+
 export class PackedSymbols implements SymbolSource {
   readonly count: number;
   readonly #names: PackedNames;
@@ -106,11 +111,12 @@ export class PackedSymbols implements SymbolSource {
     const { offsets, base } = this.#addresses;
     if (this.#order !== undefined) return this.#lastInOrder(this.#order, address);
     for (let run = this.#runs.length - 1; run >= 0; run--) {
-      const { first, end, below } = this.#runs[run]!;
+      const found = this.#runs[run]!;
+      const { first, below } = found;
       if (!(this.#address(first) <= address)) continue;
-      if (!this.#hasAbsolute) return below + lastAscending(offsets, first, end, address - base) - first;
-      if (offsets[first]! >= 0) return below + lastAscending(offsets, first, end, address) - first;
-      return below + lastDescending(offsets, first, end, base - 1 - address) - first;
+      if (!this.#hasAbsolute) return below + lastOfRun(offsets, found, address - base, ASCENDING) - first;
+      if (offsets[first]! >= 0) return below + lastOfRun(offsets, found, address, ASCENDING) - first;
+      return below + lastOfRun(offsets, found, base - 1 - address, DESCENDING) - first;
     }
     return -1;
   }
@@ -222,52 +228,26 @@ function runsOf(offsets: Int32Array, hasAbsolute: boolean): Run[] | undefined {
   const runs: Run[] = [];
   for (let first = 0; first < offsets.length; ) {
     if (runs.length === RUNS_MAX) return undefined;
-    const end = hasAbsolute && offsets[first]! < 0 ? endOfDescent(offsets, first) : endOfAscent(offsets, first);
+    const end = endOfRun(offsets, first, hasAbsolute && offsets[first]! < 0 ? DESCENDING : ASCENDING);
     runs.push({ first, end, below: 0 });
     first = end;
   }
   return runs;
 }
 
-function endOfAscent(offsets: Int32Array, first: number): number {
-  let before = offsets[first]!;
-  for (let n = first + 1; n < offsets.length; n++) {
-    const offset = offsets[n]!;
-    if (offset < before) return n;
-    before = offset;
-  }
-  return offsets.length;
+function endOfRun(offsets: Int32Array, first: number, order: Order): number {
+  let end = first + 1;
+  while (end < offsets.length && offsets[end]! * order >= offsets[end - 1]! * order) end++;
+  return end;
 }
 
-function endOfDescent(offsets: Int32Array, first: number): number {
-  let before = offsets[first]!;
-  for (let n = first + 1; n < offsets.length; n++) {
-    const offset = offsets[n]!;
-    if (offset > before) return n;
-    before = offset;
-  }
-  return offsets.length;
-}
-
-/** Number of the last offset that is at most `wanted`, as the first one is. */
-function lastAscending(offsets: Int32Array, first: number, end: number, wanted: number): number {
+/** Number of the last offset of a run that does not come after `wanted`, as the first one does not. */
+function lastOfRun(offsets: Int32Array, { first, end }: Run, wanted: number, order: Order): number {
   let low = first + 1;
   let high = end;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (offsets[middle]! <= wanted) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
-}
-
-/** The same, at least. */
-function lastDescending(offsets: Int32Array, first: number, end: number, wanted: number): number {
-  let low = first + 1;
-  let high = end;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (offsets[middle]! >= wanted) low = middle + 1;
+    if (offsets[middle]! * order <= wanted * order) low = middle + 1;
     else high = middle;
   }
   return low - 1;
