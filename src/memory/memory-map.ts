@@ -88,7 +88,7 @@ export const REGION_EXIT_COUNT = 512 * KIB;
 export const REGION_EXIT = {
   RECORD: 0, // u32: the record to go on with, with EXIT bits, and of a jump in the bits from EXIT_COUNT_SHIFT on what it counts
   DELTA: 4, // i32: distance of its block from the region's base; of EXIT_INDIRECT, of the last target, which TARGET is of
-  TARGET: 8, // u32: of a jump, the record in REGION_TABLE of the region that it leads to, with the entry in the low bits; 0 unknown
+  TARGET: 8, // u32: of what is no record, the region in REGION_TABLE that it led to, with the entry in the low bits; 0 unknown
   TARGET_DELTA: 12, // i32: from this region's base to that one's
   LEFT: 8, // u32: of an access to a group, how often it was in none of the TLB's pages as a whole, from 1 on; of other records 0
   BYTES: 16,

@@ -56,9 +56,9 @@ type ImportFunction = (name: string) => number;
 /** Node 0 is the dispatch; block n is node n + 1. */
 const nodeOf = (block: number): number => block + 1;
 
-/** A place where a region is left for a record: REGION_EXIT without what is found out later. */
+/** A place where a region is left: REGION_EXIT without what is found out later. */
 export interface RegionExit {
-  /** With EXIT bits. */
+  /** With EXIT bits, or EXIT_INDIRECT alone. */
   readonly record: number;
   readonly delta: number;
   /** A group of accesses is not in the TLB as a whole: REGION_EXIT.LEFT counts. */
@@ -298,13 +298,16 @@ class RegionEmitter implements RegionFlow {
 
   /** Leaves for a record of the running block. */
   #exitTo(record: number, cause: ExitCause, ofGroup = false): void {
-    const code = this.#code;
     this.#lowering.storeDirty();
-    this.exits.push({ record, delta: this.#block!.delta, ofGroup });
     if (this.#counting) this.#countExit(cause, record & ~(EXIT_FAULT | EXIT_JUMP | EXIT_LIMITED));
-    code.i32(this.exits.length); // they count from 1
-    code.get(BUDGET);
-    code.op(OP.return);
+    this.#returnBy({ record, delta: this.#block!.delta, ofGroup });
+  }
+
+  /** Ends the function with the number of an exit, which count from 1. */
+  #returnBy(exit: RegionExit): void {
+    this.#code.i32(this.exits.push(exit));
+    this.#code.get(BUDGET);
+    this.#code.op(OP.return);
   }
 
   jump(index: number): void {
@@ -375,10 +378,7 @@ class RegionEmitter implements RegionFlow {
     code.memory(OP.i64_store, this.#memory.area + cpuOffset('rip'));
     if (this.#sampling) this.#noteSampleRip();
     if (this.#counting) this.#countExit('indirect', 0);
-    this.exits.push({ record: EXIT_INDIRECT, delta: 0, ofGroup: false });
-    code.i32(this.exits.length);
-    code.get(BUDGET);
-    code.op(OP.return);
+    this.#returnBy({ record: EXIT_INDIRECT, delta: 0, ofGroup: false });
   }
 
   /** On in the region when TARGET is a site that is likely, or, where it `searches`, any entry. */

@@ -1,5 +1,5 @@
 // Where the returns of a region lead: to the sites behind those of its calls from which the return is reached. Says what is likely, from
-// the blocks alone; a return that leads elsewhere is found by its address, as computed jumps are.
+// the blocks alone; a return that leads elsewhere leaves the region.
 
 /** A block as it matters here. */
 export interface CallingBlock {
