@@ -47,9 +47,14 @@ interface GroupExit {
   readonly record: number;
 }
 
-/** A module is made when so many blocks wait, or after so many slices. */
+/**
+ * A module is made when so many blocks wait, after so many slices, or when so many instructions of those blocks have been interpreted that
+ * were waiting already: then the wait costs more than it saves. A module of its own for every few regions costs V8's time, and their code
+ * and instances lie in as many places of memory.
+ */
 const BATCH_SEEDS = 64;
-const WAIT_SLICES = 4;
+const WAIT_SLICES = 256;
+const WAIT_INSTRUCTIONS = 60_000;
 /** Making a region again costs much more than running a few instructions in the interpreter: once for so many instructions. */
 const ASKED_INSTRUCTIONS = 25;
 /** When a region is made again without a group, those go too that it was left at so often. */
@@ -150,8 +155,18 @@ export class Regions {
 
   /** Called at the end of a slice: what waits for company in its module does not wait long. */
   sliceEnded(): void {
-    const isWaiting = this.#seeds.length > 0 || this.#leftOften.size > 0;
-    if (isWaiting && ++this.#waitingSlices >= WAIT_SLICES) this.#translate();
+    if (this.#seeds.length === 0 && this.#leftOften.size === 0) return;
+    if (++this.#waitingSlices >= WAIT_SLICES || this.#interpretedWaiting() >= WAIT_INSTRUCTIONS) this.#translate();
+  }
+
+  /** Instructions of the waiting blocks that were interpreted since these asked for translation. */
+  #interpretedWaiting(): number {
+    let sum = 0;
+    for (const { block } of this.#seeds) {
+      const executions = this.#word(block, BLOCK.COUNT) - this.options.promoteAt;
+      if (executions > 0) sum += executions * this.#u16(block, BLOCK.INSTRUCTIONS - BLOCK.BYTES);
+    }
+    return sum;
   }
 
   /** The regions around the waiting blocks, the most often executed first. */
