@@ -32,8 +32,8 @@ const MANDATORY: Readonly<Record<string, number>> = { '66': 0x66, F3: 0xf3, F2: 
 
 function operandBytesOf(row: Row, bits: Bits, has66: boolean, rexW: boolean): 2 | 4 | 8 {
   if (bits !== 64) return (bits === 32) === has66 ? 2 : 4;
-  if (rexW || row.force64 === true) return 8;
-  if (row.default64 === true) return has66 ? 2 : 8;
+  if (rexW || row.force64) return 8;
+  if (row.default64) return has66 ? 2 : 8;
   return has66 ? 2 : 4;
 }
 
@@ -119,7 +119,7 @@ interface Prefixes {
 
 function choosePrefixes(row: Row, rng: Prng, bits: Bits, { allow66 = true, allowRepeat = true }: EncodeChoices): Prefixes {
   const legacy: number[] = [];
-  const mayHave66 = allow66 && !row.vex && row.prefix === 'any' && !(bits === 64 && row.force64 === true);
+  const mayHave66 = allow66 && !row.vex && row.prefix === 'any' && !(bits === 64 && row.force64);
   const has66 = row.prefix === '66' || (mayHave66 && rng.chance(20));
   const has67 = rng.chance(bits === 64 ? 8 : bits === 32 ? 3 : 15);
   const rexW = bits === 64 && (row.w === 1 || (row.w === 'any' && rng.chance(45)));

@@ -122,7 +122,7 @@ const SHIFTS = new Set(['shl', 'shr', 'sar', 'rol', 'ror', 'rcl', 'rcr']);
 
 /** Instructions before the chosen one that bring its registers into range, and choices for its encoding. */
 function prepare(rng: Prng, name: string, row: Row, bits: 16 | 32 | 64): { prelude: number[]; choices: EncodeChoices } {
-  const lock = row.lock === true && row.mod !== 'register' && rng.chance(12);
+  const lock = row.lock && row.mod !== 'register' && rng.chance(12);
   const moveCount = (count: number): number[] => [...(bits === 16 ? [0x66] : []), 0xb9, count, 0, 0, 0]; // MOV ECX, count
   if (STRING_NAMES.has(name)) {
     const repeat = rng.chance(60) ? [rng.pick(CODE_BY_REPEAT)] : [];

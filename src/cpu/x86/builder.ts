@@ -169,7 +169,7 @@ export class BlockBuilder extends RecordWriter {
       this.emit(integer.RIP_PLUS, slot, ZERO, isNear ? distance : this.nextPc, ZERO, 0);
       if (!isNear) this.emit(integer.EA[3]!, slot, slot, insn.displacement, ZERO, 0);
       if (insn.addressWidth === 2) this.emit(integer.MOV[2]!, slot, slot, 0, ZERO, 0);
-    } else if (insn.candidate!.row.operands.some(({ kind }) => kind === 'O') && insn.addressWidth === 3) {
+    } else if (insn.candidate!.row.hasOffset && insn.addressWidth === 3) {
       this.emit2(integer.MOVI64, slot, ZERO, insn.displacement, insn.immediateHigh);
     } else {
       const index = insn.index < 0 ? ZERO : register(insn.index);
@@ -192,7 +192,7 @@ export class BlockBuilder extends RecordWriter {
     if (this.#addressReady) return;
     const { insn } = this;
     this.#operandOnStack = this.#segmentOfAddress() === SEGMENT.SS;
-    const simple = !insn.ripRelative && !insn.candidate!.row.operands.some(({ kind }) => kind === 'O' && insn.addressWidth === 3);
+    const simple = !insn.ripRelative && !(insn.candidate!.row.hasOffset && insn.addressWidth === 3);
     if (this.long) {
       if (insn.segment >= SEGMENT.FS) return this.#prepareSegmentBase(simple);
       if (!simple || insn.addressWidth === 2) return this.#setAddress('b', this.effectiveAddress(), 0);

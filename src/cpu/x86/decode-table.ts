@@ -1,5 +1,5 @@
 // Opcode maps built from the rows at load: for every map and opcode byte the candidates in order of their demands, the
-// most demanding first. Two rows that could both match are an error of declaration.
+// most demanding first. Two rows that could both match are an error of declaration, for which a test looks (decode-table.test.ts).
 import { assert } from '../../base/assert.ts';
 import { INSTRUCTIONS, type Instruction, type Row } from './row.ts';
 
@@ -37,7 +37,6 @@ export function buildDecodeTable(): readonly Table[] {
     map.map((candidates) => {
       if (candidates.length === 0) return undefined;
       candidates.sort((x, y) => specificity(y.row) - specificity(x.row));
-      checkUnambiguous(candidates);
       const hasModrm = candidates.some(({ row }) => row.hasModrm);
       assert(candidates.every(({ row }) => row.hasModrm === hasModrm), `opcode ${candidates[0]!.row.text}: ModRM or not`);
       return { candidates, hasModrm };
@@ -45,13 +44,14 @@ export function buildDecodeTable(): readonly Table[] {
   );
 }
 
-function checkUnambiguous(candidates: readonly Candidate[]): void {
+/** Fails when two rows could both match, and neither demands more than the other. */
+export function checkUnambiguous(candidates: readonly Candidate[]): void {
   for (const [i, { row: x }] of candidates.entries())
     for (const { row: y } of candidates.slice(i + 1)) {
       const apart = (a: number | string, b: number | string, any: number | string): boolean => a !== any && b !== any && a !== b;
       const disjoint = apart(x.digit, y.digit, -1) || apart(x.modrm, y.modrm, -1) || apart(x.mod, y.mod, 'any') ||
         apart(x.prefix, y.prefix, 'any') || apart(x.w, y.w, 'any') ||
-        (x.no64 === true && y.only64 === true) || (y.no64 === true && x.only64 === true);
+        (x.no64 && y.only64) || (y.no64 && x.only64);
       assert(disjoint || specificity(x) !== specificity(y), `rows ${x.text} and ${y.text} are ambiguous`);
     }
 }

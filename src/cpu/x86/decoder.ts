@@ -202,13 +202,13 @@ export class Decoder {
     if (candidate === null) return false;
     const { row } = candidate;
     if (this.codeSize === 2) {
-      if (row.force64 === true) this.operandWidth = 3;
-      else if (row.default64 === true) this.operandWidth = this.operandSize66 && (this.rex & 8) === 0 ? 1 : 3;
+      if (row.force64) this.operandWidth = 3;
+      else if (row.default64) this.operandWidth = this.operandSize66 && (this.rex & 8) === 0 ? 1 : 3;
     }
     if (entry.hasModrm && this.mod !== 3) this.#decodeMemory();
-    for (const operand of row.operands) this.#decodeImmediate(operand);
-    if (this.lock && (row.lock !== true || this.mod === 3)) return false;
-    if (this.vex && this.vexRegister !== 0 && !row.operands.some(({ kind }) => kind === 'B' || kind === 'H')) return false;
+    for (let i = 0; i < row.immediates.length; i++) this.#decodeImmediate(row.immediates[i]!);
+    if (this.lock && (!row.lock || this.mod === 3)) return false;
+    if (this.vex && this.vexRegister !== 0 && !row.hasVexRegister) return false;
     this.candidate = candidate;
     return true;
   }
@@ -226,7 +226,7 @@ export class Decoder {
       if (row.digit >= 0 && row.digit !== digit) continue;
       if (row.mod !== 'any' && (row.mod === 'register') !== (this.mod === 3)) continue;
       if (row.w !== 'any' && (row.w === 1) !== ((this.rex & 8) !== 0)) continue;
-      if (long ? row.no64 === true : row.only64 === true) continue;
+      if (long ? row.no64 : row.only64) continue;
       if (candidate.instruction.feature !== '' && !this.#hasFeature(candidate.instruction.feature)) continue;
       return candidate;
     }

@@ -8,7 +8,9 @@ import { cpuOffset } from './state.ts';
 
 export type Slot = number;
 export const ZERO: Slot = cpuOffset('zero');
+const TEMPORARIES: Slot = cpuOffset('tmp0');
 const TEMPORARY_COUNT = 8;
+const VECTOR_TEMPORARIES: Slot = cpuOffset('xtmp0');
 const VECTOR_TEMPORARY_COUNT = 4;
 const PC_MASK = PC_STACK - 1;
 
@@ -100,11 +102,11 @@ export class RecordWriter {
 
   temporary(): Slot {
     assert(this.#temporaries < TEMPORARY_COUNT, 'out of temporaries');
-    return cpuOffset('tmp0') + 8 * this.#temporaries++;
+    return TEMPORARIES + 8 * this.#temporaries++;
   }
 
   vectorTemporary(): Slot {
     assert(this.#vectorTemporaries < VECTOR_TEMPORARY_COUNT, 'out of vector temporaries');
-    return cpuOffset('xtmp0') + 32 * this.#vectorTemporaries++;
+    return VECTOR_TEMPORARIES + 32 * this.#vectorTemporaries++;
   }
 }

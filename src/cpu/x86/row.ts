@@ -31,10 +31,16 @@ export interface OperandCode {
   readonly register: number;
 }
 
-export interface Row extends RowOptions {
-  readonly unit: Unit;
+/** Rows have one shape, because the decoder looks at a dozen fields of one for each instruction. */
+export interface Row extends Required<RowOptions> {
   readonly text: string;
   readonly operands: readonly OperandCode[];
+  /** Those that are bytes after ModRM and its displacement, in their order. */
+  readonly immediates: readonly OperandCode[];
+  /** An operand is O: its address is in the instruction. */
+  readonly hasOffset: boolean;
+  /** An operand is the register that VEX names. */
+  readonly hasVexRegister: boolean;
   readonly prefix: 'any' | 'NP' | '66' | 'F3' | 'F2';
   readonly w: 'any' | 0 | 1;
   readonly vex: boolean;
@@ -77,6 +83,7 @@ function operandCode(code: string): OperandCode {
 }
 
 const MODRM_KINDS = 'EGMRSCDVWUPQN';
+const IMMEDIATE_KINDS = 'IJLOA';
 
 export function row(text: string, operands: readonly string[] = [], options: RowOptions = {}): Row {
   const codes = operands.map(operandCode);
@@ -106,12 +113,16 @@ export function row(text: string, operands: readonly string[] = [], options: Row
     if (map > 1) bytes.shift();
   }
   assert(bytes.length === 1, `row ${text} has one opcode byte`);
-  const hasModrm = slashR || digit >= 0 || modrm >= 0 || codes.some(({ kind }) => MODRM_KINDS.includes(kind));
-  const memory = codes.some(({ kind }) => kind === 'M');
-  const register = codes.some(({ kind }) => 'RUN'.includes(kind));
+  const has = (kinds: string): boolean => codes.some(({ kind }) => kinds.includes(kind));
+  const hasModrm = slashR || digit >= 0 || modrm >= 0 || has(MODRM_KINDS);
+  const memory = has('M');
+  const register = has('RUN');
   assert(!(memory && register), `row ${text}: memory and register`);
+  const { lock = false, no64 = false, only64 = false, default64 = false, force64 = false, unit = 'none' } = options;
+  const immediates = codes.filter(({ kind }) => IMMEDIATE_KINDS.includes(kind));
   return {
-    unit: 'none', ...options, text, operands: codes, prefix, w, vex, map, opcode: bytes[0]!, plusRegister, digit, modrm, hasModrm,
+    lock, no64, only64, default64, force64, unit, text, operands: codes, immediates, hasOffset: has('O'), hasVexRegister: has('BH'),
+    prefix, w, vex, map, opcode: bytes[0]!, plusRegister, digit, modrm, hasModrm,
     mod: memory ? 'memory' : register || modrm >= 0 ? 'register' : 'any',
   };
 }
