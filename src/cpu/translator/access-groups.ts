@@ -5,7 +5,7 @@ import { ADD, SUB } from '../ir/ops-integer.ts';
 import '../ir/ops-vector.ts'; // every operation is declared
 import { RECORD } from '../ir/record.ts';
 import { cpuOffset } from '../x86/state.ts';
-import type { CodeMemory } from './region-blocks.ts';
+import type { CodeMemory, RegionBlock } from './region-blocks.ts';
 
 /** The accesses of a group lie within so many bytes: the more, the more often a page ends in the middle. */
 const REACH_MAX = 256;
@@ -99,12 +99,12 @@ class Walk {
 }
 
 /**
- * How far the accesses reach that follow from `record` on, itself included, relative to the general register whose slot is `register`.
- * `operations` are those of the records up to the end of the block.
+ * How far the accesses of a block reach from record number `from` on, itself included, relative to the general register whose slot is
+ * `register`.
  */
-export function reachOf(memory: CodeMemory, register: number, record: number, operations: readonly number[]): Reach | undefined {
+export function reachOf(memory: CodeMemory, register: number, { address, operations }: RegionBlock, from: number): Reach | undefined {
   if (register >= REGISTERS_END || (register & 7) !== 0) return undefined;
   const walk = new Walk(memory, register);
-  for (const [index, operation] of operations.entries()) if (!walk.step(operation, record + index * RECORD.BYTES)) break;
+  for (let n = from; n < operations.length; n++) if (!walk.step(operations[n]!, address + n * RECORD.BYTES)) break;
   return walk.accesses > 1 ? walk : undefined;
 }

@@ -5,11 +5,11 @@ import { assert } from '../../base/assert.ts';
 import { EXIT_FAULT, EXIT_INDIRECT, EXIT_JUMP, EXIT_LIMITED, REGION_RECORD, REGION_TABLE } from '../../memory/memory-map.ts';
 import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../wasm/code-writer.ts';
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
-import { CONTINUE, REGION } from '../ir/ops-control.ts';
+import { CONTINUE } from '../ir/ops-control.ts';
 import { OPS } from '../ir/op.ts';
 import { HELPER } from '../ir/ops-helper.ts';
 import { DEC, INC } from '../ir/ops-integer.ts';
-import { BLOCK, PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
+import { PC_STACK, RECORD, REGION_TYPE } from '../ir/record.ts';
 import { cpuOffset, MODE, MODE_BITS } from '../x86/state.ts';
 import { reachOf, type Reach } from './access-groups.ts';
 import { ControlFlow } from './control-flow.ts';
@@ -175,7 +175,7 @@ class RegionEmitter implements RegionFlow {
     let pc = -1;
     for (let n = 0; n < block.end; n++) {
       const record = block.address + n * RECORD.BYTES;
-      const operation = OPS[this.#operation(record, n)]!;
+      const operation = OPS[block.operations[n]!]!;
       const at = this.#memory.u16[(record + RECORD.PC) >> 1]! & (PC_STACK - 1);
       if (at !== pc && this.#marking) this.marks.push({ at: this.#code.length, delta: block.delta + at });
       if (at !== pc) this.#beginInstruction(record);
@@ -201,7 +201,7 @@ class RegionEmitter implements RegionFlow {
     for (let n = from; n < block.end; n++) {
       const record = block.address + n * RECORD.BYTES;
       if ((this.#memory.u16[(record + RECORD.PC) >> 1]! & (PC_STACK - 1)) !== pc) return false;
-      const { access } = OPS[this.#operation(record, n)]!.traits;
+      const { access } = OPS[block.operations[n]!]!.traits;
       if (access !== undefined && !this.#lowering.isKnown(access, record)) return true;
     }
     return false;
@@ -210,7 +210,7 @@ class RegionEmitter implements RegionFlow {
   /** All flags are set again in this block before something looks at them. */
   #setsAllFlagsSoon(block: RegionBlock, from: number): boolean {
     for (let n = from; n < block.end; n++) {
-      const operation = this.#operation(block.address + n * RECORD.BYTES, n);
+      const operation = block.operations[n]!;
       if (setsAllFlags[operation]) return true;
       if (!ignoresFlags[operation]) return false;
     }
@@ -224,18 +224,13 @@ class RegionEmitter implements RegionFlow {
     const block = this.#region.blocks[node - 1]!;
     let isDead = false;
     for (let n = 0; n < block.end; n++) {
-      const operation = this.#operation(block.address + n * RECORD.BYTES, n);
+      const operation = block.operations[n]!;
       if (OPS[operation]!.traits.access !== undefined) break;
       isDead = setsAllFlags[operation]!;
       if (isDead || !ignoresFlags[operation]) break;
     }
     this.#deadFlags.set(node, isDead);
     return isDead;
-  }
-
-  #operation(record: number, n: number): number {
-    const number = this.#memory.u16[record >> 1]!;
-    return n === 0 && number === REGION ? this.#memory.u16[(record - BLOCK.BYTES + BLOCK.FIRST_OP) >> 1]! : number;
   }
 
   /** From here on, leaving the region means to go on with this record. */
@@ -275,13 +270,10 @@ class RegionEmitter implements RegionFlow {
     const block = this.#block!;
     if (this.#region.ungrouped.has(this.#instruction)) return undefined;
     // A page may end within the group although the access itself would hit: then the instruction is done again from its beginning.
-    for (let record = this.#instruction; record < this.#lowering.record; record += RECORD.BYTES) {
-      if (!OPS[this.#operation(record, (record - block.address) / RECORD.BYTES)]!.traits.isRepeatable) return undefined;
+    for (let n = (this.#instruction - block.address) / RECORD.BYTES; n < this.#record; n++) {
+      if (!OPS[block.operations[n]!]!.traits.isRepeatable) return undefined;
     }
-    const operations = Array.from({ length: block.end - this.#record }, (_, n) => {
-      return this.#operation(block.address + (this.#record + n) * RECORD.BYTES, this.#record + n);
-    });
-    return reachOf(this.#memory, registerSlot, this.#lowering.record, operations);
+    return reachOf(this.#memory, registerSlot, block, this.#record);
   }
 
   leave(cause: ExitCause, ofGroup = false): void {

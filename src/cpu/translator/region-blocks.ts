@@ -35,6 +35,8 @@ export interface RegionBlock {
   readonly targets: ReadonlyMap<number, number>;
   /** Number of the record at which it has to be left to the interpreter; `records` when it never is. */
   readonly end: number;
+  /** Of its records up to `end`. */
+  readonly operations: readonly number[];
   /** Numbers of the blocks that the return at its end leads to most likely. */
   readonly returnsTo: readonly number[];
 }
@@ -177,9 +179,9 @@ export class RegionFinder {
   }
 
   /** Number of the last record with one of these operations; -1 without any. */
-  #recordOf({ address, end }: RegionBlock, operations: ReadonlySet<number>): number {
-    let n = end - 1;
-    while (n >= 0 && !operations.has(this.#operation(address, n))) n--;
+  #recordOf({ operations }: RegionBlock, wanted: ReadonlySet<number>): number {
+    let n = operations.length - 1;
+    while (n >= 0 && !wanted.has(operations[n]!)) n--;
     return n;
   }
 
@@ -191,27 +193,29 @@ export class RegionFinder {
   #read({ address, delta }: Candidate): RegionBlock {
     const records = this.#header(address, BLOCK.RECORDS);
     const targets = new Map<number, number>();
-    const end = this.#endOf(address, records);
-    for (let n = 0; n < end; n++) {
-      const operation = this.#operation(address, n);
-      if (operation !== JUMP && operation !== CONTINUE) continue;
+    const operations = this.#operationsOf(address, records);
+    for (let n = 0; n < operations.length; n++) {
+      if (operations[n] !== JUMP && operations[n] !== CONTINUE) continue;
       const target = this.#jumpTarget(address + n * RECORD.BYTES, delta);
       if (target !== undefined) targets.set(n, target);
     }
     const instructions = this.#memory.u16[(address - BLOCK.BYTES + BLOCK.INSTRUCTIONS) >> 1]!;
-    return { address, records, delta, instructions, targets, end, returnsTo: [] };
+    return { address, records, delta, instructions, targets, end: operations.length, operations, returnsTo: [] };
   }
 
-  /** The first record of the first instruction that only the interpreter executes. */
-  #endOf(address: number, records: number): number {
+  /** Those before the first instruction that only the interpreter executes. */
+  #operationsOf(address: number, records: number): number[] {
+    const operations: number[] = [];
     let first = 0;
     let pc = -1;
     for (let n = 0; n < records; n++) {
       const at = this.#memory.u16[(address + n * RECORD.BYTES + RECORD.PC) >> 1]! & (PC_STACK - 1);
       if (at !== pc) [first, pc] = [n, at];
-      if (isInterpreted(this.#operation(address, n))) return first;
+      const operation = this.#operation(address, n);
+      if (isInterpreted(operation)) return operations.slice(0, first);
+      operations.push(operation);
     }
-    return records;
+    return operations;
   }
 
   /** Distance of a jump's target from the base; undefined where the address wraps around. */
