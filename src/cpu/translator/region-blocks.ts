@@ -107,6 +107,11 @@ export class RegionFinder {
     return this.#word64('rip');
   }
 
+  /** CR3. */
+  get space(): bigint {
+    return this.#word64('cr3');
+  }
+
   isMember(block: number): boolean {
     return this.#memory.u16[(block - BLOCK.BYTES + BLOCK.MEMBER) >> 1] !== 0;
   }

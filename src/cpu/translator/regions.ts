@@ -74,6 +74,8 @@ const recordOf = (slot: number): number => REGION_TABLE + slot * REGION_RECORD.B
 interface Seed {
   readonly block: number;
   readonly rip: bigint;
+  /** CR3 as it asked. */
+  readonly space: bigint;
 }
 
 export class RegionStatistics {
@@ -149,7 +151,7 @@ export class Regions {
   promote(block: number): void {
     const key = this.#word(block, BLOCK.KEY);
     if ((key & MODE.STEP) !== 0 || this.#u16(block, 0) === REGION) return;
-    this.#seeds.push({ block, rip: this.#finder.rip });
+    this.#seeds.push({ block, rip: this.#finder.rip, space: this.#finder.space });
     if (this.#seeds.length >= BATCH_SEEDS || this.options.promoteAt < EAGER) this.#translate();
   }
 
@@ -159,21 +161,40 @@ export class Regions {
     if (++this.#waitingSlices >= WAIT_SLICES || this.#interpretedWaiting() >= WAIT_INSTRUCTIONS) this.#translate();
   }
 
+  /**
+   * Another program's code is looked for at its addresses when its address space is there again: in the running one other pages may be
+   * mapped, and a region of those is refused wherever it is entered. What the system executes is mapped in all of them.
+   */
+  #isHere({ block, space }: Seed): boolean {
+    return space === this.#finder.space || (this.#word(block, BLOCK.KEY) & MODE.USER) === 0;
+  }
+
   /** Instructions of the waiting blocks that were interpreted since these asked for translation. */
   #interpretedWaiting(): number {
     let sum = 0;
-    for (const { block } of this.#seeds) {
+    for (const seed of this.#seeds) {
+      if (!this.#isHere(seed)) continue;
+      const { block } = seed;
       const executions = this.#word(block, BLOCK.COUNT) - this.options.promoteAt;
       if (executions > 0) sum += executions * this.#u16(block, BLOCK.INSTRUCTIONS - BLOCK.BYTES);
     }
     return sum;
   }
 
-  /** The regions around the waiting blocks, the most often executed first. */
+  /** Those waiting blocks that can be translated now, the most often executed first. The others wait on, but not for ever. */
+  #takeSeeds(): Seed[] {
+    const seeds = this.#seeds.filter((seed) => this.#isHere(seed));
+    const others = this.#seeds.filter((seed) => !this.#isHere(seed));
+    const isOver = this.#waitingSlices >= WAIT_SLICES || others.length >= BATCH_SEEDS / 2;
+    if (isOver) for (const { block } of others) this.#setWord(block, BLOCK.COUNT, this.#finder.minimumCount); // they may ask again
+    this.#seeds = isOver ? [] : others;
+    if (this.#seeds.length === 0) this.#waitingSlices = 0;
+    return seeds.sort((a, b) => this.#word(b.block, BLOCK.COUNT) - this.#word(a.block, BLOCK.COUNT));
+  }
+
+  /** The regions around the waiting blocks. */
   #chooseCode(): RegionCode[] {
-    const seeds = this.#seeds.sort((a, b) => this.#word(b.block, BLOCK.COUNT) - this.#word(a.block, BLOCK.COUNT));
-    this.#seeds = [];
-    this.#waitingSlices = 0;
+    const seeds = this.#takeSeeds();
     const codes: RegionCode[] = [];
     const entered = new Set<number>();
     const reentered = new Map<Region, number[]>();
