@@ -47,14 +47,9 @@ interface GroupExit {
   readonly record: number;
 }
 
-/**
- * A module is made when so many blocks wait, after so many slices, or when so many instructions of those blocks have been interpreted that
- * were waiting already: then the wait costs more than it saves. A module of its own for every few regions costs V8's time, and their code
- * and instances lie in as many places of memory.
- */
+/** A module is made when so many blocks wait, or after so many slices. */
 const BATCH_SEEDS = 64;
-const WAIT_SLICES = 256;
-const WAIT_INSTRUCTIONS = 60_000;
+const WAIT_SLICES = 4;
 /** Making a region again costs much more than running a few instructions in the interpreter: once for so many instructions. */
 const ASKED_INSTRUCTIONS = 25;
 /** When a region is made again without a group, those go too that it was left at so often. */
@@ -157,38 +152,24 @@ export class Regions {
 
   /** Called at the end of a slice: what waits for company in its module does not wait long. */
   sliceEnded(): void {
-    if (this.#seeds.length === 0 && this.#leftOften.size === 0) return;
-    if (++this.#waitingSlices >= WAIT_SLICES || this.#interpretedWaiting() >= WAIT_INSTRUCTIONS) this.#translate();
+    const isWaiting = this.#seeds.length > 0 || this.#leftOften.size > 0;
+    if (isWaiting && ++this.#waitingSlices >= WAIT_SLICES) this.#translate();
   }
 
   /**
-   * Another program's code is looked for at its addresses when its address space is there again: in the running one other pages may be
-   * mapped, and a region of those is refused wherever it is entered. What the system executes is mapped in all of them.
+   * Whether a block's code can be looked for at its addresses: in another address space than its own other pages may be mapped, and a
+   * region of those is refused wherever it is entered. What the system executes is mapped in all of them.
    */
   #isHere({ block, space }: Seed): boolean {
     return space === this.#finder.space || (this.#word(block, BLOCK.KEY) & MODE.USER) === 0;
   }
 
-  /** Instructions of the waiting blocks that were interpreted since these asked for translation. */
-  #interpretedWaiting(): number {
-    let sum = 0;
-    for (const seed of this.#seeds) {
-      if (!this.#isHere(seed)) continue;
-      const { block } = seed;
-      const executions = this.#word(block, BLOCK.COUNT) - this.options.promoteAt;
-      if (executions > 0) sum += executions * this.#u16(block, BLOCK.INSTRUCTIONS - BLOCK.BYTES);
-    }
-    return sum;
-  }
-
-  /** Those waiting blocks that can be translated now, the most often executed first. The others wait on, but not for ever. */
+  /** Those waiting blocks that can be translated now, the most often executed first; the others may ask again. */
   #takeSeeds(): Seed[] {
     const seeds = this.#seeds.filter((seed) => this.#isHere(seed));
-    const others = this.#seeds.filter((seed) => !this.#isHere(seed));
-    const isOver = this.#waitingSlices >= WAIT_SLICES || others.length >= BATCH_SEEDS / 2;
-    if (isOver) for (const { block } of others) this.#setWord(block, BLOCK.COUNT, this.#finder.minimumCount); // they may ask again
-    this.#seeds = isOver ? [] : others;
-    if (this.#seeds.length === 0) this.#waitingSlices = 0;
+    for (const seed of this.#seeds) if (!this.#isHere(seed)) this.#setWord(seed.block, BLOCK.COUNT, this.#finder.minimumCount);
+    this.#seeds = [];
+    this.#waitingSlices = 0;
     return seeds.sort((a, b) => this.#word(b.block, BLOCK.COUNT) - this.#word(a.block, BLOCK.COUNT));
   }
 
