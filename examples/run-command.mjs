@@ -4,6 +4,11 @@ import { Machine } from 'nandu';
 
 const [image, command = 'uname -a', user = 'root', password = 'root'] = process.argv.slice(2);
 
+if (image === undefined) {
+  console.error('usage: node examples/run-command.mjs IMAGE [COMMAND] [USER] [PASSWORD]');
+  process.exit(2);
+}
+
 export async function runCommand() {
   const machine = await Machine.create({
     ramBytes: 512 * 1024 * 1024,
@@ -29,5 +34,10 @@ export async function runCommand() {
   }
 }
 
-process.stdout.write(await runCommand());
+try {
+  process.stdout.write(await runCommand());
+} catch (error) {
+  console.error(error.message);
+  process.exit(1);
+}
 process.exit(0);
