@@ -180,8 +180,12 @@ const OPTIONAL_FAULTS: readonly OptionalFault[] = [
   { instruction: /^bound /, vectors: MEMORY_FAULTS, when: ({ vector }) => vector === BOUND_EXCEEDED },
 ];
 
+/** Whether a fault is one of an instruction before that of another; one outside the program lies behind a jump of a later instruction. */
+const isBefore = (test: GeneratedCase, fault: OracleResult, other: OracleResult): boolean =>
+  fault.outcome !== 'completed' && indexAt(test, fault) >= 0 && fault.rip < other.rip;
+
 function isOptional(test: GeneratedCase, expected: OracleResult, actual: OracleResult): boolean {
-  if (actual.outcome !== 'trap' || (expected.outcome !== 'completed' && expected.rip < actual.rip)) return false;
+  if (actual.outcome !== 'trap' || isBefore(test, expected, actual)) return false;
   const name = instructionOf(test, actual);
   return OPTIONAL_FAULTS.some(({ instruction, vectors, when }) =>
     instruction.test(name) && vectors.includes(actual.vector) && (when === undefined || when(expected, test.program)));
