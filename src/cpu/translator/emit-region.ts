@@ -173,7 +173,7 @@ class RegionEmitter implements RegionFlow {
     this.#number = number;
     lowering.delta = block.delta;
     let pc = -1;
-    for (let n = 0; n < block.end; n++) {
+    for (let n = 0; n < block.operations.length; n++) {
       const record = block.address + n * RECORD.BYTES;
       const operation = OPS[block.operations[n]!]!;
       const at = this.#memory.u16[(record + RECORD.PC) >> 1]! & (PC_STACK - 1);
@@ -191,14 +191,14 @@ class RegionEmitter implements RegionFlow {
       operation.lower(lowering);
       if (operation.traits.isLast) return;
     }
-    assert(block.end < block.records, 'a block ends with what leads out of it');
-    this.#beginInstruction(block.address + block.end * RECORD.BYTES);
+    assert(block.operations.length < block.records, 'a block ends with what leads out of it');
+    this.#beginInstruction(block.address + block.operations.length * RECORD.BYTES);
     this.leave('interpreted');
   }
 
   /** Whether the instruction that begins with record `from` makes accesses that may leave the region in its course. */
   #mayLeave(block: RegionBlock, from: number, pc: number): boolean {
-    for (let n = from; n < block.end; n++) {
+    for (let n = from; n < block.operations.length; n++) {
       const record = block.address + n * RECORD.BYTES;
       if ((this.#memory.u16[(record + RECORD.PC) >> 1]! & (PC_STACK - 1)) !== pc) return false;
       const { access } = OPS[block.operations[n]!]!.traits;
@@ -209,7 +209,7 @@ class RegionEmitter implements RegionFlow {
 
   /** All flags are set again in this block before something looks at them. */
   #setsAllFlagsSoon(block: RegionBlock, from: number): boolean {
-    for (let n = from; n < block.end; n++) {
+    for (let n = from; n < block.operations.length; n++) {
       const operation = block.operations[n]!;
       if (setsAllFlags[operation]) return true;
       if (!ignoresFlags[operation]) return false;
@@ -223,7 +223,7 @@ class RegionEmitter implements RegionFlow {
     if (known !== undefined) return known;
     const block = this.#region.blocks[node - 1]!;
     let isDead = false;
-    for (let n = 0; n < block.end; n++) {
+    for (let n = 0; n < block.operations.length; n++) {
       const operation = block.operations[n]!;
       if (OPS[operation]!.traits.access !== undefined) break;
       isDead = setsAllFlags[operation]!;

@@ -33,9 +33,9 @@ export function keptRegisters(flow: ControlFlow, blocks: readonly RegionBlock[],
 }
 
 /** Registers that the operands of a block's records may name. A constant may look like one, which costs a load. */
-function usedBy({ address, end }: RegionBlock, { u16 }: CodeMemory): number {
+function usedBy({ address, operations }: RegionBlock, { u16 }: CodeMemory): number {
   let registers = 0;
-  for (let n = 0; n < end; n++) {
+  for (let n = 0; n < operations.length; n++) {
     for (const field of [RECORD.D, RECORD.A, RECORD.B]) {
       const slot = u16[(address + n * RECORD.BYTES + field) >> 1]!;
       if (slot < GENERAL.length * 8) registers |= 1 << (slot >> 3);

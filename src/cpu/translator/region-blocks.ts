@@ -33,9 +33,7 @@ export interface RegionBlock {
   readonly instructions: number;
   /** Targets of its jump records, by record number; undefined where the target is outside. */
   readonly targets: ReadonlyMap<number, number>;
-  /** Number of the record at which it has to be left to the interpreter; `records` when it never is. */
-  readonly end: number;
-  /** Of its records up to `end`. */
+  /** Of its records; fewer than `records` when it has to be left to the interpreter at the next one. */
   readonly operations: readonly number[];
   /** Numbers of the blocks that the return at its end leads to most likely. */
   readonly returnsTo: readonly number[];
@@ -136,7 +134,7 @@ export class RegionFinder {
     for (let next = queue.shift(); next !== undefined && blocks.length < this.#limits.blocks; next = queue.shift()) {
       if (numberOf.has(next.delta) || !this.#takePages(next)) continue;
       const block = this.#read(next);
-      if (instructions + block.instructions > this.#limits.instructions || (block.end === 0 && blocks.length > 0)) continue;
+      if (instructions + block.instructions > this.#limits.instructions || (block.operations.length === 0 && blocks.length > 0)) continue;
       if (blocks.length > 0 && this.isMember(next.address)) {
         copied += block.instructions;
         if (copied > this.#limits.copiedInstructions) continue;
@@ -205,7 +203,7 @@ export class RegionFinder {
       if (target !== undefined) targets.set(n, target);
     }
     const instructions = this.#memory.u16[(address - BLOCK.BYTES + BLOCK.INSTRUCTIONS) >> 1]!;
-    return { address, records, delta, instructions, targets, end: operations.length, operations, returnsTo: [] };
+    return { address, records, delta, instructions, targets, operations, returnsTo: [] };
   }
 
   /** Those before the first instruction that only the interpreter executes. */

@@ -166,8 +166,11 @@ export class Regions {
 
   /** Those waiting blocks that can be translated now, the most often executed first; the others may ask again. */
   #takeSeeds(): Seed[] {
-    const seeds = this.#seeds.filter((seed) => this.#isHere(seed));
-    for (const seed of this.#seeds) if (!this.#isHere(seed)) this.#setWord(seed.block, BLOCK.COUNT, this.#finder.minimumCount);
+    const seeds: Seed[] = [];
+    for (const seed of this.#seeds) {
+      if (this.#isHere(seed)) seeds.push(seed);
+      else this.#setWord(seed.block, BLOCK.COUNT, this.#finder.minimumCount);
+    }
     this.#seeds = [];
     this.#waitingSlices = 0;
     return seeds.sort((a, b) => this.#word(b.block, BLOCK.COUNT) - this.#word(a.block, BLOCK.COUNT));
@@ -192,7 +195,7 @@ export class Regions {
         continue;
       }
       const code = this.#finder.find(block, rip);
-      if (code.blocks.length === 0 || code.blocks[0]!.end === 0) continue; // its first instruction is the interpreter's
+      if (code.blocks.length === 0 || code.blocks[0]!.operations.length === 0) continue; // its first instruction is the interpreter's
       for (const { address } of code.blocks) this.#setU16(address, BLOCK.MEMBER - BLOCK.BYTES, 1);
       for (const entry of code.entries) entered.add(code.blocks[entry]!.address);
       codes.push(code);
