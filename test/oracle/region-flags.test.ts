@@ -20,7 +20,7 @@ const program = (body: string, limit: number): string => {
   return `bb${littleEndian(DATA_END - 64)}${body}${end}${back.toString(16)}cd51`;
 };
 
-function frameAtFault(code: string, promoteAt: number): Frame {
+function frameAtFault(code: string, promoteAt: number): Frame & { readonly rdx: bigint } {
   const bench = new RegionBench(wasmModules(), cpuFeatures('max'), { ...DEFAULT_REGION_OPTIONS, promoteAt });
   const made = { code: Buffer.from(code, 'hex'), control: new Uint8Array(PAGE_BYTES), functions: [], slots: [], listing: [] };
   bench.load(made, new Uint8Array(2 * PAGE_BYTES), new Uint8Array(LAYOUT.CODE_PAGES * PAGE_BYTES));
@@ -28,13 +28,17 @@ function frameAtFault(code: string, promoteAt: number): Frame {
   bench.resume({ kind: 'none' });
   assert.equal(bench.run(100_000).stop, PAGE_FAULT);
   if (promoteAt > 0) assert(bench.vcpu.regions.entered > 0, 'it ran in a region');
-  return bench.readFrame();
+  return { ...bench.readFrame(), rdx: bench.vcpu.get64('rdx') };
 }
 
 const BODIES = {
   'an access, then all flags are set': '8b1383c201', // MOV EDX, [RBX]; ADD EDX, 1
   'all flags are set, then an access': '83c2018b13',
   'an access that sets all flags': '0313', // ADD EDX, [RBX]
+  'a shift, an access, then all flags are set': 'c1e2038b0b83c201', // SHL EDX, 3; MOV ECX, [RBX]; ADD EDX, 1
+  'a product, an access, then all flags are set': '4869d2ffffff7f8b0b83c201', // IMUL RDX, RDX, 7fffffffh; ...
+  'a product whose flags are replaced at once': '83c2054869d2ffffff7f48c1ea078b0b', // ADD EDX, 5; IMUL ...; SHR RDX, 7; MOV ECX, [RBX]
+  'a narrow one': '83c2056669d2ff7f83c2018b0b', // ADD EDX, 5; IMUL DX, DX, 7fffh; ADD EDX, 1; MOV ECX, [RBX]
 };
 for (const [name, body] of Object.entries(BODIES)) {
   for (const limit of [DATA_END + 1, DATA_END - 1000, 0x80000000]) {
@@ -43,6 +47,7 @@ for (const [name, body] of Object.entries(BODIES)) {
       const [interpreted, translated] = [frameAtFault(code, 0), frameAtFault(code, 1)];
       assert.equal(translated.rip, interpreted.rip);
       assert.equal(translated.flags & FLAGS, interpreted.flags & FLAGS);
+      assert.equal(translated.rdx, interpreted.rdx);
     });
   }
 }

@@ -26,6 +26,7 @@ export class InterpreterLowering implements Lowering {
   readonly v128 = V128_SCRATCH;
   readonly #functions: ReadonlyMap<string, number>;
   readonly #labels: Labels;
+  readonly flagsAreDead = false;
   readonly #sampling: boolean;
   readonly #counting: boolean;
   /** What has been lowered: accesses to memory, operands of 16 bits. */

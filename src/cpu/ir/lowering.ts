@@ -54,6 +54,8 @@ export interface Lowering {
   state(field: string, width: Width): void;
   /** Expects ccA and ccB (unless null) in scratch locals; sets the lazy triple with a constant ccOp. */
   setFlags(ccOp: number, width: Width, localA: number, localB: number | null): void;
+  /** What the operation sets of flags is replaced before anything needs it: setFlags does nothing. */
+  readonly flagsAreDead: boolean;
   /** CF becomes the 0 or 1 (i32) on the stack; the other flags stay. */
   setCarry(): void;
   /** Pushes 0 or 1: whether a condition code (CONDITION in flags.ts) holds, a constant one or that of the immediate. */

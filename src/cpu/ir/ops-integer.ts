@@ -272,7 +272,21 @@ function shift(kind: number, pair: Pair, count: Source, signed: boolean): (m: Lo
 /** The same with a count that is known while code is made. */
 function shiftByConstant(m: Lowering, w: Width, kind: number, pair: Pair, count: number, signed: boolean): void {
   if (count === 0) return keepUnshifted(m, w);
-  shiftWithFlags(m, w, kind, pair, signed, () => constant(m, w, count - 1));
+  const [x, y, unshifted] = scratch(m, w);
+  m.get('a', w, signed);
+  m.code.set(unshifted!);
+  m.open('d');
+  m.code.get(unshifted!);
+  constant(m, w, count);
+  m.code.op(pick(pair, w));
+  m.code.tee(x!);
+  m.close('d', w);
+  if (m.flagsAreDead) return;
+  m.code.get(unshifted!);
+  constant(m, w, count - 1);
+  m.code.op(pick(pair, w));
+  m.code.set(y!);
+  m.setFlags(ccOp(kind, w), w, x!, y!);
 }
 /** Shifts by one less than the count, which is pushed, and then by one: the bit in between is the carry. */
 function shiftWithFlags(m: Lowering, w: Width, kind: number, pair: Pair, signed: boolean, pushLess: () => void): void {
@@ -378,8 +392,18 @@ export const BSR = bitScan('bsr', (m, w) => {
   m.code.op(pick(XOR_, w));
 });
 
+/** The product alone, without flags. */
+function multiplyLow(m: Lowering, w: Width): void {
+  m.open('d');
+  m.get('a', w);
+  m.get('b', w);
+  m.code.op(wide(w) ? OP.i64_mul : OP.i32_mul);
+  m.close('d', w);
+}
+
 /** IMUL of two operands, d = a * b: CF and OF tell whether the product was truncated. */
 export const IMUL = family('imul', (m, w) => {
+  if (m.flagsAreDead) return multiplyLow(m, w);
   if (wide(w)) {
     m.callHelper('imul64', false);
     return;

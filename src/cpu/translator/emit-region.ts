@@ -186,6 +186,7 @@ class RegionEmitter implements RegionFlow {
       lowering.operation = operation.number;
       lowering.rotationCount = n > 0 && isRotation.has(operation.number) ? constantCount(this.#memory, record) : undefined;
       lowering.carryIsDead = isStep.has(operation.number) && this.#setsAllFlagsSoon(block, n + 1);
+      lowering.flagsAreDead = setsAllFlags[operation.number]! && this.#replacesFlags(block, n + 1);
       if (!passesPending[operation.number] && lowering.rotationCount === undefined) lowering.settle();
       if (operation.number === CONTINUE) return this.#continue(block, record);
       operation.lower(lowering);
@@ -221,16 +222,20 @@ class RegionEmitter implements RegionFlow {
   #flagsAreDead(node: number): boolean {
     const known = this.#deadFlags.get(node);
     if (known !== undefined) return known;
-    const block = this.#region.blocks[node - 1]!;
-    let isDead = false;
-    for (let n = 0; n < block.operations.length; n++) {
-      const operation = block.operations[n]!;
-      if (OPS[operation]!.traits.access !== undefined) break;
-      isDead = setsAllFlags[operation]!;
-      if (isDead || !ignoresFlags[operation]) break;
-    }
+    const isDead = this.#replacesFlags(this.#region.blocks[node - 1]!, 0);
     this.#deadFlags.set(node, isDead);
     return isDead;
+  }
+
+  /** From a record on, the block sets all flags before it looks at them or may be left. */
+  #replacesFlags(block: RegionBlock, from: number): boolean {
+    for (let n = from; n < block.operations.length; n++) {
+      const operation = block.operations[n]!;
+      if (OPS[operation]!.traits.access !== undefined) return false;
+      if (setsAllFlags[operation]) return true;
+      if (!ignoresFlags[operation]) return false;
+    }
+    return false;
   }
 
   /** From here on, leaving the region means to go on with this record. */

@@ -56,6 +56,8 @@ export class RegionLowering implements InlineLowering {
   rotationCount: number | undefined;
   /** The record that is being lowered is an INC or DEC whose CF nobody asks for before it is set again. */
   carryIsDead = false;
+  /** The record that is being lowered sets flags that are replaced before anything needs them, a way out included. */
+  flagsAreDead = false;
   /** A helper has been called that may have written to the region's own code. */
   codeMayHaveChanged = false;
 
@@ -399,6 +401,7 @@ export class RegionLowering implements InlineLowering {
   // Flags ----------------------------------------------------------------------------------------------------------------
 
   setFlags(op: number, width: Width, localA: number, localB: number | null): void {
+    if (this.flagsAreDead) return;
     const { code } = this;
     code.get(localA);
     if (width !== 3) code.op(OP.i64_extend_i32_u);
