@@ -16,5 +16,6 @@ export interface SampleWords {
   readonly memory: SharedArrayBuffer;
   /** Byte offsets. */
   readonly activityAt: number;
+  /** SAMPLE_ASKED (trace/activity.ts) is stored there. */
   readonly askedAt: number;
 }

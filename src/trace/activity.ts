@@ -97,3 +97,6 @@ export function activityTitle(activity: number): string {
 /** Whether the guest is what the thread works for: its code, or what its code has caused. */
 export const isForGuest = (activity: number): boolean =>
   (activity >= ACTIVITY.INTERPRETER && activity <= ACTIVITY.COMPILING) || (activity >= NAMED && areForGuest[activity - NAMED] === true);
+
+/** More than any budget of instructions: one comparison tells the executor that it has to stop, for either reason. */
+export const SAMPLE_ASKED = 0x7fff_ffff;

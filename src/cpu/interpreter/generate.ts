@@ -11,7 +11,7 @@ import { CodeWriter, ModuleWriter, type FunctionType, type Label } from '../../w
 import { OP, type ValueType } from '../../wasm/opcodes.ts';
 import { CPU, ENTRY, HOST, IP, LINEAR, LOCALS, OPERATION, RARE_OPERATION } from './interpreter-locals.ts';
 import { InterpreterLowering, type InterpreterOptions } from './interpreter-lowering.ts';
-import { noteSampleRip, orSampleAsked, probeJumpCache, type Labels } from './region-loop.ts';
+import { noteSampleRip, probeJumpCache, pushBudgetLimit, type Labels } from './region-loop.ts';
 
 const i32 = (...params: ValueType[]): FunctionType => ({ params, results: ['i32'] });
 const none = (...params: ValueType[]): FunctionType => ({ params, results: [] });
@@ -38,8 +38,7 @@ const IMPORTS: Readonly<Record<string, FunctionType>> = {
 function leaveWithoutBudget(code: CodeWriter, { sampling }: InterpreterOptions): void {
   code.get(CPU);
   code.memory(OP.i32_load, cpuOffset('executorBudget'));
-  if (sampling) orSampleAsked(code);
-  code.i32(0);
+  pushBudgetLimit(code, sampling);
   code.op(OP.i32_lt_s);
   code.if();
   code.get(CPU);

@@ -287,8 +287,8 @@ export class RegionLoop {
     code.op(OP.i64_add);
     code.set(BASE);
     this.#isMapped();
-    this.#pushBudget();
-    code.i32(0);
+    code.get(BUDGET);
+    pushBudgetLimit(code, this.#sampling);
     code.op(OP.i32_ge_s);
     code.op(OP.i32_and);
     code.brIf(linked);
@@ -306,8 +306,8 @@ export class RegionLoop {
   #lookUpRegion(next: Label, linked: Label): void {
     const { code } = this.#m;
     const missed = code.block();
-    this.#pushBudget();
-    code.i32(0);
+    code.get(BUDGET);
+    pushBudgetLimit(code, this.#sampling);
     code.op(OP.i32_lt_s);
     code.brIf(missed);
     this.#m.rip();
@@ -409,12 +409,6 @@ export class RegionLoop {
     code.end();
   }
 
-  /** Negative when the slice is used up, or a sample is asked for. */
-  #pushBudget(): void {
-    this.#m.code.get(BUDGET);
-    if (this.#sampling) orSampleAsked(this.#m.code);
-  }
-
   /** The block that ran last is the one that the exit is of. */
   #noteExit(): void {
     noteSampleRip(this.#m, () => {
@@ -504,11 +498,11 @@ export class RegionLoop {
   }
 }
 
-/** A budget (i32) is on the stack: makes it negative when a sample is asked for. */
-export function orSampleAsked(code: CodeWriter): void {
+/** Pushes what the budget must not be below: 0, or SAMPLE_ASKED when a sample is asked for. */
+export function pushBudgetLimit(code: CodeWriter, sampling: boolean): void {
+  if (!sampling) return code.i32(0);
   code.get(CPU);
-  code.memory(OP.i32_atomic_load, cpuOffset('sampleAsked'), 2);
-  code.op(OP.i32_or);
+  code.memory(OP.i32_load, cpuOffset('sampleAsked'));
 }
 
 /** `push` pushes the RIP of the block that begins, or has ended last. */

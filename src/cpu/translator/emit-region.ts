@@ -334,15 +334,7 @@ class RegionEmitter implements RegionFlow {
     const from = nodeOf(this.#number);
     if (flow.isBackward(from, to)) {
       this.#lowering.flush(this.#flagsAreDead(to));
-      code.get(BUDGET);
-      code.i32(instructions);
-      code.op(OP.i32_lt_s);
-      if (this.#sampling) this.#orSampleAsked();
-      code.if();
-      if (this.#sampling) this.#noteSampleRip();
-      this.leave('budget');
-      code.end();
-      this.#count(instructions);
+      this.#countOrLeave(instructions);
       const label = flow.dominates(to, from) ? this.#labels.get(to) : undefined;
       return label === undefined ? this.#toEntry(to) : code.br(label);
     }
@@ -353,6 +345,33 @@ class RegionEmitter implements RegionFlow {
     if (!flow.isMerge[to]) return this.#node(to);
     const label = this.#labels.get(to);
     return label === undefined ? this.#toEntry(to) : code.br(label);
+  }
+
+  /** Takes instructions from the budget, or leaves the region when there are not so many left. */
+  #countOrLeave(instructions: number): void {
+    if (this.#sampling) return this.#countOrSample(instructions);
+    const code = this.#code;
+    code.get(BUDGET);
+    code.i32(instructions);
+    code.op(OP.i32_lt_s);
+    code.if();
+    this.leave('budget');
+    code.end();
+    this.#count(instructions);
+  }
+
+  /** The same, also when a sample is asked for: counted first, there is one comparison for both. */
+  #countOrSample(instructions: number): void {
+    const code = this.#code;
+    this.#count(instructions);
+    code.get(BUDGET);
+    this.#pushBudgetLimit();
+    code.op(OP.i32_lt_s);
+    code.if();
+    this.#count(-instructions);
+    this.#noteSampleRip();
+    this.leave('budget');
+    code.end();
   }
 
   /** Through the dispatch; for edges that structure cannot express. */
@@ -382,8 +401,7 @@ class RegionEmitter implements RegionFlow {
   #dispatchInside(searches: boolean): void {
     const code = this.#code;
     code.get(BUDGET);
-    if (this.#sampling) this.#orSampleAsked();
-    code.i32(0);
+    this.#pushBudgetLimit();
     code.op(OP.i32_ge_s);
     code.if();
     code.get(TARGET);
@@ -436,19 +454,17 @@ class RegionEmitter implements RegionFlow {
 
   /** A call leaves the function whose code has run until now. */
   #leaveForSample(): void {
-    this.#code.i32(0);
-    this.#orSampleAsked();
+    this.#pushBudgetLimit();
     this.#code.if();
     this.#noteSampleRip();
     this.leave('budget');
     this.#code.end();
   }
 
-  /** Pops a number and pushes one that is negative, or not zero, when a sample is asked for. */
-  #orSampleAsked(): void {
+  /** Pushes what the budget must not be below: 0, or SAMPLE_ASKED when a sample is asked for. */
+  #pushBudgetLimit(): void {
     this.#code.i32(0);
-    this.#code.memory(OP.i32_atomic_load, this.#memory.area + cpuOffset('sampleAsked'), 2);
-    this.#code.op(OP.i32_or);
+    if (this.#sampling) this.#code.memory(OP.i32_load, this.#memory.area + cpuOffset('sampleAsked'));
   }
 
   /** RIP of the running instruction. */

@@ -122,8 +122,8 @@ derived('u64', 'countTlbFill', 'countPageWalk', 'countMmio', 'countPort', 'count
 
 derived('u32', 'ferr'); // the x87 asks for IRQ 13: an unmasked exception is pending with CR0.NE clear
 
-// For the profiler (vm/profile): what the thread does (trace/activity.ts); whether a sample is asked for, set from another thread; and
-// the RIP of the block that ran last, which executors that sample note.
+// For the profiler (vm/profile): what the thread does (trace/activity.ts); 0, or SAMPLE_ASKED (there too) from another thread; and the
+// RIP of the block that ran last, which executors that sample note.
 derived('u32', 'hostActivity', 'sampleAsked');
 derived('u64', 'sampleRip');
 // For counted profiles: what the counting interpreter has executed, the block that runs, and where its next note goes (memory-map.ts).

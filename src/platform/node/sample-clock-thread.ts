@@ -2,6 +2,7 @@
 // guest's part. The times are random so that they cannot fall into step with anything in the guest.
 import { performance } from 'node:perf_hooks';
 import { isMainThread, workerData } from 'node:worker_threads';
+import { SAMPLE_ASKED } from '../../trace/activity.ts';
 import { hostClockNs } from './host-clock.ts';
 import { CONTROL, NOTES, type SampleThreadData } from './sample-clock.ts';
 
@@ -28,7 +29,7 @@ function run(data: SampleThreadData): void {
     activities[at] = Atomics.load(activity, 0);
     noted = (noted + 1) | 0;
     Atomics.store(control, CONTROL.NOTED, noted);
-    Atomics.store(asked, 0, -1);
+    Atomics.store(asked, 0, SAMPLE_ASKED);
     lateMs = Math.max(0, Math.min(LATE_MS_MAX, lateMs + Math.min(LATE_MS_MAX, nowMs - begunMs - waitMs) / 16));
     begunMs = nowMs;
   }
