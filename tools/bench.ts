@@ -4,11 +4,12 @@
 // [--reference 'COMMAND'], a command that takes QEMU's options and runs in the place of QEMU.
 // With `block` as the first argument the block layer is measured instead (bench-block.ts), with `speed` the tables of
 // docs/translator-speed.md are made (bench-speed.ts), with `sysbench` that of docs/sysbench.md (bench-sysbench.ts), with `trace` what
-// tracing costs (bench-trace.ts).
+// tracing costs (bench-trace.ts), with `profile` what sampling costs (bench-profile.ts).
 import { Failure } from '../src/base/failure.ts';
 import type { GuestArchitecture } from '../src/cli/debian-guest.ts';
 import { benchBlock } from './bench-block.ts';
 import { benchGuest, geometricMean, median, nanduContestant, referenceContestant, runGuest, WORK, type Contestant } from './bench-guest.ts';
+import { benchProfile } from './bench-profile.ts';
 import { benchSpeed } from './bench-speed.ts';
 import { benchSysbench } from './bench-sysbench.ts';
 import { benchTrace } from './bench-trace.ts';
@@ -74,6 +75,7 @@ async function main(arguments_: readonly string[]): Promise<number> {
 try {
   const [command, ...rest] = process.argv.slice(2);
   if (command === 'block') process.exitCode = await benchBlock(rest);
+  else if (command === 'profile') process.exitCode = await benchProfile(rest);
   else if (command === 'trace') process.exitCode = await benchTrace(rest);
   else if (command === 'speed') process.exitCode = await benchSpeed(rest);
   else if (command === 'sysbench') process.exitCode = await benchSysbench(rest);
