@@ -54,7 +54,10 @@ const sumOf = (runs: readonly Pieces[], figure: (seconds: readonly number[]) => 
 };
 
 function options(words: readonly string[]): { readonly runs: number; readonly names: readonly string[] } {
-  const given = (name: string): string | undefined => (words.includes(`--${name}`) ? words[words.indexOf(`--${name}`) + 1] : undefined);
+  const given = (name: string): string | undefined => {
+    const index = words.indexOf(`--${name}`);
+    return index < 0 ? undefined : (words[index + 1] ?? '');
+  };
   const runs = Number(given('runs') ?? '5');
   if (!Number.isInteger(runs) || runs < 1) throw new Failure('invalid-argument', '--runs is a number from 1 on');
   const names = (given('work') ?? Object.keys(WORK).join(',')).split(',');
