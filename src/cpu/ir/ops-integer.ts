@@ -261,12 +261,7 @@ function shift(kind: number, pair: Pair, count: Source, signed: boolean): (m: Lo
     if (wide(w)) m.code.op(OP.i64_extend_i32_u);
     m.code.tee(n!);
     if (wide(w)) m.code.op(OP.i32_wrap_i64);
-    const less = (): void => {
-      m.code.get(n!);
-      constant(m, w, 1);
-      m.code.op(pick(SUB_, w));
-    };
-    m.branch(() => shiftWithFlags(m, w, kind, pair, signed, less), () => keepUnshifted(m, w));
+    m.branch(() => shiftWithFlags(m, w, kind, pair, signed), () => keepUnshifted(m, w));
   };
 }
 /** The same with a count that is known while code is made. */
@@ -288,11 +283,13 @@ function shiftByConstant(m: Lowering, w: Width, kind: number, pair: Pair, count:
   m.code.set(y!);
   m.setFlags(ccOp(kind, w), w, x!, y!);
 }
-/** Shifts by one less than the count, which is pushed, and then by one: the bit in between is the carry. */
-function shiftWithFlags(m: Lowering, w: Width, kind: number, pair: Pair, signed: boolean, pushLess: () => void): void {
-  const [x, y] = scratch(m, w);
+/** Shifts by one less than the count, which is in the third scratch local, and then by one: the bit in between is the carry. */
+function shiftWithFlags(m: Lowering, w: Width, kind: number, pair: Pair, signed: boolean): void {
+  const [x, y, n] = scratch(m, w);
   m.get('a', w, signed);
-  pushLess();
+  m.code.get(n!);
+  constant(m, w, 1);
+  m.code.op(pick(SUB_, w));
   m.code.op(pick(pair, w));
   m.code.set(y!);
   m.open('d');

@@ -461,7 +461,10 @@ class RegionEmitter implements RegionFlow {
     this.#code.end();
   }
 
-  /** Pushes what the budget must not be below: 0, or SAMPLE_ASKED when a sample is asked for. */
+  /**
+   * Pushes what the budget must not be below: 0, or SAMPLE_ASKED when a sample is asked for. No atomic load, because this one becomes a
+   * part of the comparison, and seeing the other thread's store some instructions later does no harm.
+   */
   #pushBudgetLimit(): void {
     this.#code.i32(0);
     if (this.#sampling) this.#code.memory(OP.i32_load, this.#memory.area + cpuOffset('sampleAsked'));
