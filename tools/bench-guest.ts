@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Failure } from '../src/base/failure.ts';
 import { buildInitrd, cacheFolder, prepareDebianGuest, type GuestArchitecture } from '../src/cli/debian-guest.ts';
 import { repositoryRoot } from './repository.ts';
 
@@ -168,3 +169,24 @@ export function median(samples: readonly number[] | undefined): number | undefin
 
 export const geometricMean = (values: readonly number[]): number =>
   Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
+
+/** The word behind `--name`, empty where none follows. */
+export function givenOption(words: readonly string[], name: string): string | undefined {
+  const index = words.indexOf(`--${name}`);
+  return index < 0 ? undefined : (words[index + 1] ?? '');
+}
+
+/** `--runs N`. */
+export function givenRuns(words: readonly string[], otherwise: number): number {
+  const runs = Number(givenOption(words, 'runs') ?? otherwise);
+  if (!Number.isInteger(runs) || runs < 1) throw new Failure('invalid-argument', '--runs is a number from 1 on');
+  return runs;
+}
+
+/** `--work NAME,...`: all where nothing is given. */
+export function givenWork(words: readonly string[]): Workloads {
+  const names = (givenOption(words, 'work') ?? Object.keys(WORK).join(',')).split(',');
+  const unknown = names.find((name) => WORK[name] === undefined);
+  if (unknown !== undefined) throw new Failure('invalid-argument', `no workload '${unknown}': there are ${Object.keys(WORK).join(', ')}`);
+  return Object.fromEntries(names.map((name) => [name, WORK[name]!]));
+}

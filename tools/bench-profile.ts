@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../src/base/failure.ts';
-import { benchGuest, median, WORK } from './bench-guest.ts';
+import { benchGuest, givenRuns, givenWork, median } from './bench-guest.ts';
 import { repositoryRoot } from './repository.ts';
 
 const PIECE = 5e6;
@@ -53,22 +53,9 @@ const sumOf = (runs: readonly Pieces[], figure: (seconds: readonly number[]) => 
   return sum;
 };
 
-function options(words: readonly string[]): { readonly runs: number; readonly names: readonly string[] } {
-  const given = (name: string): string | undefined => {
-    const index = words.indexOf(`--${name}`);
-    return index < 0 ? undefined : (words[index + 1] ?? '');
-  };
-  const runs = Number(given('runs') ?? '5');
-  if (!Number.isInteger(runs) || runs < 1) throw new Failure('invalid-argument', '--runs is a number from 1 on');
-  const names = (given('work') ?? Object.keys(WORK).join(',')).split(',');
-  const unknown = names.find((name) => WORK[name] === undefined);
-  if (unknown !== undefined) throw new Failure('invalid-argument', `no workload '${unknown}': there are ${Object.keys(WORK).join(', ')}`);
-  return { runs, names };
-}
-
 export async function benchProfile(words: readonly string[]): Promise<number> {
-  const { runs, names } = options(words);
-  const guest = await benchGuest('amd64', Object.fromEntries(names.map((name) => [name, WORK[name]!])));
+  const runs = givenRuns(words, 5);
+  const guest = await benchGuest('amd64', givenWork(words));
   const folder = mkdtempSync(join(tmpdir(), 'nandu-bench-'));
   const alone: Pieces[] = [];
   const profiled: Pieces[] = [];

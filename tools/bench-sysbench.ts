@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { Failure } from '../src/base/failure.ts';
 import { debianDisk, debianMissing, debianOverlay, run } from '../test/guest/debian-disk.ts';
 import { commandPath, withGuest } from '../test/guest/guest-process.ts';
-import { median } from './bench-guest.ts';
+import { givenOption, median } from './bench-guest.ts';
 
 const RUN_MS_MAX = 1_800_000;
 const DISK_BYTES = 384 << 20;
@@ -109,12 +109,11 @@ interface Options {
 }
 
 function optionsOf(words: readonly string[]): Options {
-  const given = (name: string): string | undefined => (words.includes(`--${name}`) ? words[words.indexOf(`--${name}`) + 1] : undefined);
-  const only = given('only');
+  const only = givenOption(words, 'only');
   if (only !== undefined && CONTESTANTS[only] === undefined) throw new Failure('invalid-argument', '--only is nandu or qemu');
-  const runs = Number(given('runs') ?? '3');
+  const runs = Number(givenOption(words, 'runs') ?? '3');
   if (!Number.isInteger(runs) || runs < 0) throw new Failure('invalid-argument', '--runs is a number');
-  return { runs, who: only === undefined ? Object.keys(CONTESTANTS) : [only], record: given('record') };
+  return { runs, who: only === undefined ? Object.keys(CONTESTANTS) : [only], record: givenOption(words, 'record') };
 }
 
 function recordedSamples(record: string | undefined): Sample[] {

@@ -8,7 +8,10 @@
 import { Failure } from '../src/base/failure.ts';
 import type { GuestArchitecture } from '../src/cli/debian-guest.ts';
 import { benchBlock } from './bench-block.ts';
-import { benchGuest, geometricMean, median, nanduContestant, referenceContestant, runGuest, WORK, type Contestant } from './bench-guest.ts';
+import {
+  benchGuest, geometricMean, givenOption, givenRuns, givenWork, median, nanduContestant, referenceContestant, runGuest, type Contestant,
+  type Workloads,
+} from './bench-guest.ts';
 import { benchProfile } from './bench-profile.ts';
 import { benchSpeed } from './bench-speed.ts';
 import { benchSysbench } from './bench-sysbench.ts';
@@ -35,30 +38,22 @@ function printResults(names: readonly string[], candidate: Contestant, reference
 }
 
 interface BenchOptions {
-  readonly names: readonly string[];
+  readonly work: Workloads;
   readonly architecture: GuestArchitecture;
   readonly runs: number;
   readonly reference: Contestant | undefined;
 }
 
 function options(words: readonly string[]): BenchOptions {
-  const given = (name: string): string | undefined => {
-    const index = words.indexOf(`--${name}`);
-    return index < 0 ? undefined : (words[index + 1] ?? '');
-  };
-  const names = (given('work') ?? Object.keys(WORK).join(',')).split(',');
-  const unknown = names.find((name) => WORK[name] === undefined);
-  if (unknown !== undefined) throw new Failure('invalid-argument', `no workload '${unknown}': there are ${Object.keys(WORK).join(', ')}`);
-  const architecture = given('arch') ?? 'amd64';
+  const architecture = givenOption(words, 'arch') ?? 'amd64';
   if (architecture !== 'amd64' && architecture !== 'i386') throw new Failure('invalid-argument', '--arch is amd64 or i386');
-  const runs = Number(given('runs') ?? '3');
-  if (!Number.isInteger(runs) || runs < 1) throw new Failure('invalid-argument', '--runs is a number from 1 on');
-  return { names, architecture, runs, reference: words.includes('--no-qemu') ? undefined : referenceContestant(given('reference')) };
+  const reference = words.includes('--no-qemu') ? undefined : referenceContestant(givenOption(words, 'reference'));
+  return { work: givenWork(words), architecture, runs: givenRuns(words, 3), reference };
 }
 
 async function main(arguments_: readonly string[]): Promise<number> {
-  const { names, architecture, runs, reference } = options(arguments_);
-  const guest = await benchGuest(architecture, Object.fromEntries(names.map((name) => [name, WORK[name]!])));
+  const { work, architecture, runs, reference } = options(arguments_);
+  const guest = await benchGuest(architecture, work);
   try {
     const nandu = nanduContestant();
     if (reference === undefined) process.stderr.write('without qemu-system-x86_64 there is no ratio\n');
@@ -66,7 +61,7 @@ async function main(arguments_: readonly string[]): Promise<number> {
       await runGuest(nandu, guest.words);
       if (reference !== undefined) await runGuest(reference, guest.words);
     }
-    return printResults(names, nandu, reference) ? 0 : 1;
+    return printResults(Object.keys(work), nandu, reference) ? 0 : 1;
   } finally {
     guest.remove();
   }
