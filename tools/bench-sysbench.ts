@@ -111,9 +111,11 @@ interface Options {
 function optionsOf(words: readonly string[]): Options {
   const only = givenOption(words, 'only');
   if (only !== undefined && CONTESTANTS[only] === undefined) throw new Failure('invalid-argument', '--only is nandu or qemu');
+  const record = givenOption(words, 'record');
+  if (record === '') throw new Failure('invalid-argument', '--record is a file');
   const runs = Number(givenOption(words, 'runs') ?? '3');
   if (!Number.isInteger(runs) || runs < 0) throw new Failure('invalid-argument', '--runs is a number');
-  return { runs, who: only === undefined ? Object.keys(CONTESTANTS) : [only], record: givenOption(words, 'record') };
+  return { runs, who: only === undefined ? Object.keys(CONTESTANTS) : [only], record };
 }
 
 function recordedSamples(record: string | undefined): Sample[] {
