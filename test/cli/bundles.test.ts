@@ -1,8 +1,9 @@
 // The commands start from their bundles, with the code that was compiled when they were made, and without it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { VERSION } from '../../src/cli/version.ts';
@@ -26,4 +27,19 @@ test('compiled code is taken by the Node that made it, and refused when it is da
   const cached = readFileSync(join(distFolder, 'commands', 'nandu-img.cache'));
   assert.equal(run('nandu-img', cached)?.script.cachedDataRejected, false);
   assert.equal(run('nandu-img', cached.map((byte, index) => (index < 16 ? ~byte : byte))), undefined);
+});
+
+test('a machine leaves one of up to five processors to its vCPU', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'nandu-bin-'));
+  const program = (name: string, lines: string): void => writeFileSync(join(folder, name), `#!/bin/sh\n${lines}\n`, { mode: 0o755 });
+  program('node', `printf '%s|' "$@"`);
+  const env = { ...process.env, PATH: `${folder}:${process.env['PATH']}` };
+  for (const [processors, pool] of [[1, 1], [2, 1], [3, 2], [4, 3], [5, 4], [64, 4]] as const) {
+    program('nproc', `echo ${processors}`);
+    for (const name of ['nandu', 'nandu-system-x86_64']) {
+      const { stdout } = spawnSync(bin(name), ['a b', ''], { encoding: 'utf8', env });
+      assert.equal(stdout, `--v8-pool-size=${pool}|${bin(name)}|a b||`);
+    }
+  }
+  rmSync(folder, { recursive: true });
 });
