@@ -85,6 +85,8 @@ export class RegionFinder {
   readonly #mappedPage: (linear: bigint) => bigint;
   #pages = new Map<number, number>();
   #base = 0n;
+  /** Its low 32 bits. */
+  #baseLow = 0;
   #key = 0;
   #seedOffset = 0;
 
@@ -117,6 +119,7 @@ export class RegionFinder {
   /** The region around `seed`, which was executed at `rip`. */
   find(seed: number, rip: bigint): RegionCode {
     this.#base = rip;
+    this.#baseLow = Number(rip & 0xffff_ffffn);
     this.#key = this.#header(seed, BLOCK.KEY);
     const physical = this.#header(seed, BLOCK.PHYSICAL);
     this.#seedOffset = physical & 0xfff;
@@ -152,6 +155,7 @@ export class RegionFinder {
     return { ...place, blocks: known, entries, instructions, ungrouped: new Set() };
   }
 
+  /** The queue is in the order of counts, highest first. */
   #enqueue(block: RegionBlock, queue: Candidate[], returnDeltas: Set<number>): void {
     const deltas = [...block.targets.values()];
     const site = this.#returnSite(block);
@@ -161,9 +165,12 @@ export class RegionFinder {
     }
     for (const delta of deltas) {
       const address = this.#blockAt(delta);
-      if (address !== 0 && this.#header(address, BLOCK.COUNT) >= this.minimumCount) queue.push({ address, delta });
+      const count = address === 0 ? 0 : this.#header(address, BLOCK.COUNT);
+      if (count < this.minimumCount) continue;
+      let at = queue.length;
+      while (at > 0 && this.#header(queue[at - 1]!.address, BLOCK.COUNT) < count) at--;
+      queue.splice(at, 0, { address, delta });
     }
-    queue.sort((a, b) => this.#header(b.address, BLOCK.COUNT) - this.#header(a.address, BLOCK.COUNT));
   }
 
   #withReturns(blocks: readonly RegionBlock[], numberOf: ReadonlyMap<number, number>): RegionBlock[] {
@@ -224,8 +231,10 @@ export class RegionFinder {
   /** Distance of a jump's target from the base; undefined where the address wraps around. */
   #jumpTarget(record: number, delta: number): number | undefined {
     const target = delta + this.#memory.i32[(record + RECORD.IMM) >> 2]!;
-    const shift = BigInt(this.#memory.u16[(record + RECORD.A) >> 1]! & 63);
-    const mask = 0xffffffffffffffffn >> shift;
+    const shift = this.#memory.u16[(record + RECORD.A) >> 1]! & 63;
+    const low = this.#baseLow + target;
+    if (shift <= 32 && low >= 0 && low < 2 ** 32) return target;
+    const mask = 0xffffffffffffffffn >> BigInt(shift);
     const linear = this.#base + BigInt(target);
     return linear >= 0n && linear <= mask ? target : undefined;
   }
