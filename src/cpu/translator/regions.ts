@@ -187,7 +187,7 @@ export class Regions {
       if (first === STALE || first === REGION || entered.has(block)) continue;
       const [inside] = this.#byBlock.get(block) ?? [];
       if (inside !== undefined) {
-        if (this.#askedOften(inside, block)) reentered.set(inside, [...inside.asked.keys()]);
+        if (this.#askedOften(inside, block)) reentered.set(inside, entriesAsked(inside));
         continue;
       }
       if (this.#finder.isMember(block)) {
@@ -208,17 +208,19 @@ export class Regions {
 
   /** Whether it would pay to make a region again with an entry at `block`, which is the more the larger the region is. */
   #askedOften({ asked, code }: Region, block: number): boolean {
-    asked.set(block, (asked.get(block) ?? 0) + 1);
+    const isEager = this.options.promoteAt < EAGER;
+    const before = asked.get(block);
+    // The first time it may only have been nearly hot when the region was made.
+    asked.set(block, before === undefined && !isEager ? 0 : (before ?? 0) + 1);
     const times = [...asked.values()].reduce((sum, n) => sum + n, 0);
-    if (this.options.promoteAt < EAGER || times > code.instructions / ASKED_INSTRUCTIONS) return true;
+    if (isEager || times > code.instructions / ASKED_INSTRUCTIONS) return true;
     this.#setWord(block, BLOCK.COUNT, this.#finder.minimumCount);
     return false;
   }
 
   /** A region that is often reached in its middle is made again, with entries there. */
-  #withEntries(region: Region, blocks: readonly number[]): RegionCode {
+  #withEntries(region: Region, numbers: readonly number[]): RegionCode {
     const entries = this.#takeApart(region);
-    const numbers = blocks.map((block) => region.members.indexOf(block));
     return { ...region.code, entries: [...new Set([...entries, ...numbers])] };
   }
 
@@ -409,6 +411,18 @@ export class Regions {
   #setU16(block: number, offset: number, value: number): void {
     this.memory.u16[(block + offset) >> 1] = value;
   }
+}
+
+/** Numbers of the blocks that were asked for more often than those that lead to them: where these are entered, that is enough. */
+function entriesAsked({ asked, members, code: { blocks } }: Region): number[] {
+  const times = members.map((member) => asked.get(member) ?? 0);
+  const timesBefore = new Float64Array(blocks.length);
+  blocks.forEach(({ targets, returnsTo }, number) => {
+    for (const target of new Set([...targets.values(), ...returnsTo])) timesBefore[target]! += times[number]!;
+  });
+  const wanted = times.flatMap((count, number) => (count > 0 ? [number] : []));
+  const first = wanted.filter((number) => times[number]! > timesBefore[number]!);
+  return first.length > 0 ? first : wanted;
 }
 
 function groupExits(exits: readonly RegionExit[]): GroupExit[] {
