@@ -44,8 +44,11 @@ export async function runMachine(program: string, settings: SystemSettings, extr
       ending.ask();
     });
   }
-  const opened = await openMachine(settings, { quit: () => ending.ask(), inform });
+  const opening = openMachine(settings, { quit: () => ending.ask(), inform });
+  const machineCode = import('../platform/node/machine.ts'); // evaluated while the files are read
+  const opened = await opening;
   try {
+    await machineCode;
     return ending.asked ? 0 : await runOpened({ program, inform, ...extras }, opened, ending, settings);
   } finally {
     await opened.close();
