@@ -44,11 +44,11 @@ export async function runMachine(program: string, settings: SystemSettings, extr
       ending.ask();
     });
   }
-  const opening = openMachine(settings, { quit: () => ending.ask(), inform });
-  const machineCode = import('../platform/node/machine.ts'); // evaluated while the files are read
-  const opened = await opening;
+  const [opened] = await Promise.all([
+    openMachine(settings, { quit: () => ending.ask(), inform }),
+    import('../platform/node/machine.ts'), // is evaluated while the files are read
+  ]);
   try {
-    await machineCode;
     return ending.asked ? 0 : await runOpened({ program, inform, ...extras }, opened, ending, settings);
   } finally {
     await opened.close();
