@@ -39,7 +39,7 @@ const NS_PER_MS = 1e6;
 const SLICE_NS_MAX = NS_PER_MS;
 /** The same while the host is at work for a drive: what ends there is seen only between slices. */
 const SLICE_NS_BUSY = NS_PER_MS / 10;
-/** The event loop has its turn after so long: slices are shorter when the guest's timers are near, and a turn takes 15 us. */
+/** The event loop has its turn after so long: the guest's timers make most slices shorter, and a turn costs 15 us. */
 const TURN_NS_MIN = NS_PER_MS / 2;
 const SLICE_INSTRUCTIONS_MIN = 500;
 const SLICE_INSTRUCTIONS_START = 20_000;
@@ -458,18 +458,24 @@ export class Machine {
   #runTurn(): void {
     const endNs = loopNs() + TURN_NS_MIN;
     do {
-      if (!this.#takeRequests() || this.#run !== 'running') return;
-      loopTrace.timersBegin?.({});
-      const fired = this.#timers.runDue(this.#timers.now());
-      loopTrace.timersEnd?.({ fired });
-      if (!this.#takeRequests() || this.#run !== 'running') return;
-      if (this.vcpu.halted && !this.vcpu.wakeable) {
-        this.#idle();
-        return;
-      }
-      this.#slice();
+      if (!this.#runOn()) return;
     } while (loopNs() < endNs && !this.drives.busy);
     this.#schedule();
+  }
+
+  /** What is due, then a slice; false when the guest does not run on by itself. */
+  #runOn(): boolean {
+    if (!this.#takeRequests() || this.#run !== 'running') return false;
+    loopTrace.timersBegin?.({});
+    const fired = this.#timers.runDue(this.#timers.now());
+    loopTrace.timersEnd?.({ fired });
+    if (!this.#takeRequests() || this.#run !== 'running') return false;
+    if (this.vcpu.halted && !this.vcpu.wakeable) {
+      this.#idle();
+      return false;
+    }
+    this.#slice();
+    return true;
   }
 
   #idle(): void {

@@ -138,6 +138,10 @@ export class Regions {
     this.#finder = new RegionFinder(this.memory, Math.max(1, options.promoteAt >> 2), options.limits, mappedPage);
   }
 
+  get #isEager(): boolean {
+    return this.#options.promoteAt < EAGER;
+  }
+
   get moduleBytesInUse(): number {
     return this.#moduleBytes;
   }
@@ -147,7 +151,7 @@ export class Regions {
     const key = this.#word(block, BLOCK.KEY);
     if ((key & MODE.STEP) !== 0 || this.#u16(block, 0) === REGION) return;
     this.#seeds.push({ block, rip: this.#finder.rip, space: this.#finder.space });
-    if (this.#seeds.length >= BATCH_SEEDS || this.options.promoteAt < EAGER) this.#translate();
+    if (this.#seeds.length >= BATCH_SEEDS || this.#isEager) this.#translate();
   }
 
   /** Called at the end of a slice: what waits for company in its module does not wait long. */
@@ -208,12 +212,10 @@ export class Regions {
 
   /** Whether it would pay to make a region again with an entry at `block`, which is the more the larger the region is. */
   #askedOften({ asked, code }: Region, block: number): boolean {
-    const isEager = this.options.promoteAt < EAGER;
-    const before = asked.get(block);
-    // The first time it may only have been nearly hot when the region was made.
-    asked.set(block, before === undefined && !isEager ? 0 : (before ?? 0) + 1);
+    const before = asked.get(block) ?? (this.#isEager ? 0 : -1); // at first it may only have been nearly hot when the region was made
+    asked.set(block, before + 1);
     const times = [...asked.values()].reduce((sum, n) => sum + n, 0);
-    if (isEager || times > code.instructions / ASKED_INSTRUCTIONS) return true;
+    if (this.#isEager || times > code.instructions / ASKED_INSTRUCTIONS) return true;
     this.#setWord(block, BLOCK.COUNT, this.#finder.minimumCount);
     return false;
   }
@@ -324,7 +326,7 @@ export class Regions {
     const { u32 } = this.memory;
     const first = REGION_EXITS + this.#exitCount * REGION_EXIT.BYTES;
     let at = first >> 2;
-    const isEager = this.options.promoteAt < EAGER;
+    const isEager = this.#isEager;
     for (const { record, delta, ofGroup } of exits) {
       u32[at + REGION_EXIT.RECORD / 4] = (record | (this.#countOf(record) << EXIT_COUNT_SHIFT)) >>> 0;
       u32[at + REGION_EXIT.DELTA / 4] = delta >>> 0;
