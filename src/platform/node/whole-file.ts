@@ -17,7 +17,7 @@ export async function readWholeFile(path: string): Promise<Uint8Array> {
   return status.isFile() && status.size > 0 ? readSized(path, status.size) : readUnsized(path);
 }
 
-/** In one piece, which is read before this returns to the event loop for the first time: what the caller does meanwhile costs nothing. */
+/** The one read that does it has begun when this returns its promise: what the caller does until it waits costs nothing. */
 async function readSized(path: string, size: number): Promise<Uint8Array> {
   const file = openSync(path, 'r'); // of a file with a size, it does not wait
   try {
