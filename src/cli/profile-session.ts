@@ -116,8 +116,8 @@ export class ProfileSession {
   profile(): Profile {
     const sampling = this.#sampling;
     if (sampling === undefined) throw new Failure('invalid-argument', 'there is no profile: start one first');
+    sampling.take();
     const { sampler, beginNs, endNs, lost } = sampling;
-    sampler.settle();
     const { samples, programs, kernel } = sampler;
     kernel.modules.refresh(true);
     const seconds = ((Number.isNaN(endNs) ? hostClockNs() : endNs) - beginNs) / 1e9;

@@ -52,6 +52,7 @@ interface Support {
   readFlags(): number;
   writeFlags(bits: number): void;
   kick(): void;
+  takeSample(answeredNs: number): number;
 }
 
 /** Why a slice ended. */

@@ -74,6 +74,34 @@ export const COUNT_NOTE = {
   BYTES: 32,
 } as const;
 
+/** What a sampling profiler keeps of the guest, one SAMPLE_RECORD behind the other. Machines that are counted have their notes there. */
+export const SAMPLE_RECORDS_OFFSET = COUNT_NOTES_OFFSET;
+export const SAMPLE_RECORDS_BYTES = COUNT_NOTES * COUNT_NOTE.BYTES;
+/** Byte offsets in a record. Behind the header are callers by frame pointers (u64 each), or words of the stack, then of the one below. */
+export const SAMPLE_RECORD = {
+  SIZE: 0, // u32: of all of it
+  NOTED: 4, // u32: moments for samples that the clock had noted until then (ports/sample-clock.ts)
+  ANSWERED: 8, // f64: the host's time, ns
+  LEAF: 16, // u64: where control was
+  IP: 24, // u64: where it has gone from there
+  SP: 32, // u64
+  BP: 40, // u64
+  CALLER: 48, // u64: what lies at SP, where that is behind a call; otherwise 0
+  NAME: 56, // 16 bytes: the running task's name, when its place is known
+  CR3: 72, // u32
+  MODE: 76, // u32: SAMPLE_MODE
+  FRAMES: 80, // u32: how many callers
+  STACK: 84, // u32: how many words from SP on
+  BELOW: 88, // u64: where the stack goes on that an interrupt's began on; 0 where that is this one
+  BELOW_WORDS: 96, // u32: how many words from there
+  HEADER: 104,
+} as const;
+export const SAMPLE_MODE = { LONG: 1, USER: 2 } as const;
+export const SAMPLE_FRAMES_MAX = 64;
+/** A stack of a 64-bit Linux lies in a piece of so many bytes (THREAD_SIZE, IRQ_STACK_SIZE); of a deeper one the rest is left out. */
+export const SAMPLE_STACK_BYTES = 16 * KIB;
+export const SAMPLE_COPY_BYTES_MAX = 8 * KIB;
+
 /** Jump cache, indexed by a hash of RIP: {rip u64, block u32, modeKey u32, and what is below}. */
 export const JUMP_CACHE_ENTRIES = 16384;
 export const JUMP_CACHE_ENTRY_BYTES = 32;

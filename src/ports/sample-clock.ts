@@ -1,8 +1,8 @@
 // What asks a running machine for samples at random moments, from outside of its thread, and remembers what the thread did then.
 
 export interface SampleClock {
-  /** Calls `take` for every moment since the last call, in order: the host's time, and the activity word then. */
-  drain(take: (atNs: number, activity: number) => void): void;
+  /** Calls `take` for each of the first `noted` moments (mod 2^32) not taken yet, in order: the host's time, the activity word then. */
+  drain(noted: number, take: (atNs: number, activity: number) => void): void;
   /** Moments that nobody took in time. */
   readonly lost: number;
   /** When the thread collected garbage, as far as the host says so. */
@@ -18,4 +18,6 @@ export interface SampleWords {
   readonly activityAt: number;
   /** SAMPLE_ASKED (trace/activity.ts) is stored there. */
   readonly askedAt: number;
+  /** How many moments have been noted (mod 2^32), before it is asked. */
+  readonly notedAt: number;
 }

@@ -91,13 +91,7 @@ export class GuestMemory {
 
   /** Text of less than `bytes` bytes, up to a zero or where no memory is; what cannot be printed, and `;`, becomes `_`. */
   text(linear: number, bytes: number): string {
-    let text = '';
-    for (let at = 0; at < bytes - 1; at++) {
-      const byte = this.u8(linear + at);
-      if (byte <= 0) break;
-      text += byte >= 0x21 && byte < 0x7f && byte !== 0x3b ? String.fromCharCode(byte) : '_';
-    }
-    return text;
+    return nameIn((at) => this.u8(linear + at), bytes);
   }
 
   /** Copies aligned words of 32 bits, up to where no memory is; returns how many. */
@@ -203,4 +197,15 @@ export class GuestMemory {
     const page = physical >>> 0;
     return page + PAGE > this.#ramBytes ? -1 : GUEST_RAM + page;
   }
+}
+
+/** Text of less than `bytes` bytes, up to one that is 0 or less; what cannot be printed, and `;`, becomes `_`. */
+export function nameIn(byteAt: (at: number) => number, bytes: number): string {
+  let text = '';
+  for (let at = 0; at < bytes - 1; at++) {
+    const byte = byteAt(at);
+    if (byte <= 0) break;
+    text += byte >= 0x21 && byte < 0x7f && byte !== 0x3b ? String.fromCharCode(byte) : '_';
+  }
+  return text;
 }

@@ -21,7 +21,6 @@ const NAME_BYTES = 16;
 const DATA_SYMBOLS = [
   'init_task', 'current_task', 'pcpu_hot', '__per_cpu_offset', 'modules', 'hardirq_stack_ptr', 'swapper_pg_dir', 'init_top_pgt',
 ];
-const INTERRUPT_STACK_BYTES = 16 * 1024;
 /** Calls between two looks for a kernel that is not found. */
 const PAUSE_MAX = 256;
 
@@ -71,15 +70,24 @@ export class LinuxKernel {
     return Number.isNaN(this.#currentTask) ? Number.NaN : this.#memory.word(this.#currentTask, this.#pointerBytes);
   }
 
+  /** Where the running task's address is; NaN where that is not known. */
+  get currentTaskAt(): number {
+    return this.#currentTask;
+  }
+
+  /** Where in a task its name is; -1 where that is not known. */
+  get nameOffset(): number {
+    return this.#nameOffset;
+  }
+
+  /** Where the address of the interrupt stack's last word is; NaN where that is not known. */
+  get interruptStackAt(): number {
+    return this.#interruptStack;
+  }
+
   /** Physical address of page tables that have all of the kernel and never end; -1 where they are not known. */
   get tables(): number {
     return this.#tables;
-  }
-
-  /** Whether a stack is the one that interrupts run on, from which one has to go on to a task's; so it is where that is not known. */
-  isInterruptStack(sp: number): boolean {
-    const top = this.#memory.word(this.#interruptStack, 8);
-    return !(sp > top || sp <= top - INTERRUPT_STACK_BYTES);
   }
 
   /** Address of a task's name, or NaN. */

@@ -154,7 +154,7 @@ for (const order of ORDERS) {
     memory.word(sp + 32, KERNEL + other.code + 0x150);
     memory.word(sp + 40 + 8, KERNEL + 0x10050);
     const frames = new Float64Array(FRAMES_MAX + 2);
-    const count = unwinder.unwind(KERNEL + code + 0x410, KERNEL + sp, 0, 8, frames);
+    const count = unwinder.unwind(memory.stack, { ip: KERNEL + code + 0x410, sp: KERNEL + sp, bp: 0 }, frames);
     assert.deepEqual([...frames.subarray(0, count)], [KERNEL + other.code + 0x150, KERNEL + 0x10050]);
   });
 }
@@ -237,7 +237,7 @@ test('whatever memory holds, there are names or none, and stacks end', () => {
     modules.refresh(random(2) === 0);
     for (let at = 0x20000; at < 0x40000; at += 0x155) {
       assert.match(modules.nameOf(KERNEL + at) ?? '-', /^[!-~]+( \[\w+\])?$|^\[module \w+\]$/);
-      if (at % 16 === 0) assert.ok(unwinder.unwind(KERNEL + at, KERNEL + 0x60000, 0, 8, frames) <= FRAMES_MAX);
+      if (at % 16 === 0) assert.ok(unwinder.unwind(memory.stack, { ip: KERNEL + at, sp: KERNEL + 0x60000, bp: 0 }, frames) <= FRAMES_MAX);
     }
   }
 });

@@ -14,6 +14,9 @@ export class SampleMemory {
   readonly view = new DataView(this.#buffer);
   readonly guest = new GuestMemory(new Uint32Array(this.#buffer), AREA, RAM_BYTES);
 
+  /** Stacks as they are in memory. */
+  readonly stack = { word: (linear: number): number => this.guest.word(linear, 8) };
+
   constructor() {
     this.#field('cr0', 0x8000_0001);
     this.#field('cr4', 1 << 5);

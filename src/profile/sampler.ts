@@ -1,24 +1,23 @@
 // Takes samples of the guest: where it was, in which mode, program and calls, together with what the machine's thread did. The moment is
-// another thread's (ports/sample-clock.ts): it notes the activity and asks; the guest's part is taken at the next place where the
-// executor stops for it, which lies in the same function (ARCHITECTURE.md, "The profile"). The guest chooses all it reads here.
-import { cpuOffset, MODE } from '../cpu/x86/state.ts';
+// another thread's (ports/sample-clock.ts): it notes the activity and asks; the guest's part is a record that assembly/samples.ts adds at
+// the next place where the executor stops for it, which lies in the same function (ARCHITECTURE.md, "The profile"). Here records become
+// samples, many at a time. The guest chooses all that is in them.
+import { cpuOffset } from '../cpu/x86/state.ts';
 import type { SampleClock } from '../ports/sample-clock.ts';
 import { ACTIVITY, isForGuest } from '../trace/activity.ts';
-import { addressAt } from './address.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { LinuxKernel } from './linux-kernel.ts';
+import { SampleRecords } from './sample-records.ts';
 import { ROOT, Samples } from './samples.ts';
-import { StackCopies } from './stack-copies.ts';
 import type { SymbolSource, SymbolTable } from './symbols.ts';
 import { FRAMES_MAX, Unwinder } from './unwinder.ts';
 
 const PROGRAMS_MAX = 4096;
 /** Guest code answers within microseconds. When it took longer, the host had something else to do with the processor. */
 const ANSWER_NS_MAX = 0.4e6;
-/** Node of a sample whose stack has been copied. */
-const COPIED = 0xffff_ffff;
-/** Samples between two looks for the kernel and its modules. */
-const LOOK_EVERY = 100;
+/** Records that wait at most, when all that looks for the kernel and its modules. */
+const RECORDS_MAX = 200;
+const NAME_WORDS = 4;
 
 /** A part of a program: its own code, or the kernel's on its behalf. */
 export interface Program {
@@ -29,12 +28,15 @@ export interface Program {
 
 export class Sampler {
   readonly samples = new Samples();
+  /** Records after which somebody must collect. */
+  recordsMax = 1;
   readonly programs: Program[] = [{ name: '', isUser: false }];
   readonly kernel: LinuxKernel;
   readonly #memory: GuestMemory;
   readonly #words: Uint32Array;
   readonly #unwinder: Unwinder;
-  readonly #copies: StackCopies;
+  readonly #records: SampleRecords;
+  #symbols: SymbolTable | undefined;
   readonly #beginNs: number;
   readonly #frames = new Float64Array(FRAMES_MAX + 2);
   readonly #programNumbers = new Map<string, number>();
@@ -43,13 +45,11 @@ export class Sampler {
   readonly #pathNodes = new Int32Array(FRAMES_MAX + 2);
   #pathLength = 0;
   #depth = 0;
-  #nowNs = 0;
-  #untilLook = 0;
   #node = -1;
   #program = 0;
-  readonly #lastName = new Int32Array(4);
+  readonly #lastName = new Int32Array(NAME_WORDS);
   #lastKey = Number.NaN;
-  readonly #at: Readonly<Record<'rip' | 'sampleRip' | 'rsp' | 'rbp' | 'cr3' | 'cpl' | 'modeKey' | 'csBase', number>>;
+  readonly #at: Readonly<Record<'copies' | 'nameOffset' | 'task' | 'interruptStack', number>>;
 
   constructor(memory: GuestMemory, area: number, symbols: SymbolSource | undefined, beginNs: number) {
     this.#memory = memory;
@@ -57,91 +57,83 @@ export class Sampler {
     this.#beginNs = beginNs;
     this.kernel = new LinuxKernel(memory, area, symbols);
     this.#unwinder = new Unwinder(memory, this.kernel.modules);
-    this.#copies = new StackCopies(memory);
+    this.#records = new SampleRecords(memory.words, area);
     const at = (field: string): number => (area + cpuOffset(field)) >> 2;
     this.#at = {
-      rip: at('rip'), sampleRip: at('sampleRip'), rsp: at('rsp'), rbp: at('rbp'), cr3: at('cr3'), cpl: at('cpl'), modeKey: at('modeKey'),
-      csBase: at('csBase'),
+      copies: at('sampleCopies'), nameOffset: at('sampleNameOffset'), task: at('sampleTask'), interruptStack: at('sampleInterruptStack'),
     };
+    this.#forget();
   }
 
-  /** Takes what was asked for; the guest stands between two blocks. */
-  take(clock: SampleClock, nowNs: number): void {
-    this.#node = -1;
-    this.#nowNs = nowNs;
-    clock.drain(this.#takeOne);
-    if (this.#copies.isFull) this.settle();
+  /** Of a machine that was sampled before, or of another kernel. */
+  #forget(): void {
+    this.#records.clear();
+    this.#words[this.#at.copies] = 0;
+    this.#storeAddress(this.#at.task, Number.NaN);
+    this.#storeAddress(this.#at.interruptStack, Number.NaN);
   }
 
-  /** Walks the stacks that have been copied; until then their samples have no node. */
-  settle(): void {
-    const { samples } = this;
-    const copies = this.#copies;
-    if (copies.count === 0) return;
-    this.kernel.modules.refresh();
+  /** Makes samples of all records. Until then they have no stack and are in no table. */
+  collect(clock: SampleClock): void {
+    const records = this.#records;
+    this.#look();
     this.#memory.begin(this.kernel.tables);
-    for (let copy = 0, sample = copies.firstSample(0); copy < copies.count; copy++) {
-      copies.select(copy);
-      const count = this.#unwinder.unwindCopy(copies, copies, this.#frames);
-      const node = this.#nodeOf(copies.leaf, copies.ip, count);
-      for (const end = Math.min(samples.count, copies.firstSample(copy + 1)); sample < end; sample++) {
-        if (samples.nodes[sample] === COPIED) samples.nodes[sample] = node;
-      }
+    while (records.next()) {
+      this.#node = -1;
+      clock.drain(records.noted, this.#add);
     }
     this.#memory.begin();
-    copies.clear();
+    records.clear();
   }
 
-  readonly #takeOne = (atNs: number, activity: number): void => {
+  /** Looks for the kernel and its modules, and tells those who keep records what is known. */
+  #look(): void {
+    this.recordsMax = this.kernel.look() ? 1 : RECORDS_MAX;
+    this.kernel.modules.refresh();
+    const { symbols } = this.kernel;
+    if (symbols === undefined || symbols === this.#symbols) return;
+    this.#symbols = symbols;
+    this.#unwinder.use(symbols);
+    this.#words[this.#at.copies] = this.#unwinder.hasTables ? 1 : 0;
+    this.#words[this.#at.nameOffset] = Math.max(0, this.kernel.nameOffset);
+    this.#storeAddress(this.#at.task, this.kernel.nameOffset < 0 ? Number.NaN : this.kernel.currentTaskAt);
+    this.#storeAddress(this.#at.interruptStack, this.kernel.interruptStackAt);
+  }
+
+  /** 0 for one that is not known. */
+  #storeAddress(at: number, address: number): void {
+    this.#words[at] = address >>> 0;
+    this.#words[at + 1] = Math.floor(address / 0x1_0000_0000) >>> 0;
+  }
+
+  readonly #add = (atNs: number, activity: number): void => {
     const timeUs = (atNs - this.#beginNs) / 1000;
-    const wasWaiting = (activity === ACTIVITY.REGION || activity === ACTIVITY.INTERPRETER) && this.#nowNs - atNs > ANSWER_NS_MAX;
+    const wasWaiting = (activity === ACTIVITY.REGION || activity === ACTIVITY.INTERPRETER)
+      && this.#records.answeredNs - atNs > ANSWER_NS_MAX;
     if (wasWaiting) return this.samples.add(timeUs, ROOT, ACTIVITY.WAITING, 0);
     if (!isForGuest(activity)) return this.samples.add(timeUs, ROOT, activity, 0);
-    if (this.#node < 0) this.#takeGuest();
+    if (this.#node < 0) this.#readRecord();
     this.samples.add(timeUs, this.#node, activity, this.#program);
   };
 
-  #takeGuest(): void {
-    if (--this.#untilLook < 0) {
-      this.#untilLook = this.kernel.look() ? 0 : LOOK_EVERY;
-      this.kernel.modules.refresh();
-    }
-    this.#memory.begin();
-    const { kernel } = this;
-    if (kernel.symbols !== undefined) this.#unwinder.use(kernel.symbols);
-    const isLong = (this.#words[this.#at.modeKey]! & MODE.CODE_SIZE) === 2;
-    const base = isLong ? 0 : this.#words[this.#at.csBase]!;
-    const leaf = this.#address(this.#at.sampleRip, isLong) + base;
-    const ip = this.#address(this.#at.rip, isLong) + base;
-    const isUser = this.#isUser(leaf, ip, isLong);
-    this.#program = this.#programOf(isUser);
-    this.#node = isLong && this.#copy(leaf, ip) ? COPIED : this.#stack(leaf, ip, isLong);
-  }
-
-  #address(at: number, isLong: boolean): number {
-    return isLong ? addressAt(this.#words, at) : this.#words[at]!;
+  #readRecord(): void {
+    const records = this.#records;
+    const { leaf, ip } = records;
+    this.#program = this.#programOf(this.#isUser(leaf, ip));
+    this.#node = this.#nodeOf(leaf, ip, records.hasStack ? this.#unwinder.unwind(records, records, this.#frames) : this.#callers(ip));
   }
 
   /** The mode of the code at `leaf`, which may have just gone over into the other one. */
-  #isUser(leaf: number, ip: number, isLong: boolean): boolean {
-    if (isLong && leaf < 0 !== ip < 0) return leaf >= 0;
-    return this.#words[this.#at.cpl] === 3;
+  #isUser(leaf: number, ip: number): boolean {
+    return this.#records.isLong && leaf < 0 !== ip < 0 ? leaf >= 0 : this.#records.isUser;
   }
 
-  /** Copies the stack of a kernel, when that is all that a walk will need. */
-  #copy(leaf: number, ip: number): boolean {
-    if (leaf >= 0 || ip >= 0 || this.kernel.tables < 0 || !this.#unwinder.hasTables) return false;
-    const sp = addressAt(this.#words, this.#at.rsp);
-    if (this.kernel.isInterruptStack(sp)) return false;
-    return this.#copies.add(leaf, ip, sp, addressAt(this.#words, this.#at.rbp), this.samples.count);
-  }
-
-  /** Node of `leaf` and its callers, as the stack is now. */
-  #stack(leaf: number, ip: number, isLong: boolean): number {
-    const pointerBytes = isLong ? 8 : 4;
-    const sp = this.#address(this.#at.rsp, isLong);
-    const bp = this.#address(this.#at.rbp, isLong);
-    return this.#nodeOf(leaf, ip, this.#unwinder.unwind(ip, sp, bp, pointerBytes, this.#frames));
+  /** By frame pointers. At its first instruction a function has no frame of its own yet. */
+  #callers(ip: number): number {
+    const { caller } = this.#records;
+    const hasNoFrame = caller !== 0 && (this.kernel.symbols?.begins(ip) ?? false);
+    if (hasNoFrame) this.#frames[0] = caller;
+    return this.#records.copyFrames(this.#frames, hasNoFrame ? 1 : 0);
   }
 
   /**
@@ -177,20 +169,19 @@ export class Sampler {
     this.#pathNodes[depth] = this.samples.stacks.child(depth === 0 ? ROOT : this.#pathNodes[depth - 1]!, address);
   }
 
-  /** Number of the program that runs, by the name of its task or its page tables. */
+  /** Number of the program that ran, by the name of its task or its page tables. */
   #programOf(isUser: boolean): number {
-    const { kernel } = this;
-    const name = kernel.nameAddress(kernel.currentTask());
-    const key = (this.#words[this.#at.cr3]! & ~0xfff) + (isUser ? 1 : 0);
-    if (key === this.#lastKey && this.#sameName(name)) return this.#program;
+    const { tables } = this.#records;
+    const key = tables + (isUser ? 1 : 0);
+    if (key === this.#lastKey && this.#hasLastName()) return this.#program;
     this.#lastKey = key;
-    for (let n = 0; n < 4; n++) this.#lastName[n] = this.#memory.u32(name + n * 4);
-    const text = Number.isNaN(name) ? '' : kernel.taskName(name);
-    return this.#numberOf(text === '' ? `page tables at 0x${(this.#words[this.#at.cr3]! & ~0xfff).toString(16)}` : text, isUser);
+    for (let n = 0; n < NAME_WORDS; n++) this.#lastName[n] = this.#records.nameWord(n);
+    const { name } = this.#records;
+    return this.#numberOf(name === '' ? `page tables at 0x${tables.toString(16)}` : name, isUser);
   }
 
-  #sameName(name: number): boolean {
-    for (let n = 0; n < 4; n++) if (this.#lastName[n] !== (this.#memory.u32(name + n * 4) | 0)) return false;
+  #hasLastName(): boolean {
+    for (let n = 0; n < NAME_WORDS; n++) if (this.#lastName[n] !== (this.#records.nameWord(n) | 0)) return false;
     return true;
   }
 

@@ -1,13 +1,13 @@
-// The callers of the code that runs: in a 64-bit Linux by its own tables and its modules' (ORC: kernel documentation
-// arch/x86/orc-unwinder), elsewhere by frame pointers as long as they lead upwards to addresses behind calls. Where kernel code outside of
-// the kernel has no tables, the next address on the stack that lies behind a call in the kernel is taken for the caller; it may be wrong.
+// The callers of a 64-bit Linux's code, by its own tables and its modules' (ORC: kernel documentation arch/x86/orc-unwinder). Where kernel
+// code outside of the kernel has no tables, the next address on the stack that lies behind a call in the kernel is taken for the caller; it
+// may be wrong. Not here: other code's callers by frame pointers (assembly/samples.ts).
+import { SAMPLE_FRAMES_MAX } from '../memory/memory-map.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { ORC_ENTRY_BYTES, type OrcPlace } from './module-structure.ts';
 import type { SymbolTable } from './symbols.ts';
 
-export const FRAMES_MAX = 64;
+export const FRAMES_MAX = SAMPLE_FRAMES_MAX;
 const GUESS_WORDS_MAX = 128;
-const FRAME_BYTES_MAX = 1 << 20;
 
 /** Registers of a frame. */
 export interface FrameState {
@@ -17,11 +17,13 @@ export interface FrameState {
 }
 
 const REG = { UNDEFINED: 0, PREVIOUS_SP: 1, BP: 4, SP: 5, BP_INDIRECT: 8, SP_INDIRECT: 9 } as const;
-/** What a walk reads the stack from: memory as it is, or a copy. */
+/** What a walk reads the stack from. */
 export interface StackMemory {
-  /** An aligned word as an address; NaN where there is none. */
-  word(linear: number, bytes: 4 | 8): number;
+  /** An aligned word of 8 bytes as an address; NaN where there is none. */
+  word(linear: number): number;
 }
+
+const NO_STACK: StackMemory = { word: () => Number.NaN };
 
 /** pt_regs: offsets of what is needed. */
 const PT_REGS = { BP: 32, IP: 128, CS: 136, SP: 152 } as const;
@@ -62,7 +64,7 @@ export interface LoadedTables {
 
 export class Unwinder {
   readonly #memory: GuestMemory;
-  #stack: StackMemory;
+  #stack = NO_STACK;
   #orc: OrcTables | undefined;
   #textStart = Number.NaN;
   #textEnd = Number.NaN;
@@ -77,7 +79,6 @@ export class Unwinder {
   constructor(memory: GuestMemory, loaded?: LoadedTables) {
     this.#memory = memory;
     this.#loaded = loaded;
-    this.#stack = memory;
   }
 
   /** The kernel's symbols; others than before when another kernel has been started. */
@@ -114,23 +115,12 @@ export class Unwinder {
     return this.#orc !== undefined;
   }
 
-  /** The same from a copy of a 64-bit kernel's stack. */
-  unwindCopy(stack: StackMemory, { ip, sp, bp }: Readonly<FrameState>, frames: Float64Array): number {
-    if (this.#orc === undefined) return 0;
-    this.#stack = stack;
-    const count = this.#unwindKernel(this.#orc, ip, sp, bp, frames);
-    this.#stack = this.#memory;
-    return count;
-  }
-
   /** Addresses of the callers into `frames`, the nearest first; returns how many. */
-  unwind(ip: number, sp: number, bp: number, pointerBytes: 4 | 8, frames: Float64Array): number {
-    if (pointerBytes === 8 && this.#orc !== undefined && ip < 0) return this.#unwindKernel(this.#orc, ip, sp, bp, frames);
-    return this.#followPointers(sp, bp, pointerBytes, frames, this.#table?.begins(ip) ?? false);
-  }
-
-  #unwindKernel(orc: OrcTables, ip: number, sp: number, bp: number, frames: Float64Array): number {
+  unwind(stack: StackMemory, { ip, sp, bp }: Readonly<FrameState>, frames: Float64Array): number {
+    const orc = this.#orc;
+    if (orc === undefined) return 0;
     if (this.#loaded !== undefined && this.#loaded.version !== this.#loadedVersion) this.#forget();
+    this.#stack = stack;
     const frame = this.#frame;
     frame.ip = ip;
     frame.sp = sp;
@@ -166,9 +156,9 @@ export class Unwinder {
     if (type === 1) return this.#interrupted(base, PT_REGS, frame);
     if (type === 2) return this.#interrupted(base, { ...IRET, BP: Number.NaN }, frame);
     if (type !== 0) return false;
-    const ip = this.#stack.word(base - 8, 8);
-    if (bpReg === REG.PREVIOUS_SP) frame.bp = this.#stack.word(base + bpOffset, 8);
-    else if (bpReg === REG.BP) frame.bp = this.#stack.word(frame.bp + bpOffset, 8);
+    const ip = this.#stack.word(base - 8);
+    if (bpReg === REG.PREVIOUS_SP) frame.bp = this.#stack.word(base + bpOffset);
+    else if (bpReg === REG.BP) frame.bp = this.#stack.word(frame.bp + bpOffset);
     frame.ip = ip;
     frame.sp = base;
     return !Number.isNaN(ip);
@@ -177,16 +167,16 @@ export class Unwinder {
   #base(register: number, offset: number, { sp, bp }: FrameState): number {
     if (register === REG.SP) return sp + offset;
     if (register === REG.BP) return bp + offset;
-    if (register === REG.SP_INDIRECT) return this.#stack.word(sp, 8) + offset;
-    if (register === REG.BP_INDIRECT) return this.#stack.word(bp + offset, 8);
+    if (register === REG.SP_INDIRECT) return this.#stack.word(sp) + offset;
+    if (register === REG.BP_INDIRECT) return this.#stack.word(bp + offset);
     return Number.NaN;
   }
 
   #interrupted(base: number, at: SavedPlaces, frame: FrameState): boolean {
-    const isUser = (this.#stack.word(base + at.CS, 8) & 3) === 3;
-    frame.ip = isUser ? Number.NaN : this.#stack.word(base + at.IP, 8);
-    if (!Number.isNaN(at.BP)) frame.bp = this.#stack.word(base + at.BP, 8);
-    frame.sp = this.#stack.word(base + at.SP, 8);
+    const isUser = (this.#stack.word(base + at.CS) & 3) === 3;
+    frame.ip = isUser ? Number.NaN : this.#stack.word(base + at.IP);
+    if (!Number.isNaN(at.BP)) frame.bp = this.#stack.word(base + at.BP);
+    frame.sp = this.#stack.word(base + at.SP);
     return !Number.isNaN(frame.ip);
   }
 
@@ -194,7 +184,7 @@ export class Unwinder {
   #guess(frame: FrameState): boolean {
     for (let word = 0; word < GUESS_WORDS_MAX; word++) {
       const at = frame.sp + word * 8;
-      const value = this.#stack.word(at, 8);
+      const value = this.#stack.word(at);
       if (Number.isNaN(value)) return false;
       if (!(value < 0) || !this.#isText(value) || !this.isBehindCall(value)) continue;
       frame.ip = value;
@@ -258,24 +248,6 @@ export class Unwinder {
 
   #u16(at: number): number {
     return this.#memory.u8(at) | (this.#memory.u8(at + 1) << 8);
-  }
-
-  /** At its first instruction a function has no frame of its own yet. */
-  #followPointers(sp: number, bp: number, pointerBytes: 4 | 8, frames: Float64Array, hasNoFrame: boolean): number {
-    let count = 0;
-    if (hasNoFrame) {
-      const caller = this.#memory.word(sp, pointerBytes);
-      if (!Number.isNaN(caller) && this.isBehindCall(caller)) frames[count++] = caller;
-    }
-    for (let frame = bp, lowest = sp; count < FRAMES_MAX; ) {
-      if (!(frame >= lowest) || frame - lowest > FRAME_BYTES_MAX) break;
-      const caller = this.#memory.word(frame + pointerBytes, pointerBytes);
-      if (Number.isNaN(caller) || !this.isBehindCall(caller)) break;
-      frames[count++] = caller;
-      lowest = frame + 2 * pointerBytes;
-      frame = this.#memory.word(frame, pointerBytes);
-    }
-    return count;
   }
 
   /** Whether a call instruction ends at an address (E8, or FF /2 with the lengths that it can have). */

@@ -34,6 +34,8 @@ export class MachineSampling {
   readonly #clock: SampleClock;
   readonly #endDrains: () => void;
   readonly #usualInterpreter: WebAssembly.Module;
+  /** Since they were collected. */
+  #records = 0;
 
   /** The machine stands between two turns of its loop. */
   static async start(machine: Machine, host: ProfileHost, options: SamplingOptions): Promise<MachineSampling> {
@@ -56,17 +58,36 @@ export class MachineSampling {
     vcpu.regions.options = { ...vcpu.regions.options, sampling: true };
     vcpu.regions.flush();
     const shared = new Int32Array(vcpu.u32.buffer as SharedArrayBuffer);
-    const activityAt = vcpu.area + cpuOffset('hostActivity');
-    const askedAt = vcpu.area + cpuOffset('sampleAsked');
+    const at = (field: string): number => vcpu.area + cpuOffset(field);
+    const [activityAt, askedAt, notedAt] = [at('hostActivity'), at('sampleAsked'), at('sampleNoted')];
+    shared[notedAt >> 2] = 0;
     watchActivity(shared, activityAt >> 2);
-    this.#clock = host.startSampleClock({ memory: shared.buffer, activityAt, askedAt }, hertz);
+    this.#clock = host.startSampleClock({ memory: shared.buffer, activityAt, askedAt, notedAt }, hertz);
     vcpu.onSample = () => {
       Atomics.store(shared, askedAt >> 2, 0);
       const doing = beginActivity(ACTIVITY.PROFILER);
-      this.sampler.take(this.#clock, host.hostNs());
+      if (this.#keep()) this.#collect();
       endActivity(doing);
     };
-    this.#endDrains = host.every(IDLE_DRAIN_MS, () => this.sampler.take(this.#clock, host.hostNs()));
+    this.#endDrains = host.every(IDLE_DRAIN_MS, () => this.take());
+  }
+
+  /** What has been asked for becomes samples; the guest stands between two blocks. */
+  take(): void {
+    if (!Number.isNaN(this.endNs)) return;
+    this.#keep();
+    this.#collect();
+  }
+
+  /** Adds a record; whether it is time to collect them. */
+  #keep(): boolean {
+    const isFull = this.#machine.vcpu.support.takeSample(this.#host.hostNs()) !== 0;
+    return ++this.#records >= this.sampler.recordsMax || isFull;
+  }
+
+  #collect(): void {
+    this.#records = 0;
+    this.sampler.collect(this.#clock);
   }
 
   get lost(): number {
@@ -75,11 +96,10 @@ export class MachineSampling {
 
   stop(): void {
     if (!Number.isNaN(this.endNs)) return;
-    this.endNs = this.#host.hostNs();
     this.#endDrains();
     this.#clock.stop();
-    this.sampler.take(this.#clock, this.endNs);
-    this.sampler.settle();
+    this.take();
+    this.endNs = this.#host.hostNs();
     this.sampler.markCollections(this.#clock.collections());
     const { vcpu } = this.#machine;
     vcpu.onSample = null;

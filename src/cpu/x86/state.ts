@@ -129,6 +129,11 @@ derived('u64', 'sampleRip');
 // For counted profiles: what the counting interpreter has executed, the block that runs, and where its next note goes (memory-map.ts).
 derived('u64', 'countInstructions', 'countReads', 'countWrites', 'countStringElements');
 derived('u32', 'countedBlock', 'notesAt');
+// For samples (assembly/samples.ts): moments noted by the clock, bytes of records in use, and what profile/sampler.ts knows of the kernel:
+// whether its stacks can be walked from copies, the places of the running task's address and of the interrupt stack's top (0: not known),
+// and where in a task its name is.
+derived('u32', 'sampleNoted', 'sampleUsed', 'sampleCopies', 'sampleNameOffset');
+derived('u64', 'sampleTask', 'sampleInterruptStack');
 
 export const CPU_FIELDS: readonly CpuField[] = declared;
 export const CPU_STATE_BYTES = cursor;

@@ -15,6 +15,7 @@ function run(data: SampleThreadData): void {
   const activities = new Int32Array(data.activities);
   const activity = new Int32Array(data.memory, data.activityAt, 1);
   const asked = new Int32Array(data.memory, data.askedAt, 1);
+  const notedWord = new Int32Array(data.memory, data.notedAt, 1);
   const periodMs = 1e3 / data.hertz;
   const originNs = hostClockNs() - performance.now() * 1e6;
   let noted = 0;
@@ -29,6 +30,7 @@ function run(data: SampleThreadData): void {
     activities[at] = Atomics.load(activity, 0);
     noted = (noted + 1) | 0;
     Atomics.store(control, CONTROL.NOTED, noted);
+    Atomics.store(notedWord, 0, noted);
     Atomics.store(asked, 0, SAMPLE_ASKED);
     lateMs = Math.max(0, Math.min(LATE_MS_MAX, lateMs + Math.min(LATE_MS_MAX, nowMs - begunMs - waitMs) / 16));
     begunMs = nowMs;

@@ -43,14 +43,16 @@ export class NodeSampleClock implements SampleClock {
     this.#observer.observe({ entryTypes: ['gc'] });
   }
 
-  drain(take: (atNs: number, activity: number) => void): void {
-    const noted = Atomics.load(this.#control, CONTROL.NOTED);
-    const waiting = (noted - this.#taken) | 0;
-    if (waiting > NOTES) {
-      this.lost += waiting - NOTES;
-      this.#taken = (noted - NOTES) | 0;
+  drain(noted: number, take: (atNs: number, activity: number) => void): void {
+    const all = (Atomics.load(this.#control, CONTROL.NOTED) - this.#taken) | 0;
+    let left = Math.min((noted - this.#taken) | 0, all);
+    const gone = Math.min(all - NOTES, left); // written over
+    if (gone > 0) {
+      this.lost += gone;
+      this.#taken = (this.#taken + gone) | 0;
+      left -= gone;
     }
-    for (; this.#taken !== noted; this.#taken = (this.#taken + 1) | 0) {
+    for (; left > 0; left--, this.#taken = (this.#taken + 1) | 0) {
       const at = this.#taken & (NOTES - 1);
       take(this.#times[at]!, this.#activities[at]!);
     }
