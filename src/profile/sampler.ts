@@ -65,7 +65,7 @@ export class Sampler {
     this.#forget();
   }
 
-  /** Of a machine that was sampled before, or of another kernel. */
+  /** Drops what a sampler of this machine before has left. */
   #forget(): void {
     this.#records.clear();
     this.#words[this.#at.copies] = 0;
