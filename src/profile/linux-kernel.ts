@@ -17,6 +17,8 @@ const SEARCHED_BYTES = 2 << 20;
 /** Behind the entry of system calls, and before it for 32-bit kernels, whose read-only data may lie there. */
 const IMAGE_BYTES_MAX = 64 << 20;
 const TASK_BYTES_MAX = 16 * 1024;
+/** pcpu_hot is a line of the processor's cache. */
+const HOT_BYTES = 64;
 const NAME_BYTES = 16;
 const DATA_SYMBOLS = [
   'init_task', 'current_task', 'pcpu_hot', '__per_cpu_offset', 'modules', 'hardirq_stack_ptr', 'swapper_pg_dir', 'init_top_pgt',
@@ -36,6 +38,8 @@ export class LinuxKernel {
   #nameOffset = -1;
   #pointerBytes: 4 | 8 = 8;
   #interruptStack = Number.NaN;
+  /** pcpu_hot, which kernels have from 6.2 on, for a time. */
+  #hotArea = Number.NaN;
   #tables = -1;
   /** Entry of system calls that the last look was for, and how many calls of `look` are let pass. */
   #lookedFor = Number.NaN;
@@ -80,9 +84,19 @@ export class LinuxKernel {
     return this.#nameOffset;
   }
 
-  /** Where the address of the interrupt stack's last word is; NaN where that is not known. */
-  get interruptStackAt(): number {
+  /** Where the address of the interrupt stack's last word is; NaN where that is not known, as it is early in a boot. */
+  interruptStackAt(): number {
+    if (Number.isNaN(this.#interruptStack)) this.#interruptStack = this.#interruptStackIn(this.#hotArea);
     return this.#interruptStack;
+  }
+
+  /** In pcpu_hot it is the word that is an address of the last word in a page. */
+  #interruptStackIn(area: number): number {
+    for (let at = area; at < area + HOT_BYTES; at += 8) {
+      const address = this.#memory.word(at, 8);
+      if (address < 0 && (address & (PAGE - 1)) === PAGE - 8) return at;
+    }
+    return Number.NaN;
   }
 
   /** Physical address of page tables that have all of the kernel and never end; -1 where they are not known. */
@@ -174,6 +188,7 @@ export class LinuxKernel {
     const inArea = (symbol: number): number => (this.#pointerBytes === 8 ? symbol - table.offset : symbol) + perCpu;
     this.#currentTask = inArea(current);
     this.#interruptStack = inArea(found.get('hardirq_stack_ptr') ?? Number.NaN);
+    this.#hotArea = this.#pointerBytes === 8 ? inArea(found.get('pcpu_hot') ?? Number.NaN) : Number.NaN;
   }
 
   #findName(task: number): number {

@@ -4,7 +4,7 @@ import { GUEST_RAM } from '../memory/memory-map.ts';
 import { GuestMemory } from './guest-memory.ts';
 
 export const RAM_BYTES = 1 << 20;
-const AREA = 4096;
+export const SAMPLE_AREA = 4096;
 /** The kernel's half: 2 MiB from here on are the RAM. */
 export const KERNEL = -0x8000_0000;
 
@@ -12,7 +12,7 @@ export const KERNEL = -0x8000_0000;
 export class SampleMemory {
   readonly #buffer = new ArrayBuffer(GUEST_RAM + RAM_BYTES);
   readonly view = new DataView(this.#buffer);
-  readonly guest = new GuestMemory(new Uint32Array(this.#buffer), AREA, RAM_BYTES);
+  readonly guest = new GuestMemory(new Uint32Array(this.#buffer), SAMPLE_AREA, RAM_BYTES);
 
   /** Stacks as they are in memory. */
   readonly stack = { word: (linear: number): number => this.guest.word(linear, 8) };
@@ -33,7 +33,7 @@ export class SampleMemory {
   }
 
   #field(name: string, value: number): void {
-    this.view.setUint32(AREA + cpuOffset(name), value, true);
+    this.view.setUint32(SAMPLE_AREA + cpuOffset(name), value, true);
   }
 
   entry(table: number, index: number, value: number): void {

@@ -91,13 +91,14 @@ export class Sampler {
     this.recordsMax = this.kernel.look() ? 1 : RECORDS_MAX;
     this.kernel.modules.refresh();
     const { symbols } = this.kernel;
-    if (symbols === undefined || symbols === this.#symbols) return;
+    if (symbols === undefined) return;
+    this.#storeAddress(this.#at.interruptStack, this.kernel.interruptStackAt());
+    if (symbols === this.#symbols) return;
     this.#symbols = symbols;
     this.#unwinder.use(symbols);
     this.#words[this.#at.copies] = this.#unwinder.hasTables ? 1 : 0;
     this.#words[this.#at.nameOffset] = Math.max(0, this.kernel.nameOffset);
     this.#storeAddress(this.#at.task, this.kernel.nameOffset < 0 ? Number.NaN : this.kernel.currentTaskAt);
-    this.#storeAddress(this.#at.interruptStack, this.kernel.interruptStackAt);
   }
 
   /** 0 for one that is not known. */
