@@ -5,17 +5,17 @@
 import { cpu } from './host';
 import {
   CR0, CR3, CS_BASE, MMU_INDEX_SUPERVISOR_AC, PHYS_READABLE, RBP, RIP, RSP, SAMPLE_COPIES, SAMPLE_COPY_BYTES_MAX, SAMPLE_FRAMES_MAX,
-  SAMPLE_INTERRUPT_STACK, SAMPLE_MODE_LONG, SAMPLE_MODE_USER, SAMPLE_NAME_OFFSET, SAMPLE_NOTED, SAMPLE_RECORDS_BYTES, SAMPLE_RECORDS_OFFSET,
-  SAMPLE_RECORD_ANSWERED, SAMPLE_RECORD_BELOW, SAMPLE_RECORD_BELOW_WORDS, SAMPLE_RECORD_BP, SAMPLE_RECORD_CALLER, SAMPLE_RECORD_CR3,
-  SAMPLE_RECORD_FRAMES, SAMPLE_RECORD_HEADER, SAMPLE_RECORD_IP, SAMPLE_RECORD_LEAF, SAMPLE_RECORD_MODE, SAMPLE_RECORD_NAME,
-  SAMPLE_RECORD_NOTED, SAMPLE_RECORD_SIZE, SAMPLE_RECORD_SP, SAMPLE_RECORD_STACK, SAMPLE_RIP, SAMPLE_STACK_BYTES, SAMPLE_TASK, SAMPLE_USED,
-  TLB_KIND_READ,
+  SAMPLE_INTERRUPT_STACK, SAMPLE_MODE_LONG, SAMPLE_MODE_USER, SAMPLE_NAME_BYTES, SAMPLE_NAME_OFFSET, SAMPLE_NOTED, SAMPLE_RECORDS_BYTES,
+  SAMPLE_RECORDS_OFFSET, SAMPLE_RECORD_ANSWERED, SAMPLE_RECORD_BELOW, SAMPLE_RECORD_BELOW_WORDS, SAMPLE_RECORD_BP, SAMPLE_RECORD_CALLER,
+  SAMPLE_RECORD_CR3, SAMPLE_RECORD_FRAMES, SAMPLE_RECORD_HEADER, SAMPLE_RECORD_IP, SAMPLE_RECORD_LEAF, SAMPLE_RECORD_MODE,
+  SAMPLE_RECORD_NAME, SAMPLE_RECORD_NOTED, SAMPLE_RECORD_SIZE, SAMPLE_RECORD_SP, SAMPLE_RECORD_STACK, SAMPLE_RIP, SAMPLE_STACK_BYTES,
+  SAMPLE_TASK, SAMPLE_USED, TLB_KIND_READ,
 } from './generated/layout';
 import { a20, translateAhead, walkedPhysical } from './paging';
 import { pageEntry } from './physical';
 import { CR0_PG, code64, cpl, get32, get64, longMode, set32 } from './registers';
+import { PAGE_MASK } from './tlb';
 
-const PAGE_MASK: u64 = 0xfffffffffffff000;
 const NO_PAGE: u64 = 1;
 /** A record with two copies of stacks; one with frames is smaller. */
 const RECORD_BYTES_MAX: u32 = SAMPLE_RECORD_HEADER + 2 * SAMPLE_COPY_BYTES_MAX;
@@ -118,14 +118,13 @@ function copyStacks(record: usize, sp: u64): void {
 
 /** The running task's name, or zeros. */
 function copyName(to: usize): void {
-  store<u64>(to, 0);
-  store<u64>(to, 0, 8);
+  memory.fill(to, 0, SAMPLE_NAME_BYTES);
   const place = get64(SAMPLE_TASK);
   if (place == 0) return;
   const task = wordAt(place, longMode() ? 8 : 4);
   if (task == 0) return;
   const name = task + get32(SAMPLE_NAME_OFFSET);
-  for (let n: u32 = 0; n < 16; n += 4) store<u32>(to + n, <u32>wordAt(name + n, 4));
+  for (let n: u32 = 0; n < SAMPLE_NAME_BYTES; n += 4) store<u32>(to + n, <u32>wordAt(name + n, 4));
 }
 
 /** Adds a record; true when there may be no room for another one. The guest stands between two blocks. */

@@ -12,7 +12,7 @@ import {
 } from './generated/layout';
 import { count } from './registers';
 
-const PAGE_MASK: u64 = 0xfffffffffffff000;
+export const PAGE_MASK: u64 = 0xfffffffffffff000;
 const GENERATION_MASK: u32 = (1 << (32 - MODE_BITS)) - 1;
 const TABLE_COUNT: u32 = MMU_INDEX_COUNT * TLB_KIND_COUNT;
 const LOG_OFFSET: u32 = TLB_OFFSET + TABLE_COUNT * TLB_BYTES;

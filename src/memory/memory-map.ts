@@ -87,7 +87,7 @@ export const SAMPLE_RECORD = {
   SP: 32, // u64
   BP: 40, // u64
   CALLER: 48, // u64: what lies at SP, where that is behind a call; otherwise 0
-  NAME: 56, // 16 bytes: the running task's name, when its place is known
+  NAME: 56, // SAMPLE_NAME_BYTES: the running task's name, when its place is known
   CR3: 72, // u32
   MODE: 76, // u32: SAMPLE_MODE
   FRAMES: 80, // u32: how many callers
@@ -98,6 +98,8 @@ export const SAMPLE_RECORD = {
 } as const;
 export const SAMPLE_MODE = { LONG: 1, USER: 2 } as const;
 export const SAMPLE_FRAMES_MAX = 64;
+/** Of a task's name in Linux (TASK_COMM_LEN). */
+export const SAMPLE_NAME_BYTES = 16;
 /** A stack of a 64-bit Linux lies in a piece of so many bytes (THREAD_SIZE, IRQ_STACK_SIZE); of a deeper one the rest is left out. */
 export const SAMPLE_STACK_BYTES = 16 * KIB;
 export const SAMPLE_COPY_BYTES_MAX = 8 * KIB;

@@ -1,6 +1,7 @@
 // What the profiler knows of a running Linux: where its code lies (it may have been moved at the start), its symbols, and the name of the
 // task that runs. No offset of a structure is taken for granted: the place of a task's name is where init_task has "swapper".
 import { cpuOffset } from '../cpu/x86/state.ts';
+import { SAMPLE_NAME_BYTES } from '../memory/memory-map.ts';
 import { addressAt } from './address.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { KernelImage } from './kallsyms.ts';
@@ -19,7 +20,6 @@ const IMAGE_BYTES_MAX = 64 << 20;
 const TASK_BYTES_MAX = 16 * 1024;
 /** pcpu_hot is a line of the processor's cache. */
 const HOT_BYTES = 64;
-const NAME_BYTES = 16;
 const DATA_SYMBOLS = [
   'init_task', 'current_task', 'pcpu_hot', '__per_cpu_offset', 'modules', 'hardirq_stack_ptr', 'swapper_pg_dir', 'init_top_pgt',
 ];
@@ -201,7 +201,7 @@ export class LinuxKernel {
 
   /** A task's name as text; '' where there is none that can be printed. */
   taskName(address: number): string {
-    return this.#memory.text(address, NAME_BYTES);
+    return this.#memory.text(address, SAMPLE_NAME_BYTES);
   }
 }
 

@@ -2,11 +2,9 @@
 // until there are some hundred, because what making names and stacks of it needs (the kernel's tables, the tree of stacks, our own code)
 // is then in the processor's caches after the first. Registers and words are the guest's and may be anything.
 import { cpuOffset } from '../cpu/x86/state.ts';
-import { SAMPLE_MODE, SAMPLE_RECORD, SAMPLE_RECORDS_OFFSET } from '../memory/memory-map.ts';
+import { SAMPLE_MODE, SAMPLE_NAME_BYTES, SAMPLE_RECORD, SAMPLE_RECORDS_OFFSET } from '../memory/memory-map.ts';
 import { addressAt, type Words } from './address.ts';
 import { nameIn } from './guest-memory.ts';
-
-const NAME_BYTES = 16;
 
 export class SampleRecords {
   readonly #words: Words;
@@ -111,7 +109,7 @@ export class SampleRecords {
   /** The running task's; '' where it is not known. */
   get name(): string {
     const at = this.#at * 4 + SAMPLE_RECORD.NAME;
-    return nameIn((n) => this.#bytes[at + n]!, NAME_BYTES);
+    return nameIn((n) => this.#bytes[at + n]!, SAMPLE_NAME_BYTES);
   }
 
   /** Whether the kernel's stack is here, to be walked. */

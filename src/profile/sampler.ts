@@ -3,6 +3,7 @@
 // the next place where the executor stops for it, which lies in the same function (ARCHITECTURE.md, "The profile"). Here records become
 // samples, many at a time. The guest chooses all that is in them.
 import { cpuOffset } from '../cpu/x86/state.ts';
+import { SAMPLE_NAME_BYTES } from '../memory/memory-map.ts';
 import type { SampleClock } from '../ports/sample-clock.ts';
 import { ACTIVITY, isForGuest } from '../trace/activity.ts';
 import type { GuestMemory } from './guest-memory.ts';
@@ -17,7 +18,7 @@ const PROGRAMS_MAX = 4096;
 const ANSWER_NS_MAX = 0.4e6;
 /** Records that wait at most, when all that looks for the kernel and its modules. */
 const RECORDS_MAX = 200;
-const NAME_WORDS = 4;
+const NAME_WORDS = SAMPLE_NAME_BYTES / 4;
 
 /** A part of a program: its own code, or the kernel's on its behalf. */
 export interface Program {

@@ -6,19 +6,19 @@ import { hostClockNs } from './host-clock.ts';
 
 /** Moments that can wait to be taken. */
 export const NOTES = 16384;
-/** Words of `control`: set to end the thread; how many moments have been noted. */
-export const CONTROL = { STOP: 0, NOTED: 1, WORDS: 2 } as const;
 const COLLECTIONS_MAX = 1 << 16;
 
 export interface SampleThreadData extends SampleWords {
-  readonly control: SharedArrayBuffer;
+  /** A word, set to end the thread. */
+  readonly stop: SharedArrayBuffer;
   readonly times: SharedArrayBuffer;
   readonly activities: SharedArrayBuffer;
   readonly hertz: number;
 }
 
 export class NodeSampleClock implements SampleClock {
-  readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL.WORDS * 4));
+  readonly #stop = new Int32Array(new SharedArrayBuffer(4));
+  readonly #noted: Int32Array;
   readonly #times = new Float64Array(new SharedArrayBuffer(NOTES * 8));
   readonly #activities = new Int32Array(new SharedArrayBuffer(NOTES * 4));
   readonly #observer: PerformanceObserver;
@@ -27,8 +27,9 @@ export class NodeSampleClock implements SampleClock {
   lost = 0;
 
   constructor(words: SampleWords, hertz: number) {
+    this.#noted = new Int32Array(words.memory, words.notedAt, 1);
     const data: SampleThreadData = {
-      ...words, hertz, control: this.#control.buffer as SharedArrayBuffer, times: this.#times.buffer as SharedArrayBuffer,
+      ...words, hertz, stop: this.#stop.buffer as SharedArrayBuffer, times: this.#times.buffer as SharedArrayBuffer,
       activities: this.#activities.buffer as SharedArrayBuffer,
     };
     new Worker(new URL('./sample-clock-thread.js', import.meta.url), { workerData: data }).unref();
@@ -44,8 +45,8 @@ export class NodeSampleClock implements SampleClock {
   }
 
   drain(noted: number, take: (atNs: number, activity: number) => void): void {
-    const all = (Atomics.load(this.#control, CONTROL.NOTED) - this.#taken) | 0;
-    let left = Math.min((noted - this.#taken) | 0, all);
+    let left = (noted - this.#taken) | 0;
+    const all = (Atomics.load(this.#noted, 0) - this.#taken) | 0;
     const gone = Math.min(all - NOTES, left); // written over
     if (gone > 0) {
       this.lost += gone;
@@ -63,8 +64,8 @@ export class NodeSampleClock implements SampleClock {
   }
 
   stop(): void {
-    Atomics.store(this.#control, CONTROL.STOP, 1);
-    Atomics.notify(this.#control, CONTROL.STOP);
+    Atomics.store(this.#stop, 0, 1);
+    Atomics.notify(this.#stop, 0);
     this.#observer.disconnect();
   }
 }
