@@ -24,6 +24,10 @@ export const STATIC_DATA_BYTES = 1 * MIB;
 export const BLOCK_HASH = 33 * MIB;
 export const BLOCK_HASH_COUNT = 64 * KIB;
 
+/** The code of the region that is being emitted (assembly/translator/). */
+export const EMITTER_CODE = 34 * MIB;
+export const EMITTER_CODE_BYTES = 1 * MIB;
+
 /** One u32 per 4 KiB guest-physical page below 4 GiB: host page address | PHYS flags; 0 is "not memory": MMIO. */
 export const PHYS_MAP = 36 * MIB;
 /** One u32 per guest-physical page: the first block that has code in it, 0 for none. */
@@ -152,6 +156,46 @@ export const REGION_RECORD = {
   ENTERED: 24, // u32: how often it was entered, modulo 2^32
   PAGE: 32, // {u32 linear distance from the base's page, u32 guest-physical page} each
   BYTES: 256,
+} as const;
+
+/** What a region is emitted from, written by cpu/translator/emit-region.ts, and what the emitter says beside its code. */
+export const EMITTER_TABLES = 62 * MIB;
+/** A region of more blocks is not emitted, because emission goes as deep as they are nested, nor one whose lists do not fit below. */
+export const EMITTER_BLOCKS_MAX = 512;
+/** Byte offsets of a block's row, EMITTER_BLOCK.BYTES each, from EMITTER_TABLES. */
+export const EMITTER_BLOCK = {
+  ADDRESS: 0, // u32: of its first record
+  OPERATIONS: 4, // u32: how many records are emitted; when it has more, the next one is the interpreter's
+  DELTA: 8, // i32: from the region's base
+  INSTRUCTIONS: 12, // u32
+  TARGETS: 16, // u32: address of its {u16 record, u16 block} pairs
+  TARGETS_END: 20,
+  RETURNS: 24, // u32: address of the blocks (u16) that it most likely returns to
+  RETURNS_END: 28,
+  BYTES: 32,
+} as const;
+export const EMITTER_LISTS = EMITTER_TABLES + EMITTER_BLOCKS_MAX * EMITTER_BLOCK.BYTES;
+export const EMITTER_LISTS_BYTES = 128 * KIB;
+/** u16: blocks that are entries, in the order of their numbers; the emitter adds those that it cannot do without. */
+export const EMITTER_ENTRIES = EMITTER_LISTS + EMITTER_LISTS_BYTES;
+/** u32: the first records of instructions that begin no group of accesses. */
+export const EMITTER_UNGROUPED = EMITTER_ENTRIES + 2 * EMITTER_BLOCKS_MAX;
+export const EMITTER_UNGROUPED_MAX = 4096;
+/** u16: functions of the support module that the module calls, in the order of their imports. */
+export const EMITTER_IMPORTS = EMITTER_UNGROUPED + 4 * EMITTER_UNGROUPED_MAX;
+export const EMITTER_IMPORTS_MAX = 1024;
+/** {u32 offset in the code, i32 distance from the base} of each guest instruction, on request. */
+export const EMITTER_MARKS = EMITTER_IMPORTS + 2 * EMITTER_IMPORTS_MAX;
+export const EMITTER_MARKS_MAX = 32 * KIB;
+/** The emitter's own tables. */
+export const EMITTER_OWN = EMITTER_MARKS + 8 * EMITTER_MARKS_MAX;
+export const EMITTER_TABLES_END = 64 * MIB;
+/** Bits of what is asked of the emitter. */
+export const EMITTER_OPTION = {
+  COUNTING: 1, // code counts how it is left
+  MARKING: 2, // EMITTER_MARKS are wanted
+  SAMPLING: 4, // a region also ends when a sample is asked for, where it may leave a function or go round a loop; it says where that was
+  EAGER: 8, // a group that is not in the TLB as a whole is given up at once
 } as const;
 
 /** Decoded blocks: headers and IR records. When it is full everything is dropped and it starts again. */

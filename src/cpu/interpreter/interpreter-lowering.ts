@@ -5,6 +5,7 @@ import type { Address, Lowering, Operand, Width } from '../ir/lowering.ts';
 import { PLAIN_LOAD, PLAIN_STORE, probeTlb, pushHostAddress, pushRaisedStack } from '../ir/memory-access.ts';
 import { cpuOffset } from '../x86/state.ts';
 import type { CodeWriter } from '../../wasm/code-writer.ts';
+import { assert } from '../../base/assert.ts';
 import { OP } from '../../wasm/opcodes.ts';
 import { CPU, ENTRY, HOST, I32_SCRATCH, I64_SCRATCH, IP, LINEAR, PAGE_OFFSET, V128_SCRATCH } from './interpreter-locals.ts';
 import { RegionLoop, type Labels } from './region-loop.ts';
@@ -86,8 +87,11 @@ export class InterpreterLowering implements Lowering {
     this.code.memory(width === 3 ? OP.i64_load32_s : OP.i32_load, RECORD.IMM);
   }
 
-  knownImmediate(): undefined {
+  shiftCount(): undefined {
     return undefined;
+  }
+  pushShiftCount(): void {
+    assert(false, 'no count is known while the interpreter is made');
   }
 
   immediate2(): void {
@@ -169,7 +173,8 @@ export class InterpreterLowering implements Lowering {
     this.uses.memory = true;
     const { code } = this;
     code.set(LINEAR);
-    probeTlb(code, { pushTable: () => this.state(table, 2), linear: LINEAR, entry: ENTRY, offset: PAGE_OFFSET, bytes });
+    const pushReach = (): void => code.i64(4096 - bytes);
+    probeTlb(code, { pushTable: () => this.state(table, 2), linear: LINEAR, entry: ENTRY, offset: PAGE_OFFSET, pushReach });
     code.op(OP.i64_le_u);
   }
 

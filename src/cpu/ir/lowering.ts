@@ -39,8 +39,10 @@ export interface Lowering {
   /** Pushes the immediate, sign-extended to 64 bits when `width` is 3. */
   immediate(width: Width): void;
   immediate2(): void;
-  /** The immediate, where it is known while code is made. */
-  knownImmediate(): number | undefined;
+  /** Of a shift by the immediate: whether its count, masked to the operand's, is 0; undefined where only the running code knows. */
+  shiftCount(width: Width): 'zero' | 'some' | undefined;
+  /** Pushes that count, less a number, where it is known. */
+  pushShiftCount(width: Width, less: 0 | 1): void;
   /** Pushes the 64-bit constant that IMM (low) and IMM2 (high) make. */
   immediate64(): void;
   /** Pushes fields as they are. */

@@ -26,11 +26,12 @@ export interface TlbProbe {
   readonly entry: number;
   /** Local for the offset in the page. */
   readonly offset: number;
-  readonly bytes: number;
+  /** Pushes the largest distance from the page with which the whole access hits. */
+  readonly pushReach: () => void;
 }
 
-/** Pushes the distance from the entry's page and the largest one with which the whole access hits, both unsigned. */
-export function probeTlb(code: CodeWriter, { pushTable, linear, entry, offset, bytes }: TlbProbe): void {
+/** Pushes the distance from the entry's page and the largest one with which the access hits, both unsigned. */
+export function probeTlb(code: CodeWriter, { pushTable, linear, entry, offset, pushReach }: TlbProbe): void {
   pushTable();
   code.get(linear);
   code.op(OP.i32_wrap_i64);
@@ -44,7 +45,7 @@ export function probeTlb(code: CodeWriter, { pushTable, linear, entry, offset, b
   code.get(linear);
   code.op(OP.i64_xor);
   code.tee(offset);
-  code.i64(4096 - bytes);
+  pushReach();
 }
 
 /** Pushes the host address of the byte `offset` into the page of an entry that hit. */

@@ -253,8 +253,9 @@ export const NOT = family('not', (m, w) => {
 function shift(kind: number, pair: Pair, count: Source, signed: boolean): (m: Lowering, w: Width) => void {
   return (m, w) => {
     const [, , n] = scratch(m, w);
-    const known = count === fromShiftImmediate ? m.knownImmediate() : undefined;
-    if (known !== undefined) return shiftByConstant(m, w, kind, pair, known & (wide(w) ? 63 : 31), signed);
+    const known = count === fromShiftImmediate ? m.shiftCount(w) : undefined;
+    if (known === 'zero') return keepUnshifted(m, w);
+    if (known === 'some') return shiftByConstant(m, w, kind, pair, signed);
     count(m, 2);
     m.code.i32(wide(w) ? 63 : 31);
     m.code.op(OP.i32_and);
@@ -264,21 +265,20 @@ function shift(kind: number, pair: Pair, count: Source, signed: boolean): (m: Lo
     m.branch(() => shiftWithFlags(m, w, kind, pair, signed), () => keepUnshifted(m, w));
   };
 }
-/** The same with a count that is known while code is made. */
-function shiftByConstant(m: Lowering, w: Width, kind: number, pair: Pair, count: number, signed: boolean): void {
-  if (count === 0) return keepUnshifted(m, w);
+/** The same with a count that is known while code is made, and not 0. */
+function shiftByConstant(m: Lowering, w: Width, kind: number, pair: Pair, signed: boolean): void {
   const [x, y, unshifted] = scratch(m, w);
   m.get('a', w, signed);
   m.code.set(unshifted!);
   m.open('d');
   m.code.get(unshifted!);
-  constant(m, w, count);
+  m.pushShiftCount(w, 0);
   m.code.op(pick(pair, w));
   m.code.tee(x!);
   m.close('d', w);
   if (m.flagsAreDead) return;
   m.code.get(unshifted!);
-  constant(m, w, count - 1);
+  m.pushShiftCount(w, 1);
   m.code.op(pick(pair, w));
   m.code.set(y!);
   m.setFlags(ccOp(kind, w), w, x!, y!);

@@ -23,7 +23,7 @@ const OTHERS: Readonly<Record<string, readonly string[]>> = {
 /** Calls of any method are noted: operands by their letters, what is pushed by a callback by running that. */
 function fieldUse(lower: (m: Lowering) => void): FieldUse {
   const read = new Set<string>(), written = new Set<string>(), others = new Set<string>();
-  const constants = { code: new CodeWriter(256), i32: [0, 1, 2, 3], i64: [4, 5, 6, 7], v128: [8, 9], knownImmediate: () => undefined };
+  const constants = { code: new CodeWriter(256), i32: [0, 1, 2, 3], i64: [4, 5, 6, 7], v128: [8, 9] };
   const note = (method: string, words: readonly unknown[]): void => {
     for (const other of OTHERS[method] ?? []) others.add(other);
     for (const word of words) {

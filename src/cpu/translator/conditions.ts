@@ -4,7 +4,6 @@ import type { CodeWriter } from '../../wasm/code-writer.ts';
 import { OP, TYPE } from '../../wasm/opcodes.ts';
 import { CC } from '../ir/flags.ts';
 import type { Width } from '../ir/lowering.ts';
-import { cpuOffset } from '../x86/state.ts';
 import { CC_A, CC_B } from './region-locals.ts';
 
 /** Condition codes without the negation: SDM 1 appendix B. */
@@ -165,12 +164,11 @@ export function emitCondition(code: CodeWriter, ccOp: number, condition: number)
   return done;
 }
 
-/** Pushes CF of the triple in memory. After INC and DEC, which loops often end with, it is at hand; `ask` calls the support module. */
-export function carryInMemory(code: CodeWriter, area: number, ask: () => void): void {
-  const load = (field: string, operation: number): void => {
-    code.i32(0);
-    code.memory(operation, area + cpuOffset(field));
-  };
+/**
+ * Pushes CF of the triple in memory. After INC and DEC, which loops often end with, it is at hand; `ask` calls the support module. `load`
+ * loads from a field of the state.
+ */
+export function carryInMemory(code: CodeWriter, load: (field: string, operation: number) => void, ask: () => void): void {
   load('ccOp', OP.i32_load);
   code.i32(3);
   code.op(OP.i32_shr_u);

@@ -3,12 +3,12 @@
 // of long numbers are divided so, for instance where one is printed. Other 32-bit ones fault, or nearly so, and are the interpreter's.
 // Flags are undefined afterwards and stay as they were. Specification: Intel SDM volume 2, DIV, IDIV.
 import { OP } from '../../wasm/opcodes.ts';
-import { chooseResult, type InlineLowering } from './inline-lowering.ts';
+import type { InlineLowering } from './inline-lowering.ts';
 
 /** RDX:RAX or EDX:EAX divided by a; the immediate is the size in bytes. Returns false for the sizes that it does not know. */
 export function divide(m: InlineLowering, signed: boolean): boolean {
-  const size = m.knownImmediate();
-  if (size !== 4 && size !== 8) return false;
+  const size = m.immediateIs(8) ? 8 : 4;
+  if (size === 4 && !m.immediateIs(4)) return false;
   const [divisor, dividend, quotient] = m.i64 as readonly [number, number, number, number];
   const division = { divisor, dividend, quotient };
   m.getExtended('a', size === 8 ? 3 : 2, signed);
@@ -26,7 +26,7 @@ function divide64(m: InlineLowering, division: Division, signed: boolean): void 
   pushIsWide(m, signed);
   code.op(OP.i32_or);
   code.op(OP.i32_eqz);
-  chooseResult(m, signed ? 'idiv' : 'div', () => {
+  m.chooseResult(signed ? 'idiv' : 'div', () => {
     setQuotient(m, division, signed);
     writeResults(m, 8, division);
   });

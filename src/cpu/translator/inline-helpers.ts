@@ -3,12 +3,16 @@
 import { divide } from './divide.ts';
 import type { InlineLowering } from './inline-lowering.ts';
 import { multiply64 } from './multiply.ts';
+import { rotate } from './rotations.ts';
 import { scalarFloat } from './scalar-float.ts';
 import { checkSegment } from './segment-check.ts';
 
 /** Emits what stands for the helper; false when nothing does. */
 export function emitInline(m: InlineLowering, name: string): boolean {
   switch (name) {
+    case 'rol':
+    case 'ror':
+      return rotate(m, name === 'ror');
     case 'imul64':
       multiply64(m);
       return true;

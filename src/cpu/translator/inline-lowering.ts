@@ -1,53 +1,31 @@
-// What code that stands for a helper in a region (inline-helpers.ts) is written against: the lowering of regions, the way out of the
-// region, and the choice between such code and the helper itself.
-import { CC, ccOp } from '../ir/flags.ts';
-import type { Lowering, Operand } from '../ir/lowering.ts';
-import { CC_A } from './region-locals.ts';
-import type { RegionState } from './region-state.ts';
+// What code that stands for a helper in a region (inline-helpers.ts) is written against: the lowering, questions about the record that
+// is translated, the way out of the region, and the choice between such code and the helper itself. Like the meanings of operations, such
+// code is run when programs are made of it (programs.ts): with each answer that its questions can have.
+import type { Lowering, Operand, Width } from '../ir/lowering.ts';
 
 export interface InlineLowering extends Lowering {
-  at: RegionState;
   sameOperand(one: Operand, other: Operand): boolean;
+  immediateIs(value: number): boolean;
+  /** Whether all these bits of the immediate are set. */
+  immediateHas(bits: number): boolean;
+  /** Of a rotation: what its count is; undefined where only the running code knows. */
+  rotationCount(): 'zero' | 'some' | undefined;
+  pushRotationCount(width: Width): void;
+  /** Flags are in the local PENDING: PENDING_FLAGS in ir/flags.ts. */
+  setPending(kind: number): void;
+  /** Pushes a field of the segment register that the immediate of `checkSegment` names, and the size of its access less one (i64). */
+  segmentField(field: SegmentField): void;
+  lastByteOfAccess(): void;
   /** Leaves the region before the running instruction. */
   leaveForInterpreter(): void;
   /** Calls the helper, whatever could stand for it. */
   callSupport(name: string, mayFault: boolean): void;
+  /** The condition on the stack decides between `native` and the helper, both of which write nothing but memory. */
+  chooseEffect(name: string, native: () => void): void;
+  /** The same where both write the same registers. What the helper wrote is in the registers' homes too; it is stored once more. */
+  chooseResult(name: string, native: () => void): void;
+  /** The same for the flags that `push` pushes (i64, in their places in EFLAGS). */
+  chooseFlags(name: string, push: () => void): void;
 }
 
-/** What is known at the end of a choice: before it, and after its native part. */
-interface Choice {
-  readonly before: RegionState;
-  readonly after: RegionState;
-}
-
-/** The condition on the stack decides between `native` and the helper. Whoever calls this says what is known afterwards. */
-function choose(m: InlineLowering, name: string, native: () => void): Choice {
-  const before = { ...m.at };
-  m.code.if();
-  native();
-  const after = m.at;
-  m.at = { ...before };
-  m.code.else();
-  m.callSupport(name, true);
-  m.code.end();
-  return { before, after: { ...after, loaded: after.loaded & m.at.loaded } };
-}
-
-/** `native` and the helper write nothing but memory. */
-export function chooseEffect(m: InlineLowering, name: string, native: () => void): void {
-  m.at = choose(m, name, native).before;
-}
-
-/** Both write the same registers. What the helper wrote is in the registers' homes too; it is stored once more. */
-export function chooseResult(m: InlineLowering, name: string, native: () => void): void {
-  m.at = choose(m, name, native).after;
-}
-
-/** The flags that `push` pushes (i64, in their places in EFLAGS), or those that the helper leaves. */
-export function chooseFlags(m: InlineLowering, name: string, push: () => void): void {
-  const { before } = choose(m, name, () => {
-    push();
-    m.code.set(CC_A);
-  });
-  m.at = { ...before, knownFlags: ccOp(CC.FLAGS, 0), flagsDirty: true, pending: 0 };
-}
+export type SegmentField = 'Base' | 'Limit' | 'Access';

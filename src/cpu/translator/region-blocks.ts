@@ -71,6 +71,7 @@ export const RETURNS: ReadonlySet<number> = new Set(RETURN.filter((number) => nu
 
 /** Views of the shared memory, and where the vCPU's area begins. */
 export interface CodeMemory {
+  readonly u8: Uint8Array;
   readonly u32: Uint32Array;
   readonly u16: Uint16Array;
   readonly i32: Int32Array;

@@ -2,14 +2,14 @@
 // dropped when their code changes or when they have become too many. What goes into a region is region-blocks.ts, how it is
 // emitted is emit-region.ts.
 import {
-  EXIT_COUNT_SHIFT, EXIT_JUMP, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, REGION_EXIT, REGION_EXIT_COUNT,
+  EXIT_COUNT_SHIFT, EXIT_INDIRECT, EXIT_JUMP, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, REGION_EXIT, REGION_EXIT_COUNT,
   REGION_EXIT_OFTEN, REGION_EXITS, REGION_RECORD, REGION_SLOTS, REGION_TABLE,
 } from '../../memory/memory-map.ts';
 import { REGION, STALE } from '../ir/ops-control.ts';
 import { BLOCK, RECORD } from '../ir/record.ts';
 import { MODE } from '../x86/state.ts';
 import { ACTIVITY, beginActivity, endActivity } from '../../trace/activity.ts';
-import { emitRegions, type EmittedRegion, type EmittedRegions, type MemoryPages, type RegionExit } from './emit-region.ts';
+import { emitRegions, type EmittedRegion, type EmittedRegions, type Emitter, type MemoryPages } from './emit-region.ts';
 import { ExitCounts } from './exit-counts.ts';
 import { REGION_LIMITS, RegionFinder, type CodeMemory, type RegionBlock, type RegionCode, type RegionLimits } from './region-blocks.ts';
 
@@ -37,14 +37,9 @@ interface Region {
   readonly entries: readonly number[];
   /** Blocks in its middle that were executed `promoteAt` times from outside, and how often that was. */
   readonly asked: Map<number, number>;
-  /** Exits at accesses to a group. */
-  readonly groupExits: readonly GroupExit[];
-}
-
-interface GroupExit {
-  /** As the region returns it. */
-  readonly number: number;
-  readonly record: number;
+  /** Address and number of its exits in REGION_EXITS. */
+  readonly firstExit: number;
+  readonly exits: number;
 }
 
 /** A module is made when so many blocks wait, or after so many slices. */
@@ -94,6 +89,7 @@ export class Regions {
   readonly memory: CodeMemory;
   readonly #imports: Readonly<Record<string, Record<string, unknown>>>;
   readonly #support: Readonly<Record<string, unknown>>;
+  readonly #emitter: Emitter;
   readonly #pages: MemoryPages;
   /** Called with each module and what its functions were made of, for `-d out_asm`. */
   onModule: ((codes: readonly RegionCode[], emitted: EmittedRegions) => void) | null = null;
@@ -119,9 +115,11 @@ export class Regions {
     options: RegionOptions,
   ) {
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
-    this.memory = { u32: new Uint32Array(buffer), u16: new Uint16Array(buffer), i32: new Int32Array(buffer), area };
+    const bytes = { u8: new Uint8Array(buffer), u16: new Uint16Array(buffer) };
+    this.memory = { ...bytes, u32: new Uint32Array(buffer), i32: new Int32Array(buffer), area };
     this.exits = new ExitCounts(this.memory);
     this.#support = { ...support, regionLeft: this.exits.count };
+    this.#emitter = support as unknown as Emitter;
     this.#imports = { env: { memory } };
     const pages = buffer.byteLength / 65536;
     this.#pages = { initial: pages, maximum: 65536 };
@@ -228,11 +226,21 @@ export class Regions {
 
   /** A group of accesses that is often not in the TLB as a whole lies across the end of a page: its accesses look one by one. */
   #withoutGroups(region: Region): RegionCode {
-    const { u32 } = this.memory;
-    const exits = u32[(recordOf(region.slot) + REGION_RECORD.EXITS) >> 2]!;
-    const often = region.groupExits.filter(({ number }) => u32[(exits + number * REGION_EXIT.BYTES + REGION_EXIT.LEFT) >> 2]! > OFTEN_TOO);
     const { code } = region;
-    return { ...code, entries: this.#takeApart(region), ungrouped: new Set([...code.ungrouped, ...often.map(({ record }) => record)]) };
+    const ungrouped = new Set([...code.ungrouped, ...this.#recordsLeftOften(region)]);
+    return { ...code, entries: this.#takeApart(region), ungrouped };
+  }
+
+  /** Records of a region that it was often left at because a group was not in the TLB as a whole. */
+  #recordsLeftOften({ firstExit, exits }: Region): number[] {
+    const { u32 } = this.memory;
+    const records: number[] = [];
+    for (let at = firstExit; at < firstExit + exits * REGION_EXIT.BYTES; at += REGION_EXIT.BYTES) {
+      const word = u32[(at + REGION_EXIT.RECORD) >> 2]!;
+      const isRecord = (word & (EXIT_JUMP | EXIT_INDIRECT)) === 0;
+      if (isRecord && u32[(at + REGION_EXIT.LEFT) >> 2]! > OFTEN_TOO) records.push(word % 2 ** EXIT_COUNT_SHIFT);
+    }
+    return records;
   }
 
   /** Drops a region that is made again at once; returns the numbers of its entries' blocks. */
@@ -262,8 +270,8 @@ export class Regions {
     this.statistics.formMs += started - begun;
     if (codes.length === 0) return;
     const { counting, sampling } = this.options;
-    const options = { pages: this.#pages, counting, sampling, marking: this.onModule !== null };
-    const module = emitRegions(codes, this.#slots, this.memory, options);
+    const options = { pages: this.#pages, counting, sampling, marking: this.onModule !== null, eager: this.#isEager };
+    const module = emitRegions(this.#emitter, codes, this.#slots, this.#exitCount, this.memory, options);
     const { bytes, imports, regions } = module;
     this.onModule?.(codes, module);
     const emitted = this.nowMs();
@@ -271,11 +279,11 @@ export class Regions {
     const doing = beginActivity(ACTIVITY.COMPILING);
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { ...this.#imports, support });
     endActivity(doing);
-    codes.forEach((code, number) => this.#install(code, regions[number]!, exports[`region${number}`]));
+    regions.forEach((region, place) => this.#install(codes[region.number]!, region, exports[`region${place}`]));
     const { statistics } = this;
     statistics.modules++;
-    statistics.regions += codes.length;
-    statistics.instructions += codes.reduce((sum, { instructions }) => sum + instructions, 0);
+    statistics.regions += regions.length;
+    statistics.instructions += regions.reduce((sum, { number }) => sum + codes[number]!.instructions, 0);
     statistics.moduleBytes += bytes.length;
     statistics.emitMs += emitted - started;
     statistics.compileMs += this.nowMs() - emitted;
@@ -287,11 +295,13 @@ export class Regions {
     if (slot >= this.table.length) this.table.grow(Math.min(1024, REGION_SLOTS - this.table.length));
     this.table.set(slot, run);
     const record = recordOf(slot);
+    this.#exitCount += emitted.exits;
     this.#writeRecord(record, code, emitted);
     const entries = emitted.entries.map((number) => code.blocks[number]!);
     const addresses = (blocks: readonly RegionBlock[]): number[] => blocks.map(({ address }) => address);
     const region: Region = {
-      slot, code, members: addresses(code.blocks), entries: addresses(entries), groupExits: groupExits(emitted.exits), asked: new Map(),
+      slot, code, members: addresses(code.blocks), entries: addresses(entries), asked: new Map(),
+      firstExit: REGION_EXITS + emitted.firstExit * REGION_EXIT.BYTES, exits: emitted.exits,
     };
     this.#installed[slot] = region;
     for (const member of region.members) {
@@ -307,41 +317,18 @@ export class Regions {
     });
   }
 
-  #writeRecord(record: number, { pages }: RegionCode, { exits }: EmittedRegion): void {
+  #writeRecord(record: number, { pages }: RegionCode, { firstExit }: EmittedRegion): void {
     const { u32 } = this.memory;
     const at = record >> 2;
     u32.fill(0, at, at + REGION_RECORD.BYTES / 4);
     u32[at + REGION_RECORD.VALID / 4] = 1;
     u32[at + REGION_RECORD.KEY / 4] = NO_KEY;
     u32[at + REGION_RECORD.PAGES / 4] = pages.length;
-    u32[at + REGION_RECORD.EXITS / 4] = this.#writeExits(exits);
+    u32[at + REGION_RECORD.EXITS / 4] = REGION_EXITS + (firstExit - 1) * REGION_EXIT.BYTES; // of exit 0, which there is not
     pages.forEach(({ delta, physical }, number) => {
       u32[at + REGION_RECORD.PAGE / 4 + number * 2] = delta >>> 0;
       u32[at + REGION_RECORD.PAGE / 4 + number * 2 + 1] = physical;
     });
-  }
-
-  /** Address of exit 0, which is never looked at: the numbers begin with 1. */
-  #writeExits(exits: readonly RegionExit[]): number {
-    const { u32 } = this.memory;
-    const first = REGION_EXITS + this.#exitCount * REGION_EXIT.BYTES;
-    let at = first >> 2;
-    const isEager = this.#isEager;
-    for (const { record, delta, ofGroup } of exits) {
-      u32[at + REGION_EXIT.RECORD / 4] = (record | (this.#countOf(record) << EXIT_COUNT_SHIFT)) >>> 0;
-      u32[at + REGION_EXIT.DELTA / 4] = delta >>> 0;
-      u32[at + REGION_EXIT.TARGET / 4] = !ofGroup ? 0 : isEager ? REGION_EXIT_OFTEN - 1 : 1;
-      at += REGION_EXIT.BYTES / 4;
-    }
-    this.#exitCount += exits.length;
-    return first - REGION_EXIT.BYTES;
-  }
-
-  /** The instructions that the jump of an exit counts, where an exit has room for them. */
-  #countOf(record: number): number {
-    if ((record & EXIT_JUMP) === 0) return 0;
-    const count = this.memory.u16[((record & -8) + RECORD.D) >> 1]!;
-    return count < 2 ** (32 - EXIT_COUNT_SHIFT) ? count : 0;
   }
 
   /** A block's code was overwritten: no region that contains it may be entered again. */
@@ -425,8 +412,4 @@ function entriesAsked({ asked, members, code: { blocks } }: Region): number[] {
   const wanted = times.flatMap((count, number) => (count > 0 ? [number] : []));
   const first = wanted.filter((number) => times[number]! > timesBefore[number]!);
   return first.length > 0 ? first : wanted;
-}
-
-function groupExits(exits: readonly RegionExit[]): GroupExit[] {
-  return exits.flatMap(({ record, ofGroup }, index) => (ofGroup ? [{ number: index + 1, record }] : []));
 }

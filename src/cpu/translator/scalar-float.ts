@@ -2,7 +2,7 @@
 // set already, under the rule of assembly/sse-float-core.ts (rounding to nearest, PE masked and set, operands zero or normal, a normal
 // result); everything else calls the helper. Specification: Intel SDM volume 1 section 11.5.
 import { OP } from '../../wasm/opcodes.ts';
-import { chooseEffect, chooseFlags, chooseResult, type InlineLowering } from './inline-lowering.ts';
+import type { InlineLowering } from './inline-lowering.ts';
 
 /** Of MXCSR: PM and the rounding control; PE. */
 const PRECISION_MASKED = 0x1000;
@@ -47,7 +47,7 @@ export function scalarFloat(m: InlineLowering, name: string): boolean {
   }
   if (/^u?comis[sd]$/.test(name)) compareOf(m, name, format);
   else if (name === 'cvtsi2sd' && m.sameOperand('d', 'a')) fromInteger(m);
-  else if (name === 'cvttsd2si' && m.knownImmediate() === 4) toInteger(m);
+  else if (name === 'cvttsd2si' && m.immediateIs(4)) toInteger(m);
   else return false;
   return true;
 }
@@ -134,7 +134,7 @@ function arithmeticOf(m: InlineLowering, name: string, format: Format, op: numbe
     pushZeroOrNormal(m, format, operand);
     code.op(OP.i32_and);
   }
-  chooseEffect(m, name, () => storeLane(m, format, result));
+  m.chooseEffect(name, () => storeLane(m, format, result));
 }
 
 /** Flags of a compared with b: the six in their places, CF for less and ZF for equal. No number is unordered here. */
@@ -153,7 +153,7 @@ function compareOf(m: InlineLowering, name: string, format: Format): void {
     code.op(format.equal);
     code.op(OP.i32_and);
   });
-  chooseFlags(m, name, () => {
+  m.chooseFlags(name, () => {
     pushFloat(m, format, x);
     pushFloat(m, format, y);
     code.op(format.less);
@@ -178,7 +178,7 @@ function convert({ code }: InlineLowering, operation: number): void {
 function fromInteger(m: InlineLowering): void {
   const { code } = m;
   const value = m.i64[0]!;
-  if (m.knownImmediate() === 4) {
+  if (m.immediateIs(4)) {
     m.address('d');
     m.get('b', 2);
     return convert(m, OP.f64_convert_i32_s);
@@ -189,7 +189,7 @@ function fromInteger(m: InlineLowering): void {
   code.op(OP.i64_add);
   code.i64big(1n << 54n);
   code.op(OP.i64_le_u);
-  chooseEffect(m, 'cvtsi2sd', () => {
+  m.chooseEffect('cvtsi2sd', () => {
     m.address('d');
     code.get(value);
     convert(m, OP.f64_convert_i64_s);
@@ -209,7 +209,7 @@ function toInteger(m: InlineLowering): void {
   code.op(OP.f64_lt);
   pushInexactIsQuiet(m, false);
   code.op(OP.i32_and);
-  chooseResult(m, 'cvttsd2si', () => {
+  m.chooseResult('cvttsd2si', () => {
     m.open('d');
     pushFloat(m, DOUBLE, value);
     code.op(OP.i32_trunc_f64_s);

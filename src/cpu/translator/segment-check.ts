@@ -2,28 +2,25 @@
 // write, and the bytes inside its limit. Everything else (code segments, expand-down ones, faults) is left to `checkSegment` in
 // assembly/segment-check.ts, which the interpreter calls. Specification: Intel SDM volume 3A sections 5.3 and 5.5.
 import { OP } from '../../wasm/opcodes.ts';
-import { ACCESS, SEGMENT_REGISTERS } from '../x86/state.ts';
+import { ACCESS } from '../x86/state.ts';
 import type { InlineLowering } from './inline-lowering.ts';
 
 /** d = linear address of the offset in a. The immediate is that of the helper. */
 export function checkSegment(m: InlineLowering): void {
   const { code } = m;
-  const immediate = m.knownImmediate()!;
-  const segment = SEGMENT_REGISTERS[immediate & 15]!;
-  const size = ((immediate >> 4) & 0xff) | ((immediate >> 8) & 0xff00);
-  const right = immediate & (1 << 12) ? ACCESS.WRITABLE : 0;
+  const right = m.immediateHas(1 << 12) ? ACCESS.WRITABLE : 0;
   const offset = m.i64[0]!;
   m.get('a', 3);
   code.set(offset);
-  m.state(`${segment}Access`, 2);
+  m.segmentField('Access');
   code.i32(ACCESS.PRESENT | ACCESS.CODE | ACCESS.EXPAND_DOWN | right);
   code.op(OP.i32_and);
   code.i32(ACCESS.PRESENT | right);
   code.op(OP.i32_ne);
   code.get(offset);
-  code.i64(size - 1);
+  m.lastByteOfAccess();
   code.op(OP.i64_add);
-  m.state(`${segment}Limit`, 2);
+  m.segmentField('Limit');
   code.op(OP.i64_extend_i32_u);
   code.op(OP.i64_gt_u);
   code.op(OP.i32_or);
@@ -31,7 +28,7 @@ export function checkSegment(m: InlineLowering): void {
   m.leaveForInterpreter();
   code.end();
   m.open('d');
-  m.state(`${segment}Base`, 3);
+  m.segmentField('Base');
   code.get(offset);
   code.op(OP.i64_add);
   code.op(OP.i32_wrap_i64);
