@@ -176,7 +176,7 @@ export class RegionFinder {
 
   #withReturns(blocks: readonly RegionBlock[], numberOf: ReadonlyMap<number, number>): RegionBlock[] {
     const returnsTo = returnsOf(blocks.map((block) => ({
-      targets: block.targets.values(),
+      targets: [...block.targets.values()],
       returnSite: numberOf.get(this.#returnSite(block) ?? NaN),
       returns: this.#recordOf(block, RETURNS) >= 0,
     })));

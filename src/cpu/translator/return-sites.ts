@@ -4,7 +4,7 @@
 /** A block as it matters here. */
 export interface CallingBlock {
   /** Blocks that it leads to. */
-  readonly targets: Iterable<number>;
+  readonly targets: readonly number[];
   /** The block behind the call at its end; undefined where there is no call, or the site is outside. */
   readonly returnSite: number | undefined;
   /** It ends with a return. */
