@@ -44,6 +44,16 @@ function linearRip(): u64 {
   return (load<u64>(cpu + CS_BASE) + rip) & 0xffffffff;
 }
 
+/** The first block at a guest-physical address under MODE bits whose code has not been overwritten; 0 when there is none. */
+export function firstBlockAt(physical: u32, key: u32): u32 {
+  let block = load<u32>(hashSlot(physical, key));
+  for (; block != 0; block = load<u32>(header(block, BLOCK_HEADER_HASH_NEXT))) {
+    if (load<u32>(header(block, BLOCK_HEADER_PHYSICAL)) != physical || load<u32>(header(block, BLOCK_HEADER_KEY)) != key) continue;
+    if (load<u16>(block) != STALE_OP) break;
+  }
+  return block;
+}
+
 function findBlock(physical: u32, key: u32, linear: u64): u32 {
   let block = load<u32>(hashSlot(physical, key));
   while (block != 0) {

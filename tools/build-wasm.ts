@@ -7,14 +7,14 @@ import * as map from '../src/memory/memory-map.ts';
 import { generateInterpreter } from '../src/cpu/interpreter/generate.ts';
 import type { InterpreterOptions } from '../src/cpu/interpreter/interpreter-lowering.ts';
 import { HELPERS } from '../src/cpu/ir/ops-helper.ts';
-import { CONTINUE, REGION, STALE } from '../src/cpu/ir/ops-control.ts';
+import { CONTINUE, JUMP, REGION, STALE } from '../src/cpu/ir/ops-control.ts';
 import { MOVI } from '../src/cpu/ir/ops-integer.ts';
 import { CC, PENDING_FLAGS } from '../src/cpu/ir/flags.ts';
 import { A_BRANCH, BLOCK, PC_STACK, RECORD } from '../src/cpu/ir/record.ts';
 import { EXIT_CAUSES, exitNumber, type ExitCause } from '../src/cpu/translator/exit-counts.ts';
 import { makePrograms, NO_PROGRAM } from '../src/cpu/translator/programs.ts';
 import * as locals from '../src/cpu/translator/region-locals.ts';
-import { SITES_MAX } from '../src/cpu/translator/return-sites.ts';
+import { SITES_MAX } from '../src/cpu/translator/region-blocks.ts';
 import * as steps from '../src/cpu/translator/steps.ts';
 import { SUPPORT_FUNCTIONS } from '../src/cpu/translator/support-functions.ts';
 import { OP, TYPE } from '../src/wasm/opcodes.ts';
@@ -61,7 +61,8 @@ export function layoutSource(): string {
     ...constantsOf('PENDING_FLAGS_', PENDING_FLAGS),
     ...constantsOf('BLOCK_HEADER_', BLOCK),
     ...constantsOf('RECORD_', RECORD),
-    ...constantsOf('', { STALE_OP: STALE, CONTINUE_OP: CONTINUE, REGION_OP: REGION, MOVI_FIRST: MOVI[0]!, MOVI_LAST: MOVI[3]! }),
+    ...constantsOf('', { STALE_OP: STALE, CONTINUE_OP: CONTINUE, JUMP_OP: JUMP, REGION_OP: REGION }),
+    ...constantsOf('', { MOVI_FIRST: MOVI[0]!, MOVI_LAST: MOVI[3]! }),
     ...constantsOf('', { PC_STACK, A_BRANCH, SITES_MAX, NO_PROGRAM, TYPE_EMPTY: TYPE.empty, TEMPORARY_COUNT: locals.TEMPORARIES.length }),
     ...constantsOf('', upperKeys(steps)),
     ...constantsOf('WASM_', upperKeys(OP)),

@@ -65,8 +65,13 @@ export const PREDECESSORS: usize = SUCCESSORS + 2 * EDGES_MAX;
 export const ORDER: usize = PREDECESSORS + 2 * EDGES_MAX;
 /** A list of nodes to look at, with a word for each. */
 export const WORK: usize = ORDER + 2 * NODE_COUNT + 6;
+/** Of the search for blocks (find.ts): candidates {u32 block, i32 distance from the base}, by block whether it was seen, and sites. */
+export const CANDIDATES: usize = (WORK + 8 * NODE_COUNT + 7) & ~7;
+export const CANDIDATES_END: usize = CANDIDATES + 8 * 4096;
+export const SEEN: usize = CANDIDATES_END;
+export const SITES: usize = SEEN + EMITTER_BLOCKS_MAX;
 /** States that are gone back to (state.ts). */
-export const SAVED_STATES: usize = (WORK + 8 * NODE_COUNT + 7) & ~7;
+export const SAVED_STATES: usize = SITES + 16 * EMITTER_BLOCKS_MAX;
 export const SAVED_STATES_END: usize = EMITTER_TABLES_END;
 
 export function nodeAt(number: u32): Node { return changetype<Node>(NODES + number * offsetof<Node>()); }
@@ -76,10 +81,11 @@ export function nodeAt(number: u32): Node { return changetype<Node>(NODES + numb
 export function recordOf(block: Block, number: u32): u32 { return block.address + number * RECORD_BYTES; }
 
 /** The operation of a block's record: what a region has put in the place of the first one does not count. */
-export function operationOf(block: Block, number: u32): u32 {
-  const operation = <u32>load<u16>(recordOf(block, number));
+export function operationOf(block: Block, number: u32): u32 { return operationAt(block.address, number); }
+export function operationAt(address: u32, number: u32): u32 {
+  const operation = <u32>load<u16>(address + number * RECORD_BYTES);
   if (operation != REGION_OP || number != 0) return operation;
-  return load<u16>(block.address - BLOCK_HEADER_BYTES + BLOCK_HEADER_FIRST_OP);
+  return load<u16>(address - BLOCK_HEADER_BYTES + BLOCK_HEADER_FIRST_OP);
 }
 
 /** Offset of its guest instruction from the beginning of the block. */

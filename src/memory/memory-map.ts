@@ -187,8 +187,10 @@ export const EMITTER_IMPORTS_MAX = 1024;
 /** {u32 offset in the code, i32 distance from the base} of each guest instruction, on request. */
 export const EMITTER_MARKS = EMITTER_IMPORTS + 2 * EMITTER_IMPORTS_MAX;
 export const EMITTER_MARKS_MAX = 32 * KIB;
+/** {i32 distance from the base's page, u32 guest-physical page} of each of a region's pages. */
+export const EMITTER_PAGES = EMITTER_MARKS + 8 * EMITTER_MARKS_MAX;
 /** The emitter's own tables. */
-export const EMITTER_OWN = EMITTER_MARKS + 8 * EMITTER_MARKS_MAX;
+export const EMITTER_OWN = EMITTER_PAGES + 8 * REGION_PAGES_MAX + 8;
 export const EMITTER_TABLES_END = 64 * MIB;
 /** Bits of what is asked of the emitter. */
 export const EMITTER_OPTION = {

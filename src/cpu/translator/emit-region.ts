@@ -1,12 +1,11 @@
 // Regions as modules of WebAssembly: what the emitter in the support module (assembly/translator/) is given, in EMITTER_TABLES, and what is
 // made of its functions. How code is emitted is not here.
 import {
-  EMITTER_BLOCK, EMITTER_BLOCKS_MAX, EMITTER_CODE, EMITTER_ENTRIES, EMITTER_IMPORTS, EMITTER_LISTS, EMITTER_LISTS_BYTES, EMITTER_MARKS,
-  EMITTER_OPTION, EMITTER_TABLES, EMITTER_UNGROUPED, EMITTER_UNGROUPED_MAX, REGION_EXIT, REGION_EXIT_COUNT, REGION_EXITS,
+  EMITTER_CODE, EMITTER_ENTRIES, EMITTER_IMPORTS, EMITTER_MARKS, EMITTER_OPTION, REGION_EXIT, REGION_EXIT_COUNT, REGION_EXITS,
 } from '../../memory/memory-map.ts';
 import { CodeWriter, ModuleWriter } from '../../wasm/code-writer.ts';
 import { REGION_TYPE } from '../ir/record.ts';
-import type { CodeMemory, RegionBlock, RegionCode } from './region-blocks.ts';
+import { writeRegion, type CodeMemory, type RegionCode } from './region-blocks.ts';
 import { LOCAL_TYPES } from './region-locals.ts';
 import { SUPPORT_FUNCTIONS, supportType } from './support-functions.ts';
 
@@ -90,48 +89,13 @@ export function emitRegions(
 function emitCode(
   emitter: Emitter, code: RegionCode, slot: number, firstExit: number, memory: CodeMemory, wanted: EmitOptions,
 ): number {
-  if (!writeTables(memory, code)) return 0;
+  if (!writeRegion(memory, code)) return 0;
   const { counting, marking, sampling, eager } = wanted;
   const options = (counting ? EMITTER_OPTION.COUNTING : 0) | (marking ? EMITTER_OPTION.MARKING : 0) |
     (sampling ? EMITTER_OPTION.SAMPLING : 0) | (eager ? EMITTER_OPTION.EAGER : 0);
   const exits = REGION_EXITS + firstExit * REGION_EXIT.BYTES;
   const exitsEnd = REGION_EXITS + REGION_EXIT_COUNT * REGION_EXIT.BYTES;
   return emitter.emitRegion(code.blocks.length, code.entries.length, code.ungrouped.size, code.key, slot, options, exits, exitsEnd);
-}
-
-/** False when the region is too large for the tables. */
-function writeTables(memory: CodeMemory, { blocks, entries, ungrouped }: RegionCode): boolean {
-  const { u16, u32 } = memory;
-  const listed = blocks.reduce((bytes, { targets, returnsTo }) => bytes + 4 * targets.size + 2 * returnsTo.length + 2, 0);
-  if (blocks.length > EMITTER_BLOCKS_MAX || ungrouped.size > EMITTER_UNGROUPED_MAX || listed > EMITTER_LISTS_BYTES) return false;
-  let list = EMITTER_LISTS;
-  for (let number = 0; number < blocks.length; number++) list = writeBlock(memory, number, blocks[number]!, list);
-  let at = EMITTER_ENTRIES >> 1;
-  for (const entry of entries) u16[at++] = entry;
-  at = EMITTER_UNGROUPED >> 2;
-  for (const record of ungrouped) u32[at++] = record;
-  return true;
-}
-
-/** Writes a row and its lists; returns where the next ones go. */
-function writeBlock({ u16, u32 }: CodeMemory, number: number, block: RegionBlock, list: number): number {
-  let at = list >> 1;
-  for (const [record, target] of block.targets) {
-    u16[at++] = record;
-    u16[at++] = target;
-  }
-  const targetsEnd = at * 2;
-  for (const site of block.returnsTo) u16[at++] = site;
-  const row = (EMITTER_TABLES + number * EMITTER_BLOCK.BYTES) >> 2;
-  u32[row + EMITTER_BLOCK.ADDRESS / 4] = block.address;
-  u32[row + EMITTER_BLOCK.OPERATIONS / 4] = block.operations.length;
-  u32[row + EMITTER_BLOCK.DELTA / 4] = block.delta >>> 0;
-  u32[row + EMITTER_BLOCK.INSTRUCTIONS / 4] = block.instructions;
-  u32[row + EMITTER_BLOCK.TARGETS / 4] = list;
-  u32[row + EMITTER_BLOCK.TARGETS_END / 4] = targetsEnd;
-  u32[row + EMITTER_BLOCK.RETURNS / 4] = targetsEnd;
-  u32[row + EMITTER_BLOCK.RETURNS_END / 4] = at * 2;
-  return at * 2;
 }
 
 const u16At = ({ u16 }: CodeMemory, address: number, count: number): Uint16Array => u16.subarray(address >> 1, (address >> 1) + count);

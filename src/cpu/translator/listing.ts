@@ -61,7 +61,7 @@ function physicalOf({ baseOffset, pages }: RegionCode, delta: number): number | 
 function regionLine(code: RegionCode, number: number, madeEntries: readonly number[]): string {
   const { rip, key, blocks, entries, pages, instructions } = code;
   const size = `${blocks.length} blocks, ${instructions} instructions, ${pages.length} pages`;
-  const where = [...new Set([...entries, ...madeEntries])].map((entry) => hex(rip + BigInt(blocks[entry]!.delta)));
+  const where = [...new Set([...entries, ...madeEntries])].map((entry) => hex(rip + BigInt(blocks.delta(entry))));
   return `OUT: region${number} at ${hex(rip)}, mode ${hex(key)}: ${size}; entries ${where.join(' ')}`;
 }
 

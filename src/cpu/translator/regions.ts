@@ -11,7 +11,7 @@ import { MODE } from '../x86/state.ts';
 import { ACTIVITY, beginActivity, endActivity } from '../../trace/activity.ts';
 import { emitRegions, type EmittedRegion, type EmittedRegions, type Emitter, type MemoryPages } from './emit-region.ts';
 import { ExitCounts } from './exit-counts.ts';
-import { REGION_LIMITS, RegionFinder, type CodeMemory, type RegionBlock, type RegionCode, type RegionLimits } from './region-blocks.ts';
+import { REGION_LIMITS, RegionFinder, type CodeMemory, type FinderFunctions, type RegionCode, type RegionLimits } from './region-blocks.ts';
 
 export interface RegionOptions {
   /** Executions after which a block is translated; 0 leaves everything to the interpreter. */
@@ -132,8 +132,8 @@ export class Regions {
   /** What is translated already stays as it is. */
   set options(options: RegionOptions) {
     this.#options = options;
-    const mappedPage = this.#support['mappedPage'] as (linear: bigint) => bigint;
-    this.#finder = new RegionFinder(this.memory, Math.max(1, options.promoteAt >> 2), options.limits, mappedPage);
+    const functions = this.#support as unknown as FinderFunctions;
+    this.#finder = new RegionFinder(this.memory, Math.max(1, options.promoteAt >> 2), options.limits, functions);
   }
 
   get #isEager(): boolean {
@@ -197,9 +197,8 @@ export class Regions {
         continue;
       }
       const code = this.#finder.find(block, rip);
-      if (code.blocks.length === 0 || code.blocks[0]!.operations.length === 0) continue; // its first instruction is the interpreter's
-      for (const { address } of code.blocks) this.#setU16(address, BLOCK.MEMBER - BLOCK.BYTES, 1);
-      for (const entry of code.entries) entered.add(code.blocks[entry]!.address);
+      if (code === undefined) continue;
+      for (const entry of code.entries) entered.add(code.blocks.address(entry));
       codes.push(code);
     }
     for (const [region, blocks] of reentered) codes.push(this.#withEntries(region, blocks));
@@ -297,10 +296,10 @@ export class Regions {
     const record = recordOf(slot);
     this.#exitCount += emitted.exits;
     this.#writeRecord(record, code, emitted);
-    const entries = emitted.entries.map((number) => code.blocks[number]!);
-    const addresses = (blocks: readonly RegionBlock[]): number[] => blocks.map(({ address }) => address);
+    const { blocks } = code;
+    const members = Array.from({ length: blocks.length }, (_, block) => blocks.address(block));
     const region: Region = {
-      slot, code, members: addresses(code.blocks), entries: addresses(entries), asked: new Map(),
+      slot, code, members, entries: emitted.entries.map((block) => members[block]!), asked: new Map(),
       firstExit: REGION_EXITS + emitted.firstExit * REGION_EXIT.BYTES, exits: emitted.exits,
     };
     this.#installed[slot] = region;
@@ -308,11 +307,12 @@ export class Regions {
       const regions = this.#byBlock.get(member) ?? new Set();
       this.#byBlock.set(member, regions.add(region));
     }
-    entries.forEach(({ address, delta }, number) => {
+    emitted.entries.forEach((block, number) => {
+      const address = members[block]!;
       if (number > ENTRIES_MAX || this.#u16(address, 0) === REGION) return; // or another region's entry, which serves as well
       this.#setU16(address, BLOCK.FIRST_OP - BLOCK.BYTES, this.#u16(address, 0));
       this.#setWord(address, BLOCK.REGION, record | number);
-      this.#setWord(address, BLOCK.DELTA, delta >>> 0);
+      this.#setWord(address, BLOCK.DELTA, blocks.delta(block) >>> 0);
       this.#setU16(address, 0, REGION);
     });
   }
@@ -406,8 +406,8 @@ export class Regions {
 function entriesAsked({ asked, members, code: { blocks } }: Region): number[] {
   const times = members.map((member) => asked.get(member) ?? 0);
   const timesBefore = new Float64Array(blocks.length);
-  blocks.forEach(({ targets, returnsTo }, number) => {
-    for (const target of new Set([...targets.values(), ...returnsTo])) timesBefore[target]! += times[number]!;
+  times.forEach((count, number) => {
+    for (const target of blocks.leadsTo(number)) timesBefore[target]! += count;
   });
   const wanted = times.flatMap((count, number) => (count > 0 ? [number] : []));
   const first = wanted.filter((number) => times[number]! > timesBefore[number]!);
