@@ -14,7 +14,7 @@ import { profileText } from '../profile/report-text.ts';
 import { buildProfile, type Profile } from '../profile/report.ts';
 import { readSymbolFile } from '../profile/symbol-files.ts';
 import type { SymbolSource, SymbolTable } from '../profile/symbols.ts';
-import { MachineSampling, type ProfileHost } from '../vm/machine-profile.ts';
+import { MachineSampling, SAMPLING_INTERPRETER, type ProfileHost } from '../vm/machine-profile.ts';
 import type { Machine } from '../platform/node/machine.ts';
 import { writeOutput } from './output-file.ts';
 
@@ -23,10 +23,21 @@ export const DEFAULT_HERTZ = 997;
 export const HERTZ_MAX = 10_000;
 export const DEFAULT_TOP = 25;
 
+const compile = async (name: string): Promise<WebAssembly.Module> => WebAssembly.compile(await nodePlatform.readModule(name));
+
+let prepared: Promise<WebAssembly.Module> | undefined;
+
+/** Begins what the start of a profile would wait for, while there is no machine yet. */
+export function prepareProfile(): void {
+  NodeSampleClock.prepare();
+  prepared = compile(SAMPLING_INTERPRETER);
+  prepared.catch(() => {}); // whoever starts the profile sees it
+}
+
 /** What a profile needs of Node. */
 export const profileHost: ProfileHost = {
   hostNs: hostClockNs,
-  readModule: (name) => nodePlatform.readModule(name),
+  loadModule: (name) => (name === SAMPLING_INTERPRETER && prepared !== undefined ? prepared : compile(name)),
   startSampleClock: (words, hertz) => new NodeSampleClock(words, hertz),
   every(ms, callback) {
     const timer = setInterval(callback, ms).unref();

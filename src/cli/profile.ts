@@ -8,7 +8,7 @@ import { SymbolTable, type SymbolSource } from '../profile/symbols.ts';
 import type { Machine } from '../platform/node/machine.ts';
 import { nodePlatform } from '../platform/node/node-platform.ts';
 import {
-  DEFAULT_HERTZ, DEFAULT_TOP, parseHertz, profileSession, readCounts, readSymbols, type ProfileForm, type ProfileSession,
+  DEFAULT_HERTZ, DEFAULT_TOP, parseHertz, prepareProfile, profileSession, readCounts, readSymbols, type ProfileForm, type ProfileSession,
 } from './profile-session.ts';
 import { checkOutput, writeOutput } from './output-file.ts';
 import type { MachineObserver } from './run-machine.ts';
@@ -73,6 +73,7 @@ export async function runProfile(words: readonly string[], out: (text: string) =
   const { runMachine } = await import('./run-machine.ts');
   if (request.count) return runMachine(PROGRAM, settings, { observe: (machine) => countedRun(machine, symbols, request, out) });
   const against = request.against === undefined ? undefined : readCounts(request.against);
+  prepareProfile();
   const observe: MachineObserver = async (machine) => {
     const session = profileSession(machine, { hertz, symbols, programSymbols, calls, top, ...(against !== undefined && { against }) });
     await session.start();

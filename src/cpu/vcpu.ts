@@ -76,6 +76,7 @@ export class Vcpu {
   readonly #ports: VcpuPorts;
   #run!: () => void;
   readonly #memory: WebAssembly.Memory;
+  readonly #interpreter: WebAssembly.Module;
   readonly support: Support;
   readonly translator: BlockTranslator;
   readonly regions: Regions;
@@ -140,14 +141,15 @@ export class Vcpu {
     });
     this.support = support.exports as unknown as Support;
     this.regions = new Regions(memory, this.area, support.exports, regionOptions);
-    this.useInterpreter(modules.interpreter);
+    this.#interpreter = modules.interpreter;
+    this.useInterpreter();
     this.translator = new BlockTranslator(buffer, { nextPage: () => this.#nextPage(), hasFeature: (name) => features.has(name) });
     this.#announce(features);
     this.reset();
   }
 
-  /** From the next slice on. */
-  useInterpreter(module: WebAssembly.Module): void {
+  /** From the next slice on; without a module the usual one. */
+  useInterpreter(module = this.#interpreter): void {
     const { exports } = new WebAssembly.Instance(module, {
       env: { memory: this.#memory, cpu: this.area, regions: this.regions.table },
       support: this.support as unknown as Record<string, WebAssembly.ExportValue>,

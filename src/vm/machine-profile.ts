@@ -11,7 +11,7 @@ import type { Machine } from './machine.ts';
 
 export interface ProfileHost {
   hostNs(): number;
-  readModule(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  loadModule(name: string): Promise<WebAssembly.Module>;
   startSampleClock(words: SampleWords, hertz: number): SampleClock;
   /** Calls back again and again; returns what ends that. */
   every(ms: number, callback: () => void): () => void;
@@ -21,6 +21,8 @@ export interface SamplingOptions {
   readonly hertz: number;
   readonly symbols: SymbolSource | undefined;
 }
+
+export const SAMPLING_INTERPRETER = 'interpreter-sampling.wasm';
 
 /** A machine that is idle takes its samples so often. */
 const IDLE_DRAIN_MS = 500;
@@ -33,28 +35,24 @@ export class MachineSampling {
   readonly #host: ProfileHost;
   readonly #clock: SampleClock;
   readonly #endDrains: () => void;
-  readonly #usualInterpreter: WebAssembly.Module;
   /** Since they were collected. */
   #records = 0;
 
   /** The machine stands between two turns of its loop. */
   static async start(machine: Machine, host: ProfileHost, options: SamplingOptions): Promise<MachineSampling> {
     if (machine.vcpu.onNotes !== null) throw new Failure('invalid-argument', 'the machine is counted, so it cannot be sampled');
-    const read = async (name: string): Promise<WebAssembly.Module> => new WebAssembly.Module(await host.readModule(name));
-    const [sampling, usual] = await Promise.all([read('interpreter-sampling.wasm'), read('interpreter.wasm')]);
-    return new MachineSampling(machine, host, options, sampling, usual);
+    return new MachineSampling(machine, host, options, await host.loadModule(SAMPLING_INTERPRETER));
   }
 
   private constructor(
-    machine: Machine, host: ProfileHost, { hertz, symbols }: SamplingOptions, sampling: WebAssembly.Module, usual: WebAssembly.Module,
+    machine: Machine, host: ProfileHost, { hertz, symbols }: SamplingOptions, interpreter: WebAssembly.Module,
   ) {
     this.#machine = machine;
     this.#host = host;
-    this.#usualInterpreter = usual;
     const { vcpu, memory } = machine;
     this.beginNs = host.hostNs();
     this.sampler = new Sampler(new GuestMemory(vcpu.u32, vcpu.area, memory.ramBytes), vcpu.area, symbols, this.beginNs);
-    vcpu.useInterpreter(sampling);
+    vcpu.useInterpreter(interpreter);
     vcpu.regions.options = { ...vcpu.regions.options, sampling: true };
     vcpu.regions.flush();
     const shared = new Int32Array(vcpu.u32.buffer as SharedArrayBuffer);
@@ -103,7 +101,7 @@ export class MachineSampling {
     this.sampler.markCollections(this.#clock.collections());
     const { vcpu } = this.#machine;
     vcpu.onSample = null;
-    vcpu.useInterpreter(this.#usualInterpreter);
+    vcpu.useInterpreter();
     vcpu.regions.options = { ...vcpu.regions.options, sampling: false };
     vcpu.regions.flush();
     watchActivity();

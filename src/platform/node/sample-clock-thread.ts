@@ -1,7 +1,7 @@
 // The thread of sample-clock.ts: sleeps for random times around the period, notes what the machine's thread does, and asks it for the
 // guest's part. The times are random so that they cannot fall into step with anything in the guest.
 import { performance } from 'node:perf_hooks';
-import { isMainThread, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { SAMPLE_ASKED } from '../../trace/activity.ts';
 import { hostClockNs } from './host-clock.ts';
 import { NOTES, type SampleThreadData } from './sample-clock.ts';
@@ -36,4 +36,4 @@ function run(data: SampleThreadData): void {
   }
 }
 
-if (!isMainThread) run(workerData as SampleThreadData);
+parentPort?.once('message', (data: SampleThreadData) => run(data));
