@@ -26,7 +26,7 @@ export interface RegionOptions {
 }
 
 export const DEFAULT_REGION_OPTIONS: RegionOptions = {
-  promoteAt: 4000, moduleBytesMax: 64 << 20, counting: false, limits: REGION_LIMITS, sampling: false,
+  promoteAt: 2800, moduleBytesMax: 64 << 20, counting: false, limits: REGION_LIMITS, sampling: false,
 };
 
 interface Region {
