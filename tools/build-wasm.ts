@@ -12,7 +12,7 @@ import { MOVI } from '../src/cpu/ir/ops-integer.ts';
 import { CC, PENDING_FLAGS } from '../src/cpu/ir/flags.ts';
 import { A_BRANCH, BLOCK, PC_STACK, RECORD } from '../src/cpu/ir/record.ts';
 import { EXIT_CAUSES, exitNumber, type ExitCause } from '../src/cpu/translator/exit-counts.ts';
-import { makePrograms, NO_PROGRAM } from '../src/cpu/translator/programs.ts';
+import { makePrograms } from '../src/cpu/translator/programs.ts';
 import * as locals from '../src/cpu/translator/region-locals.ts';
 import { SITES_MAX } from '../src/cpu/translator/region-blocks.ts';
 import * as steps from '../src/cpu/translator/steps.ts';
@@ -63,7 +63,7 @@ export function layoutSource(): string {
     ...constantsOf('RECORD_', RECORD),
     ...constantsOf('', { STALE_OP: STALE, CONTINUE_OP: CONTINUE, JUMP_OP: JUMP, REGION_OP: REGION }),
     ...constantsOf('', { MOVI_FIRST: MOVI[0]!, MOVI_LAST: MOVI[3]! }),
-    ...constantsOf('', { PC_STACK, A_BRANCH, SITES_MAX, NO_PROGRAM, TYPE_EMPTY: TYPE.empty, TEMPORARY_COUNT: locals.TEMPORARIES.length }),
+    ...constantsOf('', { PC_STACK, A_BRANCH, SITES_MAX, TYPE_EMPTY: TYPE.empty, TEMPORARY_COUNT: locals.TEMPORARIES.length }),
     ...constantsOf('', upperKeys(steps)),
     ...constantsOf('WASM_', upperKeys(OP)),
     ...constantsOf('LOCAL_', localNumbers()),

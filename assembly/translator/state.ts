@@ -16,7 +16,6 @@ export const GENERAL_COUNT: u32 = 16;
   flagsDirty: u32;
   /** What flags are not in the triple yet, as `settleFlags` in assembly/pending-flags.ts takes it; 0: none. */
   pending: u32;
-  unused: u32;
 }
 
 /** Bytes relative to a register, from `low` to before `high`, whose first one's host address is in a local of the register's. */
@@ -34,7 +33,6 @@ export const now: RegionState = changetype<RegionState>(SAVED_STATES);
 let saved: usize = SAVED_STATES + STATE_BYTES;
 let lastGroup: u32 = 0;
 
-function savedState(at: usize): RegionState { return changetype<RegionState>(at); }
 export function groupIn(state: usize, register: u32): Group {
   return changetype<Group>(state + offsetof<RegionState>() + register * offsetof<Group>());
 }

@@ -2,7 +2,7 @@
 // src/wasm/code-writer.ts, for code that is made while a guest runs. Specification: WebAssembly core 2.0 section 5.4.
 import {
   EMITTER_CODE, EMITTER_CODE_BYTES, TYPE_EMPTY, WASM_BLOCK, WASM_BR, WASM_BR_TABLE, WASM_CALL, WASM_ELSE, WASM_END, WASM_I32_CONST,
-  WASM_I64_CONST, WASM_IF, WASM_LOCAL_GET, WASM_LOCAL_SET, WASM_LOCAL_TEE, WASM_LOOP,
+  WASM_I64_CONST, WASM_IF, WASM_LOCAL_GET, WASM_LOCAL_SET, WASM_LOOP,
 } from '../generated/layout';
 
 /** No instruction of the guest, and no block's way in and out, becomes as much. */
@@ -75,11 +75,6 @@ export function get(local: u32): void {
 
 export function set(local: u32): void {
   byte(WASM_LOCAL_SET);
-  u32Leb(local);
-}
-
-function tee(local: u32): void {
-  byte(WASM_LOCAL_TEE);
   u32Leb(local);
 }
 

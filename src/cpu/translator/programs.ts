@@ -18,7 +18,8 @@ import { emitInline } from './inline-helpers.ts';
 import type { InlineLowering, SegmentField } from './inline-lowering.ts';
 import { CC_A, LINEAR, PAGE_OFFSET, SCRATCH_I32, SCRATCH_I64, SCRATCH_V128, TARGET, TLB_ENTRY } from './region-locals.ts';
 import {
-  ACCESS_FLAG, ACCESS_KIND, CONDITION_IMMEDIATE, DECISION, FUNCTION, NEAR, NO_LOCAL, OPERAND, OPERATION, STEP, TRAIT, VALUE_TYPE,
+  ACCESS_FLAG, ACCESS_KIND, CONDITION_IMMEDIATE, DECISION, FUNCTION, NEAR, NO_LOCAL, NO_PROGRAM, OPERAND, OPERATION, STEP, TRAIT,
+  VALUE_TYPE,
 } from './steps.ts';
 import { SUPPORT_FUNCTIONS } from './support-functions.ts';
 
@@ -363,7 +364,6 @@ export interface Programs {
   readonly functions: readonly number[];
 }
 
-export const NO_PROGRAM = 0xffff;
 const CC_OPS = 64;
 const CONDITIONS = 16;
 

@@ -59,9 +59,11 @@ export const STEP = {
 } as const;
 
 export const OPERAND = { d: 0, a: 1, b: 2 } as const;
-export const VALUE_TYPE = { i32: 0, i64: 1, v128: 2 } as const;
+export const VALUE_TYPE = { i32: 0, i64: 1 } as const;
 export const NO_LOCAL = 0xff;
 export const CONDITION_IMMEDIATE = 0xff;
+/** Where there is no program for a condition: no place is as far on. */
+export const NO_PROGRAM = 0xffff;
 
 /** Of LOAD and STORE. */
 export const ACCESS_BYTES = {
