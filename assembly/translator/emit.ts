@@ -1,6 +1,6 @@
 // A region as the code of one WebAssembly function: structured control flow along the dominator tree, a loop around one br_table for the
 // entries, returns and edges that structure cannot express, registers in locals, exits that store what is only there. What the operations
-// become is lowering.ts, what goes into a region src/cpu/translator/region-blocks.ts.
+// become is steps.ts, what goes into a region find.ts.
 import { cpu } from '../host';
 import {
   BUDGET_SKIPPED, CONTINUE_OP, EMITTER_BLOCKS_MAX, EMITTER_ENTRIES, EMITTER_MARKS, EMITTER_MARKS_MAX, EMITTER_OPTION_COUNTING,

@@ -1,5 +1,5 @@
 // What the emitter reads and keeps in memory (EMITTER_… in src/memory/memory-map.ts): the blocks of the region, its lists, and its own
-// tables. Nothing is checked here: src/cpu/translator/emit-region.ts writes what fits.
+// tables. Nothing is checked here: find.ts writes what fits, and src/cpu/translator/region-blocks.ts puts that back.
 import {
   BLOCK_HEADER_BYTES, BLOCK_HEADER_FIRST_OP, EMITTER_BLOCKS_MAX, EMITTER_OWN, EMITTER_TABLES, EMITTER_TABLES_END, OPERATION_ACCESS,
   OPERATION_BYTES, OPERATION_PROGRAM, OPERATION_SIZE, OPERATION_TRAITS, PC_STACK, RECORD_A, RECORD_B, RECORD_BYTES, RECORD_D, RECORD_IMM,

@@ -158,7 +158,7 @@ export const REGION_RECORD = {
   BYTES: 256,
 } as const;
 
-/** What a region is emitted from, written by cpu/translator/emit-region.ts, and what the emitter says beside its code. */
+/** The blocks that assembly/translator/find.ts has chosen for a region, and what the emitter says beside its code. */
 export const EMITTER_TABLES = 62 * MIB;
 /** A region of more blocks is not emitted, because emission goes as deep as they are nested, nor one whose lists do not fit below. */
 export const EMITTER_BLOCKS_MAX = 512;

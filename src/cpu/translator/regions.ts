@@ -1,6 +1,6 @@
 // The regions of one vCPU: made when the executor reports a block that is executed often, entered through a table of functions,
-// dropped when their code changes or when they have become too many. What goes into a region is region-blocks.ts, how it is
-// emitted is emit-region.ts.
+// dropped when their code changes or when they have become too many. What goes into a region and how it is
+// emitted is assembly/translator/; region-blocks.ts and emit-region.ts call that.
 import {
   EXIT_COUNT_SHIFT, EXIT_INDIRECT, EXIT_JUMP, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, REGION_EXIT, REGION_EXIT_COUNT,
   REGION_EXIT_OFTEN, REGION_EXITS, REGION_RECORD, REGION_SLOTS, REGION_TABLE,

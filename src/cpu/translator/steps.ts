@@ -1,6 +1,6 @@
 // The language of the programs that regions are emitted by. A program says how one IR operation becomes WebAssembly: bytes that are always
 // the same, and between them steps for what depends on the record or on where a value is. They are made of the operations' meanings when
-// nandu is built (programs.ts) and carried out by assembly/translator/lowering.ts. This file is the only place that has their numbers.
+// nandu is built (programs.ts) and carried out by assembly/translator/steps.ts. This file is the only place that has their numbers.
 
 /** A step is its number and the bytes named behind it; 16- and 32-bit ones are little-endian. A list ends with END. */
 export const STEP = {

@@ -10,6 +10,8 @@ const OWN_TYPES: Readonly<Record<string, FunctionType>> = {
   regionLeft: { params: ['i32', 'i32', 'i32', 'i32'], results: [] },
 };
 
-export const SUPPORT_FUNCTIONS: readonly string[] = [...Object.keys(OWN_TYPES), ...Object.keys(HELPERS)];
+/** Those that are no helpers: the emitter calls them by name. */
+export const OWN_FUNCTIONS: readonly string[] = Object.keys(OWN_TYPES);
+export const SUPPORT_FUNCTIONS: readonly string[] = [...OWN_FUNCTIONS, ...Object.keys(HELPERS)];
 
 export const supportType = (name: string): FunctionType => OWN_TYPES[name] ?? helperType;
