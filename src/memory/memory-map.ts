@@ -115,7 +115,7 @@ export const JUMP_CACHE_ENTRY_BYTES = 32;
 export const JUMP_CACHE_TARGET = 16;
 export const JUMP_CACHE_DELTA = 20;
 
-/** The places where regions are left: REGION_EXIT.BYTES each, a region's in a row. */
+/** The places where regions are left, by number: REGION_EXIT.BYTES each, a region's in a row. There is no number 0. */
 export const REGION_EXITS = 52 * MIB;
 export const REGION_EXIT_COUNT = 512 * KIB;
 /** Byte offsets in an exit. */
@@ -152,9 +152,7 @@ export const REGION_RECORD = {
   KEY: 4, // u32: modeKey under which its mapping was last found right
   BASE: 8, // u64: the RIP of its base then
   PAGES: 16, // u32: number of pages
-  EXITS: 20, // u32: address of its exit 0
-  ENTERED: 24, // u32: how often it was entered, modulo 2^32
-  PAGE: 32, // {u32 linear distance from the base's page, u32 guest-physical page} each
+  PAGE: 24, // {u32 linear distance from the base's page, u32 guest-physical page} each
   BYTES: 256,
 } as const;
 

@@ -45,7 +45,7 @@ function madeRows({ regions, translator, decodedBlocks, decodeMs, instructions }
 }
 
 function entryRows({ instructions, regions }: Vcpu, count: (field: string) => number): Row[] {
-  const entries = regions.entered;
+  const entries = count('countRegionEnter');
   const resumed = count('countRegionResume');
   return [
     ['region entries', entries],

@@ -2,7 +2,7 @@
 // next. Not how regions are made, and not what they do.
 import {
   EXIT_COUNT_SHIFT, EXIT_FAULT, EXIT_INDIRECT, EXIT_JUMP, EXIT_LIMITED, JUMP_CACHE_DELTA, JUMP_CACHE_ENTRIES,
-  JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, JUMP_CACHE_TARGET, REGION_EXIT, REGION_RECORD, REGION_TABLE,
+  JUMP_CACHE_ENTRY_BYTES, JUMP_CACHE_OFFSET, JUMP_CACHE_TARGET, REGION_EXIT, REGION_EXITS, REGION_RECORD, REGION_TABLE,
 } from '../../memory/memory-map.ts';
 import type { CodeWriter, Label } from '../../wasm/code-writer.ts';
 import { OP } from '../../wasm/opcodes.ts';
@@ -84,26 +84,29 @@ export class RegionLoop {
     code.set(REGION_AT);
   }
 
-  /** Pushes whether the region at REGION_AT is known to be mapped as it was made, with its base at BASE. */
-  #isMapped(): void {
+  /** Goes on when the region at REGION_AT is known to be mapped as it was made, with its base at BASE; otherwise to `unknown`. */
+  #unlessMapped(unknown: Label): void {
     const { code } = this.#m;
     code.get(REGION_AT);
     code.memory(OP.i64_load, REGION_RECORD.BASE);
     code.get(BASE);
-    code.op(OP.i64_eq);
+    code.op(OP.i64_ne);
+    code.brIf(unknown);
     code.get(REGION_AT);
     code.memory(OP.i32_load, REGION_RECORD.KEY);
     this.#m.state('modeKey', 2);
-    code.op(OP.i32_eq);
-    code.op(OP.i32_and);
+    code.op(OP.i32_ne);
+    code.brIf(unknown);
   }
 
   /** Goes on when the region may be entered, to `refused` when it may not. */
   #checkMapping(refused: Label): void {
     const { code } = this.#m;
-    this.#isMapped();
-    code.op(OP.i32_eqz);
-    code.if();
+    const mapped = code.block();
+    const unknown = code.block();
+    this.#unlessMapped(unknown);
+    code.br(mapped);
+    code.end();
     code.get(REGION_AT);
     code.get(BASE);
     this.#m.call('regionMapped');
@@ -115,12 +118,7 @@ export class RegionLoop {
   /** Enters the region; EXIT_AT is then the number of the exit by which it was left. */
   #callRegion(): void {
     const { code } = this.#m;
-    code.get(REGION_AT);
-    code.get(REGION_AT);
-    code.memory(OP.i32_load, REGION_RECORD.ENTERED);
-    code.i32(1);
-    code.op(OP.i32_add);
-    code.memory(OP.i32_store, REGION_RECORD.ENTERED);
+    this.#countEvent('countRegionEnter');
     code.get(ENTRY_NUMBER);
     code.get(BASE);
     code.get(BUDGET);
@@ -168,17 +166,14 @@ export class RegionLoop {
     code.end();
   }
 
-  /** EXIT_AT becomes the exit's address; its record and what it counts. */
+  /** EXIT_AT becomes the exit's offset in REGION_EXITS; its record and what it counts. */
   #readExit(): void {
     const { code } = this.#m;
-    code.get(REGION_AT);
-    code.memory(OP.i32_load, REGION_RECORD.EXITS);
     code.get(EXIT_AT);
     code.i32(Math.log2(REGION_EXIT.BYTES));
     code.op(OP.i32_shl);
-    code.op(OP.i32_add);
-    code.tee(EXIT_AT);
-    code.memory(OP.i32_load, REGION_EXIT.RECORD);
+    code.set(EXIT_AT);
+    this.#exitField(OP.i32_load, REGION_EXIT.RECORD);
     code.tee(IP);
     code.i32(EXIT_COUNT_SHIFT);
     code.op(OP.i32_shr_u);
@@ -201,7 +196,7 @@ export class RegionLoop {
     this.#m.rip();
     code.get(BASE);
     code.op(OP.i64_sub);
-    this.#exitField(REGION_EXIT.DELTA);
+    this.#exitField(OP.i64_load32_s, REGION_EXIT.DELTA);
     code.op(OP.i64_eq);
   }
 
@@ -229,7 +224,7 @@ export class RegionLoop {
     const { code } = this.#m;
     this.#m.openState();
     code.get(BASE);
-    this.#exitField(REGION_EXIT.DELTA);
+    this.#exitField(OP.i64_load32_s, REGION_EXIT.DELTA);
     code.op(OP.i64_add);
     code.get(IP);
     code.memory(OP.i64_load32_s, RECORD.IMM - EXIT_JUMP);
@@ -249,10 +244,15 @@ export class RegionLoop {
     this.#m.code.op(OP.i32_and);
   }
 
-  /** Pushes a distance that the exit names. */
-  #exitField(field: number): void {
+  #exitField(load: number, field: number): void {
     this.#m.code.get(EXIT_AT);
-    this.#m.code.memory(OP.i64_load32_s, field);
+    this.#m.code.memory(load, REGION_EXITS + field);
+  }
+
+  #storeExitField(store: number, field: number, push: () => void): void {
+    this.#m.code.get(EXIT_AT);
+    push();
+    this.#m.code.memory(store, REGION_EXITS + field);
   }
 
   #countJump(): void {
@@ -270,31 +270,38 @@ export class RegionLoop {
     code.set(BUDGET);
   }
 
+  /** REGION_AT, ENTRY_NUMBER and BASE of the region that the exit's link, which is in TARGET, leads to. */
+  #takeLink(): void {
+    const { code } = this.#m;
+    this.#splitTarget();
+    code.get(BASE);
+    this.#exitField(OP.i64_load32_s, REGION_EXIT.TARGET_DELTA);
+    code.op(OP.i64_add);
+    code.set(BASE);
+  }
+
   /** Straight to the region that the jump led to before, unless that is gone, mapped otherwise, or the slice is used up. */
   #followLink(linked: Label): void {
     const { code } = this.#m;
-    code.get(EXIT_AT);
-    code.memory(OP.i32_load, REGION_EXIT.TARGET);
+    this.#exitField(OP.i32_load, REGION_EXIT.TARGET);
     code.tee(TARGET);
     code.if();
     code.get(REGION_AT); // of where we come from, until the link has proved good
     code.set(ENTRY);
     code.get(BASE);
-    code.set(LINEAR);
-    this.#splitTarget();
-    code.get(BASE);
-    this.#exitField(REGION_EXIT.TARGET_DELTA);
-    code.op(OP.i64_add);
-    code.set(BASE);
-    this.#isMapped();
+    code.set(LAST_BASE);
+    this.#takeLink();
+    const refused = code.block();
+    this.#unlessMapped(refused);
     code.get(BUDGET);
     pushBudgetLimit(code, this.#sampling);
-    code.op(OP.i32_ge_s);
-    code.op(OP.i32_and);
-    code.brIf(linked);
+    code.op(OP.i32_lt_s);
+    code.brIf(refused);
+    code.br(linked);
+    code.end();
     code.get(ENTRY);
     code.set(REGION_AT);
-    code.get(LINEAR);
+    code.get(LAST_BASE);
     code.set(BASE);
     code.end();
   }
@@ -345,8 +352,8 @@ export class RegionLoop {
     code.memory(OP.i64_load32_s, JUMP_CACHE_OFFSET + JUMP_CACHE_DELTA);
     code.op(OP.i64_sub);
     code.set(BASE);
-    this.#isMapped();
-    code.if();
+    const unknown = code.block();
+    this.#unlessMapped(unknown);
     this.#link();
     code.br(linked);
     code.end();
@@ -374,23 +381,20 @@ export class RegionLoop {
     code.op(OP.i32_eqz);
     code.brIf(done);
     this.#linkIndirect(done);
-    code.get(EXIT_AT);
-    code.get(TARGET);
-    code.memory(OP.i32_store, REGION_EXIT.TARGET);
-    code.get(EXIT_AT);
-    code.get(BASE);
-    code.get(LAST_BASE);
-    code.op(OP.i64_sub);
-    code.op(OP.i32_wrap_i64);
-    code.memory(OP.i32_store, REGION_EXIT.TARGET_DELTA);
+    this.#storeExitField(OP.i32_store, REGION_EXIT.TARGET, () => code.get(TARGET));
+    this.#storeExitField(OP.i32_store, REGION_EXIT.TARGET_DELTA, () => {
+      code.get(BASE);
+      code.get(LAST_BASE);
+      code.op(OP.i64_sub);
+      code.op(OP.i32_wrap_i64);
+    });
     code.end();
   }
 
   /** For which target the link is; to `none` where that is too far away. */
   #linkIndirect(none: Label): void {
     const { code } = this.#m;
-    code.get(EXIT_AT);
-    code.memory(OP.i32_load, REGION_EXIT.RECORD);
+    this.#exitField(OP.i32_load, REGION_EXIT.RECORD);
     code.i32(EXIT_INDIRECT);
     code.op(OP.i32_eq);
     code.if();
@@ -402,10 +406,10 @@ export class RegionLoop {
     code.op(OP.i64_extend32_s);
     code.op(OP.i64_ne);
     code.brIf(none);
-    code.get(EXIT_AT);
-    code.get(LINEAR);
-    code.op(OP.i32_wrap_i64);
-    code.memory(OP.i32_store, REGION_EXIT.DELTA);
+    this.#storeExitField(OP.i32_store, REGION_EXIT.DELTA, () => {
+      code.get(LINEAR);
+      code.op(OP.i32_wrap_i64);
+    });
     code.end();
   }
 
@@ -413,7 +417,7 @@ export class RegionLoop {
   #noteExit(): void {
     noteSampleRip(this.#m, () => {
       this.#m.code.get(BASE);
-      this.#exitField(REGION_EXIT.DELTA);
+      this.#exitField(OP.i64_load32_s, REGION_EXIT.DELTA);
       this.#m.code.op(OP.i64_add);
     });
   }
@@ -438,7 +442,7 @@ export class RegionLoop {
     this.#storeBudget();
     this.#m.openState();
     code.get(BASE);
-    this.#exitField(REGION_EXIT.DELTA);
+    this.#exitField(OP.i64_load32_s, REGION_EXIT.DELTA);
     code.op(OP.i64_add);
     this.#m.closeState('rip', 3);
     if (this.#sampling) noteSampleRip(this.#m, () => this.#m.rip());
@@ -465,11 +469,12 @@ export class RegionLoop {
     this.#exitBits();
     code.op(OP.i32_eqz);
     code.if();
-    code.get(EXIT_AT);
-    code.memory(OP.i32_load, REGION_EXIT.LEFT);
+    this.#exitField(OP.i32_load, REGION_EXIT.LEFT);
     code.if();
     code.get(REGION_AT);
     code.get(EXIT_AT);
+    code.i32(REGION_EXITS);
+    code.op(OP.i32_add);
     this.#m.call('countLeft');
     code.end();
     code.end();

@@ -41,7 +41,7 @@ export const BLOCK = {
 } as const;
 
 /**
- * A region (translator/): number of the entry, RIP of its base and the instructions left in the slice to the number of the exit (0: go
- * on at RIP) and the instructions left.
+ * A region (translator/): number of the entry, RIP of its base and the instructions left in the slice to the number of the exit and the
+ * instructions left.
  */
 export const REGION_TYPE: FunctionType = { params: ['i32', 'i64', 'i32'], results: ['i32', 'i32'] };

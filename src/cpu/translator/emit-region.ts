@@ -48,7 +48,7 @@ export interface EmittedRegion {
   readonly number: number;
   /** Block numbers of its entries. */
   readonly entries: readonly number[];
-  /** Its exits have the numbers from 1 on; number 1 is exit `firstExit` of REGION_EXITS. */
+  /** Its exits have the numbers from `firstExit` on. */
   readonly firstExit: number;
   readonly exits: number;
   /** With `marking`. */

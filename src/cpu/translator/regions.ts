@@ -97,8 +97,7 @@ export class Regions {
   nowMs: () => number = () => 0;
   readonly #byBlock = new Map<number, Set<Region>>();
   #slots = 0;
-  #exitCount = 0;
-  #enteredBefore = 0;
+  #nextExit = 1;
   #seeds: Seed[] = [];
   /** By slot. */
   #installed: Region[] = [];
@@ -261,7 +260,7 @@ export class Regions {
 
   /** A module costs about as much as a hundred instructions in it, so several regions share one. */
   #translate(): void {
-    const isFull = this.#slots + this.#seeds.length > REGION_SLOTS || this.#exitCount > REGION_EXIT_COUNT - EXITS_FREE_MIN;
+    const isFull = this.#slots + this.#seeds.length > REGION_SLOTS || this.#nextExit > REGION_EXIT_COUNT - EXITS_FREE_MIN;
     if (isFull || this.#moduleBytes > this.options.moduleBytesMax) this.flush();
     const begun = this.nowMs();
     const codes = this.#chooseCode();
@@ -270,7 +269,7 @@ export class Regions {
     if (codes.length === 0) return;
     const { counting, sampling } = this.options;
     const options = { pages: this.#pages, counting, sampling, marking: this.onModule !== null, eager: this.#isEager };
-    const module = emitRegions(this.#emitter, codes, this.#slots, this.#exitCount, this.memory, options);
+    const module = emitRegions(this.#emitter, codes, this.#slots, this.#nextExit, this.memory, options);
     const { bytes, imports, regions } = module;
     this.onModule?.(codes, module);
     const emitted = this.nowMs();
@@ -294,8 +293,8 @@ export class Regions {
     if (slot >= this.table.length) this.table.grow(Math.min(1024, REGION_SLOTS - this.table.length));
     this.table.set(slot, run);
     const record = recordOf(slot);
-    this.#exitCount += emitted.exits;
-    this.#writeRecord(record, code, emitted);
+    this.#nextExit += emitted.exits;
+    this.#writeRecord(record, code);
     const { blocks } = code;
     const members = Array.from({ length: blocks.length }, (_, block) => blocks.address(block));
     const region: Region = {
@@ -317,14 +316,13 @@ export class Regions {
     });
   }
 
-  #writeRecord(record: number, { pages }: RegionCode, { firstExit }: EmittedRegion): void {
+  #writeRecord(record: number, { pages }: RegionCode): void {
     const { u32 } = this.memory;
     const at = record >> 2;
     u32.fill(0, at, at + REGION_RECORD.BYTES / 4);
     u32[at + REGION_RECORD.VALID / 4] = 1;
     u32[at + REGION_RECORD.KEY / 4] = NO_KEY;
     u32[at + REGION_RECORD.PAGES / 4] = pages.length;
-    u32[at + REGION_RECORD.EXITS / 4] = REGION_EXITS + (firstExit - 1) * REGION_EXIT.BYTES; // of exit 0, which there is not
     pages.forEach(({ delta, physical }, number) => {
       u32[at + REGION_RECORD.PAGE / 4 + number * 2] = delta >>> 0;
       u32[at + REGION_RECORD.PAGE / 4 + number * 2 + 1] = physical;
@@ -368,23 +366,15 @@ export class Regions {
     this.statistics.flushes++;
   }
 
-  /** How often regions were entered. */
-  get entered(): number {
-    let sum = this.#enteredBefore;
-    for (let slot = 0; slot < this.#slots; slot++) sum += this.memory.u32[(recordOf(slot) + REGION_RECORD.ENTERED) >> 2]!;
-    return sum;
-  }
-
   /** The arena with the blocks has been emptied. */
   forget(): void {
-    this.#enteredBefore = this.entered;
     this.#seeds = [];
     this.#byBlock.clear();
     for (let slot = 0; slot < this.#slots; slot++) this.table.set(slot, null);
     this.#slots = 0;
     this.#installed = [];
     this.#leftOften.clear();
-    this.#exitCount = 0;
+    this.#nextExit = 1;
     this.#moduleBytes = 0;
   }
 

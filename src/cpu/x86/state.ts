@@ -117,8 +117,8 @@ derived('u32', 'pendingStep'); // EFLAGS.TF was set when the instruction began: 
 // prettier-ignore
 derived('u64', 'countTlbFill', 'countPageWalk', 'countMmio', 'countPort', 'countLookup', 'countJumpCacheMiss',
   'countBlock', 'countFault', 'countInterrupt', 'countTlbFlush', 'countCodeWrite', 'countCodeDrop', 'countHelper',
-  'countRegionResume',
-  'countRegionRefused', 'countTlbCold', 'countTlbFlushed', 'countTlbConflict', 'countTlbAhead');
+  'countRegionEnter', 'countRegionResume', 'countRegionRefused',
+  'countTlbCold', 'countTlbFlushed', 'countTlbConflict', 'countTlbAhead');
 
 derived('u32', 'ferr'); // the x87 asks for IRQ 13: an unmasked exception is pending with CR0.NE clear
 
