@@ -8,8 +8,11 @@ import { BEAT } from '../../trace/stalls.ts';
 const beats = workerData as Int32Array;
 const BUSY_POLL_MS = 20;
 const ASLEEP_POLL_MS = 250;
-/** Polls without a turn after which it is looked into: twice the limit of a stall. */
-const SILENT_POLLS = 2;
+/**
+ * Polls without a turn after which it is looked into. V8's profiler takes the main thread some 60 ms as it starts, because it lists
+ * all code there is; a shorter stall is not worth that, nor one in which a busy host has only left the machine waiting.
+ */
+const SILENT_POLLS = 5;
 const SAMPLE_US = 1000;
 const SAMPLING_MS_MAX = 100;
 /** On a host that has too much to do the loop stands still often, and looking would make it worse. */
