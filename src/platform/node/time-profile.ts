@@ -8,12 +8,15 @@ const SAMPLE_US = 1000;
 /** A profile's samples are added up, and let go, so often. */
 const PART_MS = 20_000;
 
+const SUPPORT = 'support module';
+const FORMING = 'forming and emitting regions';
 const KINDS = [
   ['interpreter', /^wasm:.*\/interpreter-/],
   ['regions', /^wasm:.*\/regions-/],
-  ['support module', /^wasm:/],
+  [SUPPORT, /^wasm:/],
   ['decoding', /\/src\/cpu\/x86\//],
-  ['forming and emitting regions', /\/src\/(cpu\/(translator|ir)|wasm)\//],
+  ['counting how regions are left', /\/src\/cpu\/translator\/exit-counts/],
+  [FORMING, /\/src\/(cpu\/(translator|ir)|wasm)\//],
   ['devices', /\/src\/(devices|bus|machine|chardev|block|net)\//],
   ['the loop around the processor', /\/src\/(vm|cpu)\//],
 ] as const;
@@ -90,7 +93,8 @@ export class TimeProfile {
     const kinds = new Map<number, string>();
     const visit = (byId: ReadonlyMap<number, Profiler.ProfileNode>, id: number, inherited: string): void => {
       const { callFrame, children = [] } = byId.get(id)!;
-      const kind = kindOf(callFrame) ?? inherited;
+      const own = kindOf(callFrame) ?? inherited;
+      const kind = own === SUPPORT && inherited === FORMING ? FORMING : own; // the emitter is a part of that module
       kinds.set(id, kind);
       for (const child of children) visit(byId, child, kind);
     };
