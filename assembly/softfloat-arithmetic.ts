@@ -123,7 +123,7 @@ export function divide(): void {
 }
 
 /** The 64 bits that follow a quotient, as far as rounding can tell them apart. */
-function tailOf(remainder: u64, divisor: u64): u64 {
+export function tailOf(remainder: u64, divisor: u64): u64 {
   if (remainder == 0) return 0;
   const rest = divisor - remainder;
   return remainder == rest ? TOP_BIT : remainder > rest ? TOP_BIT | 1 : 1;

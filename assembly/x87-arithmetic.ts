@@ -6,12 +6,13 @@ import {
   bSign, bSignificand, denormal, flags, invalid, propagate, propagateOne, rExponent, resultFromA, roundedUp, rounding, setResult,
   swapOperands,
 } from './softfloat';
-import { EQUAL, GREATER, LESS, add, compare, divide, multiply, squareRoot } from './softfloat-arithmetic';
+import { EQUAL, GREATER, LESS, UNORDERED, add, compare, divide, multiply, squareRoot } from './softfloat-arithmetic';
 import { pack80, packedHigh, roundToIntegral } from './softfloat-round';
 import {
   C0, C1, C2, C3, NAN_HIGH, aFromStack, bFromStack, beginX87, commitRegister, highOf, isEmpty, popTimes, push, setDefaultNan,
-  setRegister, setStatusWord, st, stackFault, stackUnderflow, statusWord, storeResult,
+  setRegister, setStatusWord, significandOf, st, stackFault, stackUnderflow, statusWord, storeResult,
 } from './x87-stack';
+import { fromDouble, operandHigh, operandSignificand, operateUsual, usualOrder } from './x87-usual';
 
 /** A is the destination's value, B the source's. */
 function operate(op: u32): void {
@@ -27,6 +28,10 @@ function operate(op: u32): void {
 
 /** ST(target) = ST(target) op ST(source). */
 function arithmetic(op: u32, target: u32, source: u32, pops: u32): void {
+  if (!isEmpty(target) && !isEmpty(source)) {
+    const a = st(target), b = st(source);
+    if (operateUsual(op, target, highOf(a), significandOf(a), highOf(b), significandOf(b))) return popTimes(pops);
+  }
   beginX87();
   if (isEmpty(target) || isEmpty(source)) {
     if (!stackUnderflow()) return;
@@ -64,6 +69,9 @@ export function farithF32(d: usize, a: usize, b: usize, imm: i32): void {
 }
 
 export function farithF64(d: usize, a: usize, b: usize, imm: i32): void {
+  if (!isEmpty(0) && fromDouble(load<u64>(a))) {
+    if (operateUsual(imm, 0, highOf(st(0)), significandOf(st(0)), operandHigh, operandSignificand)) return;
+  }
   beginX87();
   b64(load<u64>(a));
   arithmeticWithB(imm);
@@ -99,7 +107,17 @@ function compareOperands(ready: bool, signaling: bool, pops: u32): void {
   if (completes) popTimes(pops);
 }
 
+/** In the usual cases; false when it is none, and nothing has been done. */
+function compareUsual(bHigh: u32, b: u64, pops: u32): bool {
+  const order = usualOrder(highOf(st(0)), significandOf(st(0)), bHigh, b);
+  if (order == UNORDERED) return false;
+  setStatusWord((statusWord() & ~(C0 | C1 | C2 | C3)) | conditionsOf(order));
+  popTimes(pops);
+  return true;
+}
+
 function compareWithStack(i: u32, signaling: bool, pops: u32): void {
+  if (!isEmpty(0) && !isEmpty(i) && compareUsual(highOf(st(i)), significandOf(st(i)), pops)) return;
   beginX87();
   const ready = !isEmpty(0) && !isEmpty(i);
   aFromStack(0);
@@ -121,6 +139,7 @@ export function fcomF32(d: usize, a: usize, b: usize, imm: i32): void {
 }
 
 export function fcomF64(d: usize, a: usize, b: usize, imm: i32): void {
+  if (!isEmpty(0) && fromDouble(load<u64>(a)) && compareUsual(operandHigh, operandSignificand, imm)) return;
   beginX87();
   aFromStack(0);
   b64(load<u64>(a));
@@ -143,6 +162,13 @@ export function fcomI32(d: usize, a: usize, b: usize, imm: i32): void {
 
 /** Compares into EFLAGS: ZF, PF, CF as UCOMISD. */
 function compareIntoFlags(i: u32, signaling: bool, pops: u32): void {
+  if (!isEmpty(0) && !isEmpty(i)) {
+    const order = usualOrder(highOf(st(0)), significandOf(st(0)), highOf(st(i)), significandOf(st(i)));
+    if (order != UNORDERED) {
+      writeConditions(conditionsOf(order));
+      return popTimes(pops);
+    }
+  }
   beginX87();
   let conditions: u32 = C0 | C2 | C3, completes: bool;
   if (isEmpty(0) || isEmpty(i)) completes = stackUnderflow();
@@ -154,9 +180,11 @@ function compareIntoFlags(i: u32, signaling: bool, pops: u32): void {
     completes = commitRegister();
     setStatusWord(statusWord() | (status & C1)); // unlike FCOM
   }
-  writeFlags(((conditions >> 8) & 1) | ((conditions >> 8) & 4) | ((conditions >> 8) & 0x40));
+  writeConditions(conditions);
   if (completes) popTimes(pops);
 }
+
+function writeConditions(conditions: u32): void { writeFlags((conditions >> 8) & 0x45); }
 
 // imm: i | pops << 3.
 export function fcomi(d: usize, a: usize, b: usize, imm: i32): void { compareIntoFlags(imm & 7, true, u32(imm) >> 3); }

@@ -13,6 +13,7 @@ import {
   C1, NAN_HIGH, aFromStack, beginX87, canPush, commitStatus, highOf, isEmpty, pop, popTimes, push, setDefaultNan, setEmpty, setRegister,
   setStatusWord, significandOf, st, stackUnderflow, statusWord, storesToMemory,
 } from './x87-stack';
+import { double, fromDouble, noteRounding, operandHigh, operandSignificand, toDouble } from './x87-usual';
 
 const INDEFINITE_16: u64 = 0x8000;
 const INDEFINITE_32: u64 = 0x80000000;
@@ -43,6 +44,10 @@ export function fld32(d: usize, a: usize, b: usize, imm: i32): void {
 }
 
 export function fld64(d: usize, a: usize, b: usize, imm: i32): void {
+  if (isEmpty(7) && fromDouble(load<u64>(a))) {
+    clearC1();
+    return push(operandSignificand, operandHigh);
+  }
   beginX87();
   a64(load<u64>(a));
   pushConverted();
@@ -143,6 +148,12 @@ export function fst32(d: usize, a: usize, b: usize, imm: i32): void {
 }
 
 export function fst64(d: usize, a: usize, b: usize, imm: i32): void {
+  if (!isEmpty(0) && toDouble(highOf(st(0)), significandOf(st(0)))) {
+    writeMemory(load<u64>(b), 8, double);
+    if (faulted()) return;
+    noteRounding();
+    return popTimes(imm);
+  }
   if (!canStore(b, 8, NAN_64, imm)) return;
   resultToStore();
   finishStore(b, 8, pack64(), imm);
