@@ -115,9 +115,8 @@ derived('u32', 'promoteAt'); // executions after which a block is handed to the 
 derived('u32', 'pendingStep'); // EFLAGS.TF was set when the instruction began: #DB after it
 // Counters of the executor, read by `info jit` and the benchmarks.
 // prettier-ignore
-derived('u64', 'countTlbFill', 'countPageWalk', 'countMmio', 'countPort', 'countLookup', 'countJumpCacheMiss',
-  'countBlock', 'countFault', 'countInterrupt', 'countTlbFlush', 'countCodeWrite', 'countCodeDrop', 'countHelper',
-  'countRegionEnter', 'countRegionResume', 'countRegionRefused',
+derived('u64', 'countTlbFill', 'countPageWalk', 'countMmio', 'countPort', 'countJumpCacheMiss', 'countFault', 'countInterrupt',
+  'countTlbFlush', 'countCodeWrite', 'countCodeDrop', 'countHelper', 'countRegionEnter', 'countRegionResume', 'countRegionRefused',
   'countTlbCold', 'countTlbFlushed', 'countTlbConflict', 'countTlbAhead');
 
 derived('u32', 'ferr'); // the x87 asks for IRQ 13: an unmasked exception is pending with CR0.NE clear
