@@ -1,12 +1,10 @@
 // Runs a machine until it ends and answers with the process's exit status. Signals end it in good order, so that the
 // terminal, sockets and files are left as they should be.
-import { writeFileSync } from 'node:fs';
-import { Failure } from '../base/failure.ts';
 import { watchStalls } from '../platform/node/stall-watch.ts';
-import { systemErrorText } from '../platform/node/system-error.ts';
 import type { TimeProfile } from '../platform/node/time-profile.ts';
 import { rowsText, translationReport } from '../vm/translation-report.ts';
 import { DriveCommands } from '../vm/drives/drive-commands.ts';
+import { checkOutput, writeOutput } from './output-file.ts';
 import { VERSION } from './version.ts';
 import { openMachine, type OpenedMachine } from './system-machine.ts';
 import type { SystemSettings, TraceSettings } from './system-settings.ts';
@@ -63,6 +61,7 @@ interface Voice extends RunExtras {
 async function runOpened(voice: Voice, opened: OpenedMachine, ending: Ending, settings: SystemSettings): Promise<number> {
   const { program, inform, notice, observe } = voice;
   const { translationReport: report, trace } = settings;
+  if (report !== undefined) checkOutput(report);
   const [{ Machine }, { registerText }] = await Promise.all([import('../platform/node/machine.ts'), import('../vm/log.ts')]);
   const machine = await Machine.create(opened.options);
   if (notice !== undefined) inform(notice);
@@ -85,7 +84,7 @@ async function runOpened(voice: Voice, opened: OpenedMachine, ending: Ending, se
   watch.stop();
   unpublish();
   ended?.();
-  if (report !== undefined) writeReport(report, `${translationReport(machine.vcpu)}\n${timeText(profile?.finish() ?? [])}`);
+  if (report !== undefined) writeOutput(report, `${translationReport(machine.vcpu)}\n${timeText(profile?.finish() ?? [])}\n`);
   return stuck ? 1 : code;
 }
 
@@ -118,14 +117,6 @@ async function startProfile(): Promise<TimeProfile> {
 function timeText(parts: readonly (readonly [kind: string, ms: number])[]): string {
   const all = parts.reduce((sum, [, ms]) => sum + ms, 0);
   return rowsText([['time, ms', all.toFixed(0)], ...parts.map(([kind, ms]): [string, string] => [`  ${kind}`, ms.toFixed(0)])]);
-}
-
-function writeReport(path: string, text: string): void {
-  try {
-    writeFileSync(path, `${text}\n`);
-  } catch (error) {
-    throw new Failure('io', `Could not open '${path}': ${systemErrorText(error)}`, { cause: error });
-  }
 }
 
 /** The wish to stop may come before there is a machine. */

@@ -25,7 +25,8 @@ test('the operations, the WebAssembly and the report of a run', () => {
     writeFileSync(romFile, rom);
     const machine = ['-nographic', '-m', '16', '-bios', romFile, '-device', 'isa-debug-exit,iobase=0xf4,iosize=4'];
     const words = [...machine, '-accel', `tcg,promote-at=5,report=${report}`, '-d', 'op,out_asm', '-D', log];
-    const { status, stderr } = spawnSync(join(repositoryRoot, 'bin', 'nandu-system-x86_64'), words, { encoding: 'utf8' });
+    const command = join(repositoryRoot, 'bin', 'nandu-system-x86_64');
+    const { status, stderr } = spawnSync(command, words, { encoding: 'utf8' });
     assert.deepEqual([status, stderr], [STATUS, '']);
     const logged = readFileSync(log, 'utf8');
     assert.match(logged, /^OP: physical 0xffffff00, .*\n ---- 0xff00: mov {5}cx, 0x7d0\n {2}movi/m);
@@ -36,6 +37,10 @@ test('the operations, the WebAssembly and the report of a run', () => {
     assert.match(reported, /^ {2}instructions in regions +[1-9]\d{2,} /m);
     assert.match(reported, /^exits by cause +[1-9]/m);
     assert.match(reported, /^time, ms +\d/m);
+    const nowhere = join(folder, 'missing', 'report');
+    const refused = spawnSync(command, [...machine, '-accel', `tcg,report=${nowhere}`], { encoding: 'utf8' });
+    const reason = `nandu-system-x86_64: Could not write '${nowhere}': No such file or directory\n`;
+    assert.deepEqual([refused.status, refused.stderr], [1, reason], 'before the machine runs, which would end with another status');
   } finally {
     rmSync(folder, { recursive: true });
   }
