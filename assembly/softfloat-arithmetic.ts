@@ -113,13 +113,14 @@ export function divide(): void {
   if (aKind == INFINITE) return setResult(sign, INFINITE);
   if (aKind == ZERO || bKind == INFINITE) return setResult(sign, ZERO);
   setResult(sign, FINITE);
-  rExponent = aExponent - bExponent;
-  if (aSignificand >= bSignificand) rSignificand = divideWide(aSignificand >> 1, aSignificand << 63, bSignificand);
-  else {
-    rExponent--;
-    rSignificand = divideWide(aSignificand, 0, bSignificand);
-  }
+  rExponent = aExponent - bExponent - i32(aSignificand < bSignificand);
+  rSignificand = quotientOf(aSignificand, bSignificand);
   rLow = tailOf(wideRemainder, bSignificand);
+}
+
+/** The quotient of two significands with its top bit set: of a smaller dividend, twice as much. */
+export function quotientOf(dividend: u64, divisor: u64): u64 {
+  return dividend < divisor ? divideWide(dividend, 0, divisor) : divideWide(dividend >> 1, dividend << 63, divisor);
 }
 
 /** The 64 bits that follow a quotient, as far as rounding can tell them apart. */

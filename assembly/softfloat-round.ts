@@ -13,10 +13,14 @@ const INDEFINITE_64: i64 = i64.MIN_VALUE;
 /** Sign and exponent of the last encoding of 80 bits. */
 export let packedHigh: u32 = 0;
 
-/** Whether discarding `tail` (bit 63 is worth half a unit) increases the magnitude. */
+/** Whether discarding `tail` (bit 63 is worth half a unit) increases the magnitude where rounding is to nearest. */
+// @ts-ignore: decorator
+@inline export function roundsUpToNearest(odd: bool, tail: u64): bool { return tail > TOP_BIT || (tail == TOP_BIT && odd); }
+
+/** The same in the mode in force. */
 // @ts-ignore: decorator
 @inline function roundsUp(sign: u32, odd: bool, tail: u64): bool {
-  if (rounding == ROUND_NEAREST) return tail > TOP_BIT || (tail == TOP_BIT && odd);
+  if (rounding == ROUND_NEAREST) return roundsUpToNearest(odd, tail);
   return tail != 0 && rounding == (sign ? ROUND_DOWN : ROUND_UP);
 }
 

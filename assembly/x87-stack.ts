@@ -17,7 +17,8 @@ const ERROR_SUMMARY: u32 = 0x80;
 const BUSY: u32 = 0x8000;
 const TOP_MASK: u32 = 0x3800;
 const TOP_SHIFT: u32 = 11;
-const EXCEPTIONS: u32 = 0x3f;
+/** The exceptions' flags in the status word, and their masks in the control word. */
+export const EXCEPTIONS: u32 = 0x3f;
 const CR0_NE: u64 = 1 << 5;
 const VECTOR_MF: u32 = 16;
 export const NAN_HIGH: u32 = 0xffff;

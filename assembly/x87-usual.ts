@@ -2,10 +2,11 @@
 // instruction is a few operations on two significands and two words of sign and exponent, without the unpacking, kinds and modes of
 // softfloat.ts, which has all cases and agrees with these. SDM 1 4.2.2 (the format), 4.8.4 (rounding).
 // Not here: registers that are empty, and what an instruction does with the result.
-import { EQUAL, GREATER, LESS, UNORDERED, tailOf } from './softfloat-arithmetic';
 import { PE, TOP_BIT } from './softfloat';
-import { divideWide, multiplyWide, wideLow, wideRemainder } from './softfloat-wide';
-import { C1, controlWord, setRegister, setStatusWord, statusWord } from './x87-stack';
+import { EQUAL, GREATER, LESS, UNORDERED, quotientOf, tailOf } from './softfloat-arithmetic';
+import { roundsUpToNearest } from './softfloat-round';
+import { multiplyWide, wideLow, wideRemainder } from './softfloat-wide';
+import { C1, EXCEPTIONS, controlWord, setRegister, setStatusWord, statusWord } from './x87-stack';
 
 const SIGN: u32 = 0x8000;
 const EXPONENT: u32 = 0x7fff;
@@ -13,8 +14,7 @@ const BIAS: i32 = 16383;
 const DOUBLE_EXPONENT: u32 = 0x7ff;
 const DOUBLE_BIAS: u32 = 1023;
 const DOUBLE_FRACTION: u64 = 0xfffffffffffff;
-// Of the control word: all masks, and the fields of precision and rounding.
-const CONTROL_MASKS: u32 = 0x3f;
+// Fields of the control word, beside the masks.
 const CONTROL_PRECISION: u32 = 0x300;
 const CONTROL_ROUNDING: u32 = 0xc00;
 
@@ -47,7 +47,7 @@ export function fromDouble(bits: u64): bool {
 
 /** ST(target) = A op B (the numbers of x87-arithmetic.ts), with C1 and the status word's flags; false when that is not a usual case. */
 export function operateUsual(op: u32, target: u32, aHigh: u32, a: u64, bHigh: u32, b: u64): bool {
-  if ((controlWord() & (CONTROL_MASKS | CONTROL_PRECISION | CONTROL_ROUNDING)) != (CONTROL_MASKS | CONTROL_PRECISION)) return false;
+  if ((controlWord() & (EXCEPTIONS | CONTROL_PRECISION | CONTROL_ROUNDING)) != (EXCEPTIONS | CONTROL_PRECISION)) return false;
   if (!isNormal(aHigh, a) || !isNormal(bHigh, b) || !operate(op, aHigh, a, bHigh, b)) return false;
   setRegister(target, significand, high);
   noteRounding();
@@ -71,7 +71,7 @@ function operate(op: u32, aHigh: u32, a: u64, bHigh: u32, b: u64): bool {
 /** Rounds; false when the result is not normal. */
 function finish(sign: u32, exponent: i32, top: u64, low: u64): bool {
   if (exponent < 1) return false;
-  up = u64(low > TOP_BIT || (low == TOP_BIT && (top & 1) != 0));
+  up = u64(roundsUpToNearest((top & 1) != 0, low));
   significand = top + up;
   if (significand < up) {
     significand = TOP_BIT;
@@ -121,9 +121,8 @@ function multiply(aHigh: u32, a: u64, bHigh: u32, b: u64): bool {
 function divide(aHigh: u32, a: u64, bHigh: u32, b: u64): bool {
   const sign = (aHigh ^ bHigh) & SIGN;
   const exponent = i32(aHigh & EXPONENT) - i32(bHigh & EXPONENT) + BIAS;
-  const isLess = a < b;
-  const quotient = isLess ? divideWide(a, 0, b) : divideWide(a >> 1, a << 63, b);
-  return finish(sign, exponent - i32(isLess), quotient, tailOf(wideRemainder, b));
+  const quotient = quotientOf(a, b);
+  return finish(sign, exponent - i32(a < b), quotient, tailOf(wideRemainder, b));
 }
 
 /** How two normal numbers or zeroes compare; UNORDERED when one of them is neither. */
@@ -147,11 +146,11 @@ export function toDouble(high: u32, significand: u64): bool {
   up = tail = 0;
   double = sign;
   if (isZero(high, significand)) return true;
-  if ((controlWord() & (CONTROL_MASKS | CONTROL_ROUNDING)) != CONTROL_MASKS || !isNormal(high, significand)) return false;
+  if ((controlWord() & (EXCEPTIONS | CONTROL_ROUNDING)) != EXCEPTIONS || !isNormal(high, significand)) return false;
   const exponent = (high & EXPONENT) - (BIAS - DOUBLE_BIAS);
   if (exponent - 1 >= DOUBLE_EXPONENT - 1) return false;
   tail = significand << 53;
-  up = u64(tail > TOP_BIT || (tail == TOP_BIT && (significand & 0x800) != 0));
+  up = u64(roundsUpToNearest((significand & 0x800) != 0, tail));
   // A carry out of the fraction raises the exponent, which lies above it.
   const magnitude = (u64(exponent) << 52) + ((significand >> 11) & DOUBLE_FRACTION) + up;
   double = sign | magnitude;
