@@ -237,6 +237,10 @@ export class VirtioDevice implements Device<VirtioState> {
     return select === 0 ? this.offered.low : select === 1 ? this.offered.high : 0;
   }
 
+  driverFeaturesWord(select: number): number {
+    return select === 0 ? this.state.driverFeaturesLow : select === 1 ? this.state.driverFeaturesHigh : 0;
+  }
+
   setDriverFeatures(select: number, value: number): void {
     const { state } = this;
     if ((state.status & VIRTIO_STATUS.FEATURES_OK) !== 0) return;
@@ -249,6 +253,13 @@ export class VirtioDevice implements Device<VirtioState> {
   /** The selected queue's state; undefined for one that there is not. */
   get selected(): QueueState | undefined {
     return this.state.queues[this.state.queueSelect];
+  }
+
+  /** A queue in use keeps its size, and none is longer than the device allows. */
+  setSelectedSize(value: number): void {
+    const { selected, state } = this;
+    const max = this.handler.queueSizes[state.queueSelect] ?? 0;
+    if (selected !== undefined && !selected.enabled && value > 0 && value <= max) selected.size = value;
   }
 
   enableSelected(): void {

@@ -30,7 +30,7 @@ const ROWS: readonly Row[] = [
   { at: 0x04, size: 4, name: 'device_feature', read: ({ device }) => device.offeredWord(device.state.deviceFeatureSelect) },
   { at: 0x08, size: 4, name: 'driver_feature_select', read: ({ device }) => device.state.driverFeatureSelect,
     write: ({ device }, value) => { device.state.driverFeatureSelect = value; } },
-  { at: 0x0c, size: 4, name: 'driver_feature', read: (registers) => registers.driverFeatures,
+  { at: 0x0c, size: 4, name: 'driver_feature', read: ({ device }) => device.driverFeaturesWord(device.state.driverFeatureSelect),
     write: ({ device }, value) => device.setDriverFeatures(device.state.driverFeatureSelect, value) },
   { at: 0x10, size: 2, name: 'config_msix_vector', read: ({ device }) => device.state.configVector,
     write: (registers, value) => { registers.device.state.configVector = registers.vector(value); } },
@@ -40,7 +40,7 @@ const ROWS: readonly Row[] = [
   { at: 0x16, size: 2, name: 'queue_select', read: ({ device }) => device.state.queueSelect,
     write: ({ device }, value) => { device.state.queueSelect = value; } },
   { at: 0x18, size: 2, name: 'queue_size', read: ({ device }) => device.selected?.size ?? 0,
-    write: (registers, value) => registers.setQueueSize(value) },
+    write: ({ device }, value) => device.setSelectedSize(value) },
   { at: 0x1a, size: 2, name: 'queue_msix_vector', read: ({ device }) => device.selected?.vector ?? NO_VECTOR,
     write: (registers, value) => registers.setQueueVector(value) },
   { at: 0x1c, size: 2, name: 'queue_enable', read: ({ device }) => (device.selected?.enabled === true ? 1 : 0),
@@ -82,11 +82,6 @@ export class CommonRegisters implements RegisterNames {
     else guestErrors.badAccess?.({ device: this.device.name, at, size });
   }
 
-  get driverFeatures(): number {
-    const { driverFeatureSelect, driverFeaturesLow, driverFeaturesHigh } = this.device.state;
-    return driverFeatureSelect === 0 ? driverFeaturesLow : driverFeatureSelect === 1 ? driverFeaturesHigh : 0;
-  }
-
   /** What a vector register holds after a write: no vector where there is no such one. */
   vector(value: number): number {
     return value < this.#vectors ? value : NO_VECTOR;
@@ -95,12 +90,5 @@ export class CommonRegisters implements RegisterNames {
   setQueueVector(value: number): void {
     const { selected } = this.device;
     if (selected !== undefined) selected.vector = this.vector(value);
-  }
-
-  setQueueSize(value: number): void {
-    const { device } = this;
-    const { selected } = device;
-    const max = device.handler.queueSizes[device.state.queueSelect] ?? 0;
-    if (selected !== undefined && !selected.enabled && value > 0 && value <= max) selected.size = value;
   }
 }

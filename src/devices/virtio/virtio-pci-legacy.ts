@@ -1,7 +1,7 @@
 // The legacy interface of virtio over PCI: an I/O region with 32 feature bits, one page number a queue, and the device's
 // configuration space behind it, which moves when MSI-X is on. Virtio 1.2, 4.1.4.10.
 import { allOnes, type Region } from '../../bus/address-space.ts';
-import { DESCRIPTOR_BYTES } from './ring.ts';
+import { placeLegacyQueue } from './legacy-queue.ts';
 import { NO_VECTOR, type VirtioDevice } from './virtio-device.ts';
 
 const AT = {
@@ -94,20 +94,10 @@ function writeHeader(device: VirtioDevice, at: number, value: number): void {
 
 const pageOf = (low: number, high: number): number => ((low >>> 12) | (high << 20)) >>> 0;
 
-/** The three parts of a queue follow each other from a page on, the used ring in a page of its own. 0 takes the queue away. */
+/** Over PCI the size of a queue is not the driver's choice. 0 takes the queue away. */
 function placeQueue(device: VirtioDevice, page: number): void {
   const { selected, state } = device;
   if (selected === undefined) return;
-  device.disableSelected();
-  if (page === 0) return;
-  const size = device.handler.queueSizes[state.queueSelect]!;
-  const descriptors = page * PAGE_BYTES;
-  const driver = descriptors + size * DESCRIPTOR_BYTES;
-  const used = Math.ceil((driver + 4 + 2 * size + 2) / ALIGNMENT) * ALIGNMENT;
-  const split = (address: number): [low: number, high: number] => [address % 2 ** 32, Math.floor(address / 2 ** 32)];
-  selected.size = size;
-  [selected.descriptorsLow, selected.descriptorsHigh] = split(descriptors);
-  [selected.driverLow, selected.driverHigh] = split(driver);
-  [selected.deviceLow, selected.deviceHigh] = split(used);
-  device.enableSelected();
+  selected.size = device.handler.queueSizes[state.queueSelect]!;
+  placeLegacyQueue(device, page * PAGE_BYTES, ALIGNMENT);
 }
