@@ -3,17 +3,22 @@ import { GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { pcAcpi, q35Acpi } from './acpi/board-hardware.ts';
 import type { AcpiHardware } from './acpi/pc-hardware.ts';
 import { pcChipsetWrites, Q35_ECAM, q35ChipsetWrites, type BusWrite } from './boot/power-on.ts';
-import type { ChipsetBuilder } from './chipset.ts';
+import type { Board, BoardWires } from './board.ts';
 import type { AddressRange } from './e820.ts';
+import { PcBoard } from './pc.ts';
 import { pcChipset } from './pc-chipset.ts';
 import { q35Chipset } from './q35-chipset.ts';
+
+export interface BoardOptions extends BoardWires {
+  readonly hpet: boolean;
+}
 
 export interface BoardModel {
   /** The name that means the newest version. */
   readonly alias: string;
   readonly name: string;
   readonly description: string;
-  readonly chipset: ChipsetBuilder;
+  readonly build: (options: BoardOptions) => Board;
   /** Devices on a bus of interface `ide`. */
   readonly ideUnits: 1 | 2;
   readonly acpi: AcpiHardware;
@@ -29,7 +34,7 @@ export const pcModel: BoardModel = {
   alias: 'pc',
   name: 'pc-i440fx-7.2',
   description: 'Standard PC (i440FX + PIIX, 1996)',
-  chipset: pcChipset,
+  build: (options) => new PcBoard({ ...options, chipset: pcChipset }),
   ideUnits: 2,
   acpi: pcAcpi,
   powerOn: pcChipsetWrites,
@@ -40,7 +45,7 @@ export const q35Model: BoardModel = {
   alias: 'q35',
   name: 'pc-q35-7.2',
   description: 'Standard PC (Q35 + ICH9, 2009)',
-  chipset: q35Chipset,
+  build: (options) => new PcBoard({ ...options, chipset: q35Chipset }),
   ideUnits: 1,
   acpi: q35Acpi,
   powerOn: q35ChipsetWrites,

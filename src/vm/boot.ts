@@ -9,13 +9,13 @@ import { memoryMap } from '../machine/e820.ts';
 import { loadKernel } from '../machine/boot/detect.ts';
 import { giveKernelToFirmware } from '../machine/boot/kernel-files.ts';
 import { cmosBootOrder } from '../devices/timer/mc146818.ts';
+import type { Board } from '../machine/board.ts';
 import type { BoardModel } from '../machine/board-model.ts';
 import { setUpPci } from '../machine/boot/pci-setup.ts';
 import { firmwareWrites, pirqLine } from '../machine/boot/power-on.ts';
 import { loadRom, type RomImage } from '../machine/boot/rom.ts';
 import { describeToFirmware, type FirmwareFilesConfig } from '../machine/firmware-files.ts';
 import { placeFirmwareTables, type FirmwareTables } from '../machine/firmware-tables.ts';
-import type { PcBoard } from '../machine/pc.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
 import type { BootDrive } from '../ports/boot-drive.ts';
 import type { MachinePlatform } from '../ports/platform.ts';
@@ -66,7 +66,7 @@ async function readFile(platform: MachinePlatform, path: string): Promise<Uint8A
 
 export interface BootTarget {
   readonly model: BoardModel;
-  readonly board: PcBoard;
+  readonly board: Board;
   readonly memory: PhysicalMap;
   readonly vcpu: Vcpu;
   /** Firmware is in flash memory, which the board has already; a ROM is then not looked at. */
@@ -86,7 +86,7 @@ function firmwareConfig(options: CompleteMachineOptions, { model, board }: SetUp
   const { ramBytes, cpuCount, machine, boot } = options;
   const { menu, menuTimeoutMs, retryMs, strict } = boot;
   return {
-    hardware: model.acpi, ecam: model.ecam, ramBytes, cpuCount, hpet: machine.hpet, acpi: machine.acpi, graphics: machine.graphics ?? true,
+    hardware: model.acpi, ecam: model.ecam, ramBytes, cpuCount, hpet: board.hasHpet, acpi: machine.acpi, graphics: machine.graphics ?? true,
     serialPorts: Math.min(2, Math.max(1, options.serials.length)),
     identity: {
       uuid: options.uuid ?? NO_UUID, manufacturer: 'nandu', product: model.description, version: model.name, serial: '',
@@ -104,8 +104,11 @@ function setUpBoard(options: CompleteMachineOptions, { model, board, memory }: S
   }
   const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);
   const tables = placeFirmwareTables(ram, firmwareConfig(options, { model, board, memory }));
-  const interruptLine = (device: number, pin: number): number => pirqLine(board.pci.pirqOf(device, pin));
-  setUpPci(board.bus.ports, { memory: tables.memory.pciWindows.at(-1)!, interruptLine });
+  const { chipset } = board;
+  if (chipset !== undefined) {
+    const interruptLine = (device: number, pin: number): number => pirqLine(chipset.pci.pirqOf(device, pin));
+    setUpPci(board.bus.ports, { memory: tables.memory.pciWindows.at(-1)!, interruptLine });
+  }
   return tables;
 }
 
@@ -140,11 +143,11 @@ export function placeBootImages(images: BootImages, options: CompleteMachineOpti
   const { model, board, memory, vcpu } = target;
   const config = firmwareConfig(options, target);
   const { chipset } = board;
-  const atGuestsWill = (): FirmwareFilesConfig => ({ ...config, ecam: chipset.ecam?.() ?? model.ecam, pmPort: chipset.pmPort() });
+  const atGuestsWill = (): FirmwareFilesConfig => ({ ...config, ecam: chipset?.ecam?.() ?? model.ecam, pmPort: chipset?.pmPort() });
   describeToFirmware(board.fwCfg, config, atGuestsWill);
   for (const [name, content] of Object.entries(options.firmwareFiles)) board.fwCfg.addFile(name, content);
   const { order, once = order } = options.boot;
-  board.rtc.setCmos(cmosBootOrder(resets === 0 ? once : order));
+  board.rtc?.setCmos(cmosBootOrder(resets === 0 ? once : order));
   if (hasFirmware(images, target)) {
     if (images.kernel !== undefined) {
       const [initrd] = images.initrds;

@@ -2,7 +2,7 @@
 // one below the other, the first ends at 4 GiB. Rules and error texts are QEMU's.
 import { Failure } from '../base/failure.ts';
 import { claimFlash, FLASH_BLOCK_BYTES, PflashCfi01 } from '../devices/flash/pflash-cfi01.ts';
-import type { PcBoard } from '../machine/pc.ts';
+import type { Board } from '../machine/board.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
 import { inContext } from '../schema/command-line.ts';
 import type { MachineDrive } from './drives/machine-drive.ts';
@@ -53,7 +53,7 @@ async function load(drives: MachineDrives, name: string, bank: number): Promise<
   return { drive, bytes };
 }
 
-export function addFlash(board: PcBoard, memory: PhysicalMap, images: readonly FlashImage[]): void {
+export function addFlash(board: Board, memory: PhysicalMap, images: readonly FlashImage[]): void {
   let base = FOUR_GIB;
   for (const [bank, { drive, bytes }] of images.entries()) {
     const sizeBytes = bytes.length;

@@ -10,7 +10,7 @@ import { DEFAULT_REGION_OPTIONS, type RegionOptions } from '../cpu/translator/re
 import { Vcpu, type VcpuPorts, type WasmModules } from '../cpu/vcpu.ts';
 import { boardModel, type BoardModel } from '../machine/board-model.ts';
 import type { VirtioBalloon } from '../devices/virtio/virtio-balloon.ts';
-import { PcBoard } from '../machine/pc.ts';
+import type { Board } from '../machine/board.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
 import { defineEvents } from '../trace/event.ts';
@@ -85,7 +85,7 @@ export class Machine {
   readonly exited: Promise<ExitReason>;
   readonly vcpu: Vcpu;
   readonly model: BoardModel;
-  readonly board: PcBoard;
+  readonly board: Board;
   readonly memory: PhysicalMap;
   readonly drives: MachineDrives;
   /** None or one. */
@@ -158,8 +158,8 @@ export class Machine {
     });
     const serials = options.serials.length > 0 ? options.serials : [this.console.backend];
     this.model = boardModel(options.machine.type)!;
-    this.board = new PcBoard({
-      chipset: this.model.chipset, memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
+    this.board = this.model.build({
+      memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
       wall: this.#wallClock(),
       cpu: {
         raise: () => this.#interrupt(),
@@ -333,7 +333,7 @@ export class Machine {
   }
 
   powerButton(): void {
-    this.board.pm.pressPowerButton();
+    this.board.pm?.pressPowerButton();
   }
 
   /** Ends the machine; resolves when it has ended. */

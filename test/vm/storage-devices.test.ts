@@ -54,7 +54,7 @@ test('drives of q35 hang on the ports of its AHCI controller', async () => {
   const drives = [disk('ide'), disk('ide', { index: 2, media: 'cdrom', readOnly: true })];
   await withMachine({ machine: { type: 'q35', acpi: true, hpet: true }, drives }, (machine) => {
     assert.deepEqual(places(machine), ['ide0-hd0 disk AHCI/0', 'ide2-cd0 cdrom AHCI/2']);
-    assert.equal(machine.board.pci.at(31, 2)?.header.name, 'ich9-ahci');
+    assert.equal(machine.board.chipset?.pci.at(31, 2)?.header.name, 'ich9-ahci');
   });
 });
 

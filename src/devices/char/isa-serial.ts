@@ -1,5 +1,6 @@
 // A 16550A on the ISA bus: COM1 ... COM4.
 import type { IsaBus } from '../../bus/isa-bus.ts';
+import type { ResetTree } from '../../bus/reset-tree.ts';
 import type { CharBackend } from '../../ports/char-backend.ts';
 import { Uart16550, uartRegisters } from './uart16550.ts';
 
@@ -24,4 +25,15 @@ export function isaSerial(bus: IsaBus, { iobase, irq, backend }: IsaSerialOption
     read: (at) => uartRegisters.read(uart, at), write: (at, _size, value) => uartRegisters.write(uart, at, value),
   });
   return uart;
+}
+
+/** A board's own ports, COM1 first; undefined for one that is not there. Returns the number up to the last one that is. */
+export function addSerialPorts(bus: IsaBus, devices: ResetTree, backends: readonly (CharBackend | undefined)[]): number {
+  let count = 0;
+  for (const [n, backend] of backends.slice(0, ISA_SERIAL_DEFAULTS.length).entries()) {
+    if (backend === undefined) continue;
+    count = n + 1;
+    devices.add(`serial${n}`, isaSerial(bus, { ...ISA_SERIAL_DEFAULTS[n]!, backend }));
+  }
+  return count;
 }

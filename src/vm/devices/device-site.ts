@@ -3,7 +3,7 @@ import { Failure } from '../../base/failure.ts';
 import type { PciBus } from '../../bus/pci-bus.ts';
 import { pciFirmwarePath } from '../../machine/firmware-path.ts';
 import type { VirtioBalloon } from '../../devices/virtio/virtio-balloon.ts';
-import type { PcBoard } from '../../machine/pc.ts';
+import type { Board } from '../../machine/board.ts';
 import type { BootDrive } from '../../ports/boot-drive.ts';
 import type { CharBackend } from '../../ports/char-backend.ts';
 import type { Timers } from '../../ports/clock.ts';
@@ -14,7 +14,7 @@ import type { BusKind, BusKinds, BusTree } from './bus-tree.ts';
 
 /** What building needs of the machine. */
 export interface DeviceHost {
-  readonly board: PcBoard;
+  readonly board: Board;
   readonly buses: BusTree;
   readonly drives: MachineDrives;
   readonly timers: Timers;
@@ -51,7 +51,7 @@ export class DeviceSite {
     return this.options.id === undefined ? `/machine/peripheral-anon/${this.name}` : `/machine/peripheral/${this.options.id}`;
   }
 
-  get board(): PcBoard {
+  get board(): Board {
     return this.host.board;
   }
 
@@ -150,7 +150,7 @@ export class DeviceSite {
   }
 }
 
-function freeName(board: PcBoard, driver: string): string {
+function freeName(board: Board, driver: string): string {
   for (let count = 0; ; count++) {
     const name = `${driver}${count}`;
     if (!board.devices.devices.has(name) && !board.devices.devices.has(`${name}.pci`)) return name;

@@ -8,7 +8,6 @@ import type { AtaIdentity } from '../../devices/ata/identify.ts';
 import { floppyCmos } from '../../devices/floppy/isa-fdc.ts';
 import { nvme } from '../../devices/nvme/nvme.ts';
 import { MmcDrive } from '../../devices/scsi/mmc-drive.ts';
-import { isaFirmwarePath } from '../../machine/firmware-path.ts';
 import type { DeviceBuilders, DeviceSite } from './device-site.ts';
 
 const FIRMWARE = '1.0';
@@ -96,8 +95,9 @@ export const STORAGE_BUILDERS: DeviceBuilders = {
     const drive = site.removableDrive();
     if (drive === undefined) throw new Failure('invalid-argument', 'drive property not set');
     fdc.attach(unit, drive);
-    site.board.rtc.setCmos(floppyCmos(fdc, site.board.rtc.state.cmos));
-    site.addBootDrive(drive, 'floppy', 'Floppy', `${isaFirmwarePath(site.board.pci)}/fdc@03f0/floppy@${unit}`);
+    const { rtc } = site.board;
+    rtc?.setCmos(floppyCmos(fdc, rtc.state.cmos));
+    site.addBootDrive(drive, 'floppy', 'Floppy', `${site.host.buses.firmwarePath(fdc)}/floppy@${unit}`);
   },
   nvme: (site) => {
     const place = site.pciPlace();
