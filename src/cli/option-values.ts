@@ -1,11 +1,11 @@
 // The arguments of nandu-system-x86_64's options that have a syntax or rules of their own. See system-options.ts.
 import { Failure } from '../base/failure.ts';
 import { CPU_MODELS, cpuFeatures, FEATURES } from '../cpu/x86/cpuid.ts';
-import { BOARD_MODELS, boardModel } from '../machine/board-model.ts';
+import { BOARD_MODELS, boardModel, microvmModel } from '../machine/board-model.ts';
 import { GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { inContext } from '../schema/command-line.ts';
 import { parseKeyValue } from '../schema/key-value.ts';
-import { bool, choice, propertiesFromText, size, str, uint, type Properties } from '../schema/property.ts';
+import { bool, choice, propertiesFromText, size, str, uint, type Properties, type PropertyValues } from '../schema/property.ts';
 import { formatSize } from '../schema/size.ts';
 import {
   DEFAULT_BOOT_ORDER, DEFAULT_RAM_BYTES, type BootOptions, type CpuPropertyOverride, type IcountOptions, type LogItem, type RtcOptions,
@@ -20,7 +20,7 @@ const isHelp = (text: string): boolean => text === 'help' || text === '?';
 
 function machineHelp(): string {
   const lines = BOARD_MODELS.flatMap(({ alias, name, description }, index) => [
-    `${alias.padEnd(20)} ${description} (alias of ${name})`,
+    ...(alias === undefined ? [] : [`${alias.padEnd(20)} ${description} (alias of ${name})`]),
     `${name.padEnd(20)} ${description}${index === 0 ? ' (default)' : ''}`,
   ]);
   return ['Supported machines are:', ...lines, ''].join('\n');
@@ -30,21 +30,34 @@ const machineProperties = {
   type: { type: str },
   accel: { type: str },
   acpi: { type: choice('on', 'off', 'auto') },
-  hpet: { type: bool },
   kernel: { type: str },
   initrd: { type: str },
   append: { type: str },
   firmware: { type: str },
   graphics: { type: bool },
-  pflash0: { type: str },
-  pflash1: { type: str },
   usb: { type: bool },
   // Accepted, because scripts give them and nothing depends on them here; what would have to be there is refused when it is asked for.
-  vmport: { type: choice('on', 'off', 'auto') },
   smm: { type: choice('on', 'off', 'auto') },
   'dump-guest-core': { type: bool },
   'mem-merge': { type: bool },
 } as const satisfies Properties;
+
+const pcProperties = {
+  hpet: { type: bool }, pflash0: { type: str }, pflash1: { type: str }, vmport: { type: choice('on', 'off', 'auto') },
+} as const satisfies Properties;
+
+const microvmProperties = {
+  pic: { type: choice('on', 'off', 'auto') },
+  pit: { type: choice('on', 'off', 'auto') },
+  rtc: { type: choice('on', 'off', 'auto') },
+  'isa-serial': { type: bool },
+  'auto-kernel-cmdline': { type: bool },
+  ioapic2: { type: choice('on', 'off', 'auto') },
+  pcie: { type: choice('on', 'off', 'auto') },
+  'x-option-roms': { type: bool },
+} as const satisfies Properties;
+
+type MachineValues = PropertyValues<typeof machineProperties & typeof pcProperties & typeof microvmProperties>;
 
 export function applyMachine(settings: SystemSettings, text: string): string | void {
   if (isHelp(text) || isHelp(text.replace(/^type=/, ''))) return machineHelp();
@@ -52,8 +65,10 @@ export function applyMachine(settings: SystemSettings, text: string): string | v
   const model = boardModel(type);
   if (model === undefined) throw invalid('unsupported machine type (use -machine help to list supported machines)');
   const unknown = (name: string): Failure => invalid(`Property '${model.name}-machine.${name}' not found`);
-  const values = propertiesFromText(machineProperties, text, { impliedName: 'type', unknown });
+  const own = model === microvmModel ? microvmProperties : pcProperties;
+  const values: MachineValues = propertiesFromText({ ...machineProperties, ...own }, text, { impliedName: 'type', unknown });
   settings.machineType = model.name;
+  applyMicrovm(settings, values);
   if (values.accel !== undefined) chooseAccelerator(values.accel.split(':'));
   if (values.usb === true) throw unsupported('USB is not supported yet');
   if (values.smm === 'on') throw unsupported('System Management Mode is not supported yet');
@@ -67,6 +82,20 @@ export function applyMachine(settings: SystemSettings, text: string): string | v
   settings.initrd = values.initrd ?? settings.initrd;
   settings.append = values.append ?? settings.append;
   settings.bios = values.firmware ?? settings.bios;
+}
+
+function applyMicrovm(settings: SystemSettings, values: MachineValues): void {
+  if (values.pcie === 'on') throw unsupported('PCI Express is not supported yet for machine microvm');
+  if (values.ioapic2 === 'on') throw unsupported('a second I/O APIC is not supported yet');
+  const { microvm } = settings;
+  settings.microvm = {
+    ...microvm,
+    pic: values.pic === undefined ? microvm.pic : values.pic !== 'off',
+    pit: values.pit === undefined ? microvm.pit : values.pit !== 'off',
+    rtc: values.rtc === undefined ? microvm.rtc : values.rtc !== 'off',
+    isaSerial: values['isa-serial'] ?? microvm.isaSerial,
+    autoKernelCmdline: values['auto-kernel-cmdline'] ?? microvm.autoKernelCmdline,
+  };
 }
 
 // -accel
@@ -184,7 +213,7 @@ export function parseMemory(text: string): number {
 
 // -global, -boot, -fw_cfg, -display, -vga
 
-export function parseGlobal(text: string): SystemSettings['globals'][number] {
+function parseGlobal(text: string): SystemSettings['globals'][number] {
   const origin = `-global ${text}`;
   const short = /^(?<driver>[^.=,]+)\.(?<property>[^=]+)=(?<value>.*)$/.exec(text)?.groups;
   if (short !== undefined) return { driver: short['driver']!, property: short['property']!, value: short['value']!, origin };
@@ -192,6 +221,14 @@ export function parseGlobal(text: string): SystemSettings['globals'][number] {
   const { driver, property, value } = propertiesFromText(declared, text);
   if (driver === undefined || property === undefined || value === undefined) throw invalid(`Invalid parameter '${text}'`);
   return { driver, property, value, origin };
+}
+
+export function applyGlobal(settings: SystemSettings, text: string): void {
+  const global = parseGlobal(text);
+  // The windows that virtio devices plug into are the board's, and no -device.
+  if (global.driver === 'virtio-mmio' && global.property === 'force-legacy') {
+    settings.microvm = { ...settings.microvm, legacyVirtio: inContext(global.origin, () => bool.fromText(global.property, global.value)) };
+  } else settings.globals.push(global);
 }
 
 const bootProperties = {

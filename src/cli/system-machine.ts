@@ -101,7 +101,10 @@ export async function openMachine(settings: SystemSettings, surroundings: Surrou
 function plainOptions(settings: SystemSettings): MachineOptions {
   const { append, name, uuid, icount } = settings;
   return {
-    machine: { type: settings.machineType, acpi: settings.acpi, hpet: settings.hpet, graphics: settings.graphics, pflash: settings.pflash },
+    machine: {
+      type: settings.machineType, acpi: settings.acpi, hpet: settings.hpet, graphics: settings.graphics, pflash: settings.pflash,
+      microvm: settings.microvm,
+    },
     boot: settings.boot,
     accelerator: {
       name: 'tcg', translate: settings.translate, oneInstructionBlocks: settings.oneInstructionBlocks,

@@ -45,7 +45,7 @@ const standard: readonly Row[] = [
   { name: 'm', argument: '[size=]megs', help: ['guest memory in MiB, or with a suffix (512M, 2G) [default=128]'],
     apply: (settings, text) => { settings.ramBytes = value.parseMemory(text); } },
   { name: 'global', argument: 'driver.property=value', help: ['sets a default for a property of a -device'],
-    apply: (settings, text) => { settings.globals.push(value.parseGlobal(text)); } },
+    apply: value.applyGlobal },
   { name: 'boot', argument: '[order=drives][,once=drives][,menu=on|off][,strict=on|off]', help: [
     'what firmware boots from: a floppy, c hard disk, d CD, n network [default=cad]',
     'splash-time=ms    how long the boot menu is offered', 'reboot-timeout=ms wait before trying again when nothing could be booted',

@@ -2,6 +2,7 @@
 // between options that can only be checked when all are known. Nothing is opened here: see system-machine.ts.
 import { Failure } from '../base/failure.ts';
 import type { CharDeclaration, CharTarget } from '../chardev/spec.ts';
+import { MICROVM_DEFAULTS, type MicrovmOptions } from '../machine/microvm.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
 import type {
   BlockdevOptions, BootOptions, CpuPropertyOverride, DriveOptions, FileSource, IcountOptions, LogItem, RtcOptions,
@@ -38,6 +39,7 @@ export interface SystemSettings {
   machineType: string;
   acpi: boolean;
   hpet: boolean;
+  microvm: MicrovmOptions;
   cpuModel: string;
   readonly cpuOverrides: CpuPropertyOverride[];
   cpuCount: number;
@@ -94,6 +96,7 @@ export const initialSettings = (): SystemSettings => ({
   machineType: 'pc',
   acpi: true,
   hpet: true,
+  microvm: MICROVM_DEFAULTS,
   cpuModel: 'qemu64',
   cpuOverrides: [],
   cpuCount: 1,

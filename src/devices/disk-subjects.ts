@@ -14,6 +14,7 @@ import { MemoryDrive } from './memory-drive.ts';
 import { nvme } from './nvme/nvme.ts';
 import { MmcDrive } from './scsi/mmc-drive.ts';
 import { VirtioBlk } from './virtio/virtio-blk.ts';
+import { VirtioMmio } from './virtio/virtio-mmio.ts';
 import { VirtioPci } from './virtio/virtio-pci.ts';
 
 /** RAM with something of everything in it, so that what a guest points at by chance is now and then a descriptor. */
@@ -188,6 +189,26 @@ const virtio = (slow: boolean) => (timeNs: number): ConformanceSubject => {
   };
 };
 
+/** The same behind a window of registers, of either interface. */
+const virtioMmio = (legacy: boolean) => (slow: boolean) => (timeNs: number): ConformanceSubject => {
+  const base = bench(timeNs);
+  const { disk, stimuli } = drivesForStress(slow);
+  const at = 0xfeb0_0000;
+  const window = new VirtioMmio({ bus: base.bus, base: at, irq: base.irqs[5]!, memory: smallRam(), legacy });
+  const device = window.plugIn(new VirtioBlk({ drive: disk, queues: 2 }), { packed: true });
+  const write = (register: number, value: number): void => base.bus.mmio.write(at + register, 4, value);
+  const queue = legacy
+    ? [[0x28, 4096], [0x30, 0], [0x38, 16], [0x3c, 4096], [0x40, 1]] as const
+    : [[0x24, 1], [0x20, 1], [0x70, 11], [0x30, 0], [0x80, 0x1000], [0x90, 0x3000], [0xa0, 0x4000], [0x44, 1]] as const;
+  const setUp = (): void => {
+    write(0x70, 0);
+    for (const [register, value] of queue) write(register, value);
+    write(0x70, 15);
+  };
+  const doorbells = [0, 1].map((index) => () => write(0x50, index));
+  return { ...base, stimuli: [...stimuli, ...doorbells, setUp, () => write(0x64, 3)], devices: { window, disk: device } };
+};
+
 const floppy = (slow: boolean) => (timeNs: number): ConformanceSubject => {
   const base = bench(timeNs);
   const [dma, wordDma] = isaDma(base.bus, smallRam());
@@ -214,6 +235,7 @@ type Subjects = Readonly<Record<string, (timeNs: number) => ConformanceSubject>>
 
 const withDrives = (slow: boolean): Subjects => ({
   ide: ide(slow), ahci: ahci(slow), nvme: nvmeSubject(slow), virtio: virtio(slow), floppy: floppy(slow),
+  'virtio-mmio': virtioMmio(false)(slow), 'virtio-mmio-legacy': virtioMmio(true)(slow),
 });
 export const diskSubjects = withDrives(false);
 export const diskStressSubjects = withDrives(true);

@@ -1,5 +1,5 @@
-// What a machine is to what runs it: the parts that every board has, and those that a board may be without. The board is in
-// pc.ts.
+// What a machine is to what runs it: the parts that every board has, and those that a board may be without. The boards are in
+// pc.ts and microvm.ts.
 import type { SystemBus } from '../bus/address-space.ts';
 import type { IsaBus } from '../bus/isa-bus.ts';
 import type { ResetTree } from '../bus/reset-tree.ts';
@@ -9,6 +9,7 @@ import type { I82077 } from '../devices/floppy/i82077.ts';
 import type { LocalApic, LocalApicCpu } from '../devices/intc/local-apic.ts';
 import type { LocalApicMsrs } from '../devices/intc/local-apic-registers.ts';
 import type { Mc146818 } from '../devices/timer/mc146818.ts';
+import type { VirtioMmio } from '../devices/virtio/virtio-mmio.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
 import type { BootDrive } from '../ports/boot-drive.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
@@ -50,4 +51,8 @@ export interface Board {
   readonly pm?: AcpiPm;
   readonly rtc?: Mc146818;
   readonly fdc?: I82077;
+  /** Windows for virtio devices, in the order in which they are taken, and what -device calls them. */
+  readonly virtioWindows: readonly { readonly name: string; readonly window: VirtioMmio }[];
+  /** What the board adds to the command line of a kernel that is booted without firmware. */
+  readonly kernelArguments?: () => string;
 }

@@ -42,6 +42,7 @@ export class PcBoard implements Board {
   readonly hasHpet: boolean;
   readonly bootDrives: BootDrive[] = [];
   readonly shadow: ShadowMemory;
+  readonly virtioWindows = [];
 
   constructor(options: PcOptions) {
     const { memory, timers, wall, reset, sleep } = options;

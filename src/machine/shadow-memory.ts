@@ -6,7 +6,8 @@ import { PAGE_BYTES, ROM_BYTES } from '../memory/memory-map.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
 
 const LEGACY_HOLE = { start: 0xa0000, bytes: 0x20000 };
-const PAM_AREA = { start: 0xc0000, bytes: 0x40000 };
+/** What a host bridge maps; a board without one has RAM there. */
+export const PAM_AREA = { start: 0xc0000, bytes: 0x40000 };
 const HIGH_MEMORY = 0x100000;
 const LOW_ROM_BYTES_MAX = 0x20000;
 

@@ -14,6 +14,7 @@ import type { BoardModel } from '../machine/board-model.ts';
 import { setUpPci } from '../machine/boot/pci-setup.ts';
 import { firmwareWrites, pirqLine } from '../machine/boot/power-on.ts';
 import { loadRom, type RomImage } from '../machine/boot/rom.ts';
+import { MICROVM_DEFAULTS } from '../machine/microvm.ts';
 import { describeToFirmware, type FirmwareFilesConfig } from '../machine/firmware-files.ts';
 import { placeFirmwareTables, type FirmwareTables } from '../machine/firmware-tables.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
@@ -86,7 +87,8 @@ function firmwareConfig(options: CompleteMachineOptions, { model, board }: SetUp
   const { ramBytes, cpuCount, machine, boot } = options;
   const { menu, menuTimeoutMs, retryMs, strict } = boot;
   return {
-    hardware: model.acpi, ecam: model.ecam, ramBytes, cpuCount, hpet: board.hasHpet, acpi: machine.acpi, graphics: machine.graphics ?? true,
+    hardware: model.acpi(machine.microvm ?? MICROVM_DEFAULTS), ecam: model.ecam, ramBytes, cpuCount,
+    hpet: board.hasHpet, acpi: machine.acpi, graphics: machine.graphics ?? true,
     serialPorts: Math.min(2, Math.max(1, options.serials.length)),
     identity: {
       uuid: options.uuid ?? NO_UUID, manufacturer: 'nandu', product: model.description, version: model.name, serial: '',
@@ -161,8 +163,9 @@ export function placeBootImages(images: BootImages, options: CompleteMachineOpti
   const ram = (physical: number, bytes: Uint8Array): void => memory.writeRam(physical, bytes);
   const { memory: map, rsdpAddress } = setUpBoard(options, target);
   if (images.kernel === undefined) return;
+  const commandLine = `${options.append ?? ''}${board.kernelArguments?.() ?? ''}`;
   const input: BootInput = {
-    kernel: images.kernel.bytes, kernelName: images.kernel.name, commandLine: options.append ?? '', modules: images.initrds,
+    kernel: images.kernel.bytes, kernelName: images.kernel.name, commandLine, modules: images.initrds,
     memory: map, rsdpAddress, longMode: cpuFeatures(options.cpu.model, longModeOverride(options)).has('lm'),
   };
   applyBootState(vcpu, loadKernel(ram, input));

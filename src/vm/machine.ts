@@ -11,6 +11,7 @@ import { Vcpu, type VcpuPorts, type WasmModules } from '../cpu/vcpu.ts';
 import { boardModel, type BoardModel } from '../machine/board-model.ts';
 import type { VirtioBalloon } from '../devices/virtio/virtio-balloon.ts';
 import type { Board } from '../machine/board.ts';
+import { MICROVM_DEFAULTS } from '../machine/microvm.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
 import { defineEvents } from '../trace/event.ts';
@@ -158,8 +159,9 @@ export class Machine {
     });
     const serials = options.serials.length > 0 ? options.serials : [this.console.backend];
     this.model = boardModel(options.machine.type)!;
+    const { acpi, hpet, microvm = MICROVM_DEFAULTS } = options.machine;
     this.board = this.model.build({
-      memory: this.memory, timers: this.#timers, serials, hpet: options.machine.hpet,
+      memory: this.memory, timers: this.#timers, serials, acpi, hpet, microvm,
       wall: this.#wallClock(),
       cpu: {
         raise: () => this.#interrupt(),
@@ -555,8 +557,12 @@ function checkOptions(options: CompleteMachineOptions): void {
   }
   const model = boardModel(options.machine.type);
   if (model === undefined) throw new Failure('invalid-argument', `there is no machine '${options.machine.type}'`);
+  const firmwareGiven = options.bios !== undefined || (options.machine.pflash ?? []).some((node) => node !== undefined);
+  if (!model.firmware && (firmwareGiven || (options.kernel === undefined && !options.builtinGuest))) {
+    throw new Failure('unsupported', `machine '${model.name}' boots a kernel and no firmware: give -kernel, and no -bios`);
+  }
   if (options.ramBytes > model.ramBytesMax) {
-    throw new Failure('limit', `guest RAM of machine '${model.alias}' can be at most ${model.ramBytesMax / mib} MiB`);
+    throw new Failure('limit', `guest RAM of machine '${model.alias ?? model.name}' can be at most ${model.ramBytesMax / mib} MiB`);
   }
   if (options.ramBytes < 2 * mib) throw new Failure('invalid-argument', 'guest RAM is less than 2 MiB');
   if (options.ramBytes % WASM_PAGE_BYTES !== 0) throw new Failure('invalid-argument', 'guest RAM is not a multiple of 64 KiB');

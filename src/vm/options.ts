@@ -1,6 +1,7 @@
 // What a machine is made of, as plain data: the one argument of Machine.create. Not the command line (cli/ parses that
 // into this) and not the board's wiring. Every member has a default, see `withDefaults`.
 import type { NestedOptions } from '../block/options.ts';
+import type { MicrovmOptions } from '../machine/microvm.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
 
 /** A file of the guest: a path for the host to read, or its contents with the name that errors show. */
@@ -88,10 +89,12 @@ export interface RtcOptions {
 }
 
 export interface MachineTypeOptions {
-  /** A name or alias of board-model.ts: pc, q35. */
+  /** A name or alias of board-model.ts: pc, q35, microvm. */
   readonly type: string;
   readonly acpi: boolean;
+  /** Of machines that can have one. */
   readonly hpet: boolean;
+  readonly microvm?: MicrovmOptions;
   /** False: firmware puts its messages on the first serial port. On when absent. */
   readonly graphics?: boolean;
   /** Names of the block nodes that flash memory 0 and 1 are on, in the place of drives with interface `pflash`. */

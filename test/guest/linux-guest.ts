@@ -58,7 +58,7 @@ export function initrdWith(architecture: GuestArchitecture, script: string): str
 /** Drivers of disks and ext4, in an order in which they load. */
 // prettier-ignore
 const DISK_MODULES: readonly string[] = [
-  'virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci', 'virtio_blk',
+  'virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci', 'virtio_mmio', 'virtio_blk',
   'crct10dif_common', 'crc64', 'crc_t10dif', 'crc64_rocksoft', 't10_pi', 'scsi_common', 'scsi_mod', 'sd_mod', 'virtio_scsi',
   'libata', 'libahci', 'ahci', 'ata_piix', 'nvme_core', 'nvme',
   'crc16', 'mbcache', 'crc32c_generic', 'jbd2', 'ext4',

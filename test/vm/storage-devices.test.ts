@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { MICROVM_DEFAULTS } from '../../src/machine/microvm.ts';
 import { Machine } from '../../src/platform/node/machine.ts';
 import type { DriveOptions, MachineOptions } from '../../src/vm/options.ts';
 
@@ -58,6 +59,25 @@ test('drives of q35 hang on the ports of its AHCI controller', async () => {
   });
 });
 
+test('windows of microvm are taken from the last one on, and a kernel without ACPI is told of them as by QEMU 7.2', async () => {
+  const drives = ['a', 'b', 'c'].map((id) => disk('none', { id }));
+  const on = (drive: string, bus?: string) => ({ driver: 'virtio-blk-device', ...(bus !== undefined && { bus }), properties: { drive } });
+  const devices = [on('a'), on('b'), on('c', 'virtio-mmio-bus.2')];
+  const machine = { type: 'microvm', acpi: false, hpet: true };
+  await withMachine({ machine, drives, devices }, ({ board }) => {
+    assert.equal(
+      board.kernelArguments?.(),
+      ' virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=512@0xfeb00c00:11 virtio_mmio.device=512@0xfeb00400:7',
+    );
+    assert.equal(board.bus.mmio.read(0xfeb0_0e08, 4), 2);
+    assert.equal(board.bus.mmio.read(0xfeb0_0a08, 4), 0);
+  });
+  const silent = { ...machine, microvm: { ...MICROVM_DEFAULTS, autoKernelCmdline: false } };
+  await withMachine({ machine: silent, drives: [disk('none', { id: 'a' })], devices: [on('a')] }, ({ board }) => {
+    assert.equal(board.kernelArguments?.(), '');
+  });
+});
+
 test('devices take the bus that they name, or the next free place', async () => {
   const drives = ['a', 'b', 'c'].map((id) => disk('none', { id }));
   const devices = [
@@ -71,8 +91,20 @@ test('devices take the bus that they name, or the next free place', async () => 
   });
 });
 
+const MICROVM = { type: 'microvm', acpi: true, hpet: true } as const;
+const RNG = { driver: 'virtio-rng-device', properties: {} } as const;
+const onMicrovm = (...drivers: readonly string[]): MachineOptions => (
+  { machine: MICROVM, devices: drivers.map((driver) => ({ driver, properties: {} })) }
+);
+
 const refused: readonly (readonly [what: string, options: () => MachineOptions, message: RegExp])[] = [
   ['a third IDE bus', () => ({ drives: [disk('ide', { bus: 2, unit: 0 })] }), /machine type does not support if=ide,bus=2,unit=0/],
+  ['a PCI device without PCI', () => onMicrovm('ahci'), /No 'PCI' bus found for device 'ahci'/],
+  ['an IDE drive without IDE', () => ({ machine: MICROVM, drives: [disk('ide')] }), /type does not support if=ide,bus=0,unit=0/],
+  ['a floppy without a controller', () => ({ machine: MICROVM, drives: [disk('floppy')] }), /does not support if=floppy,bus=0,unit=0/],
+  ['a device for a window where there is none', () => ({ devices: [RNG] }), /No 'virtio-bus' bus found for device 'virtio-rng-device'/],
+  ['firmware on a board that takes none', () => ({ machine: MICROVM, builtinGuest: false }), /'microvm' boots a kernel and no firmware/],
+  ['a ninth virtio device', () => onMicrovm(...Array<string>(9).fill(RNG.driver)), /No 'virtio-bus' bus found/],
   ['a disk that cannot be written', () => ({ drives: [disk('ide', { readOnly: true })] }), /Block node is read-only/],
   [
     'a place that is taken',

@@ -4,15 +4,18 @@ import { bool, chardevId, choice, str, uint } from '../../schema/property.ts';
 import { PORTS_MAX } from './virtio-console.ts';
 import { QUEUES_MAX, QUEUE_SIZE_MAX } from './virtio-device.ts';
 
-/** What every virtio device over PCI takes. */
-const virtioProperties = {
+/** What every virtio device takes, whatever it hangs on. */
+const ringProperties = {
+  packed: { type: bool, default: false },
+  event_idx: { type: bool, default: true },
+  indirect_desc: { type: bool, default: true },
+} as const;
+
+const overPci = {
   ...pciProperties,
   'disable-legacy': { type: choice('on', 'off', 'auto'), default: 'auto' },
   'disable-modern': { type: bool, default: false },
   vectors: { type: uint(32) },
-  packed: { type: bool, default: false },
-  event_idx: { type: bool, default: true },
-  indirect_desc: { type: bool, default: true },
 } as const;
 
 function queueProblem(given: Readonly<Record<string, unknown>>): string | undefined {
@@ -24,65 +27,56 @@ function queueProblem(given: Readonly<Record<string, unknown>>): string | undefi
   return undefined;
 }
 
-export const virtioBlkPci = {
-  name: 'virtio-blk-pci',
-  category: 'Storage',
-  bus: 'PCI',
-  properties: {
-    ...virtioProperties, ...driveProperties,
-    'num-queues': { type: uint(16), help: 'default: one a processor' },
-    'queue-size': { type: uint(16), default: 256 },
-    'config-wce': { type: bool, default: true },
-    discard: { type: bool, default: true },
-    'write-zeroes': { type: bool, default: true },
-    iothread: { type: str, help: 'accepted: there is one thread that all devices share' },
+const iothread = { type: str, help: 'accepted: there is one thread that all devices share' } as const;
+
+/** The types by the name that `-pci` and `-device` follow. */
+const TYPES = {
+  'virtio-blk': {
+    category: 'Storage',
+    properties: {
+      ...driveProperties,
+      'num-queues': { type: uint(16), help: 'default: one a processor' },
+      'queue-size': { type: uint(16), default: 256 },
+      'config-wce': { type: bool, default: true },
+      discard: { type: bool, default: true },
+      'write-zeroes': { type: bool, default: true },
+      iothread,
+    },
+    check: (given) => queueProblem(given) ?? blockSizeProblem(given),
   },
-  check: (given) => queueProblem(given) ?? blockSizeProblem(given),
-} as const satisfies DeviceDeclaration;
-
-export const virtioScsiPci = {
-  name: 'virtio-scsi-pci',
-  category: 'Storage',
-  bus: 'PCI',
-  properties: {
-    ...virtioProperties,
-    num_queues: { type: uint(32), help: 'default: one a processor' },
-    virtqueue_size: { type: uint(32), default: 256 },
-    max_sectors: { type: uint(32), default: 65535 },
-    cmd_per_lun: { type: uint(32), default: 128 },
-    iothread: { type: str, help: 'accepted: there is one thread that all devices share' },
+  'virtio-scsi': {
+    category: 'Storage',
+    properties: {
+      num_queues: { type: uint(32), help: 'default: one a processor' },
+      virtqueue_size: { type: uint(32), default: 256 },
+      max_sectors: { type: uint(32), default: 65535 },
+      cmd_per_lun: { type: uint(32), default: 128 },
+      iothread,
+    },
+    check: ({ num_queues: queues, virtqueue_size: size }) => queueProblem({ 'num-queues': queues, 'queue-size': size }),
   },
-  check: ({ num_queues: queues, virtqueue_size: size }) => queueProblem({ 'num-queues': queues, 'queue-size': size }),
-} as const satisfies DeviceDeclaration;
-
-export const virtioRngPci = {
-  name: 'virtio-rng-pci',
-  category: 'Misc',
-  bus: 'PCI',
-  properties: { ...virtioProperties, rng: { type: str, help: 'accepted: the source is the host\'s generator' } },
-} as const satisfies DeviceDeclaration;
-
-export const virtioSerialPci = {
-  name: 'virtio-serial-pci',
-  category: 'Input',
-  bus: 'PCI',
-  properties: { ...virtioProperties, max_ports: { type: uint(32), default: PORTS_MAX } },
-  check: ({ max_ports: ports }) =>
-    typeof ports === 'number' && (ports < 1 || ports > PORTS_MAX)
-      ? `Invalid number of ports: ${ports}, maximum is ${PORTS_MAX}`
-      : undefined,
-} as const satisfies DeviceDeclaration;
-
-export const virtioBalloonPci = {
-  name: 'virtio-balloon-pci',
-  category: 'Misc',
-  bus: 'PCI',
-  properties: {
-    ...virtioProperties,
-    'deflate-on-oom': { type: bool, default: false },
-    'free-page-reporting': { type: bool, default: false },
+  'virtio-rng': { category: 'Misc', properties: { rng: { type: str, help: 'accepted: the source is the host\'s generator' } } },
+  'virtio-serial': {
+    category: 'Input',
+    properties: { max_ports: { type: uint(32), default: PORTS_MAX } },
+    check: ({ max_ports: ports }) =>
+      typeof ports === 'number' && (ports < 1 || ports > PORTS_MAX)
+        ? `Invalid number of ports: ${ports}, maximum is ${PORTS_MAX}`
+        : undefined,
   },
-} as const satisfies DeviceDeclaration;
+  'virtio-balloon': {
+    category: 'Misc',
+    properties: { 'deflate-on-oom': { type: bool, default: false }, 'free-page-reporting': { type: bool, default: false } },
+  },
+} as const satisfies Readonly<Record<string, Omit<DeviceDeclaration, 'name' | 'bus'>>>;
+export type VirtioType = keyof typeof TYPES;
+export const VIRTIO_TYPES = Object.keys(TYPES) as readonly VirtioType[];
+
+/** Each type over PCI, and behind a window of registers (virtio-mmio). */
+const onBuses: readonly DeviceDeclaration[] = VIRTIO_TYPES.flatMap((type): readonly DeviceDeclaration[] => [
+  { ...TYPES[type], name: `${type}-pci`, bus: 'PCI', properties: { ...overPci, ...ringProperties, ...TYPES[type].properties } },
+  { ...TYPES[type], name: `${type}-device`, bus: 'virtio-bus', properties: { ...ringProperties, ...TYPES[type].properties } },
+]);
 
 const portProperties = {
   chardev: { type: chardevId, help: 'ID of a chardev to use as a backend' },
@@ -94,6 +88,4 @@ const port = { category: 'Input', bus: 'virtio-serial-bus', properties: portProp
 export const virtconsole = { name: 'virtconsole', ...port } as const satisfies DeviceDeclaration;
 export const virtserialport = { name: 'virtserialport', ...port } as const satisfies DeviceDeclaration;
 
-export const virtioDevices: readonly DeviceDeclaration[] = [
-  virtioBlkPci, virtioScsiPci, virtioRngPci, virtioBalloonPci, virtioSerialPci, virtconsole, virtserialport,
-];
+export const virtioDevices: readonly DeviceDeclaration[] = [...onBuses, virtconsole, virtserialport];

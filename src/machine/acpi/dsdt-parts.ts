@@ -29,15 +29,17 @@ const COM_PORTS = [
   { base: 0x2f8, line: 3 },
 ];
 
-function isaDevices(serialPorts: number): AmlNode[] {
-  const { ioPorts, irq } = resource;
-  return [
-    isaDevice('RTC', 'PNP0B00', 0, ioPorts(0x70, 8), irq(8)),
-    isaDevice('KBD', 'PNP0303', 0, ioPorts(0x60, 1), ioPorts(0x64, 1), irq(1)),
-    isaDevice('MOU', 'PNP0F13', 0, irq(12)),
-    ...COM_PORTS.slice(0, serialPorts).map(({ base, line }, n) => isaDevice(`COM${n + 1}`, 'PNP0501', n + 1, ioPorts(base, 8), irq(line))),
-  ];
-}
+const { ioPorts, irq } = resource;
+export const clock = (): AmlNode => isaDevice('RTC', 'PNP0B00', 0, ioPorts(0x70, 8), irq(8));
+export const serialPorts = (count: number): AmlNode[] =>
+  COM_PORTS.slice(0, count).map(({ base, line }, n) => isaDevice(`COM${n + 1}`, 'PNP0501', n + 1, ioPorts(base, 8), irq(line)));
+
+const isaDevices = (serialCount: number): AmlNode[] => [
+  clock(),
+  isaDevice('KBD', 'PNP0303', 0, ioPorts(0x60, 1), ioPorts(0x64, 1), irq(1)),
+  isaDevice('MOU', 'PNP0F13', 0, irq(12)),
+  ...serialPorts(serialCount),
+];
 
 /** Route registers of the south bridge: runs of fields, one a PIRQ, from an offset in its configuration space on. */
 export interface RouteFields {

@@ -16,12 +16,19 @@ export const IO_APIC_ADDRESS = 0xfec00000;
 export const HPET_ADDRESS = 0xfed00000;
 export const HPET_BYTES = 0x400;
 
+/** Bits of IAPC_BOOT_ARCH (ACPI 6.5, table 5.11). */
+export const BOOT_ARCHITECTURE = { LEGACY_DEVICES: 1, KEYBOARD_8042: 1 << 1, NO_VGA: 1 << 2, NO_CMOS_RTC: 1 << 5 } as const;
+
 export interface PortRange {
   readonly base: number;
   readonly sizeBytes: number;
 }
 
 export interface AcpiHardware {
+  /** There are 8259s as well. */
+  readonly pic: boolean;
+  /** IAPC_BOOT_ARCH of the FADT (table 5.11). */
+  readonly bootArchitecture: number;
   /** Status registers of the general-purpose events, then as many bytes of enables; `pmPort` is where the block lies. */
   readonly gpe0: (pmPort: number) => PortRange;
   /** What switches ACPI on and off at the SMI command port. */

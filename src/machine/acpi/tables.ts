@@ -72,7 +72,6 @@ const portAddress = (port: number, sizeBytes: number, accessBytes: number): Uint
 const FADT_FLAG = {
   WBINVD: 1 << 0, PROC_C1: 1 << 2, NO_FIXED_SLEEP_BUTTON: 1 << 5, RTC_S4: 1 << 7, RESET_REG_SUP: 1 << 10, USE_PLATFORM_CLOCK: 1 << 15,
 } as const;
-const BOOT_ARCH = { LEGACY_DEVICES: 1, KEYBOARD_8042: 2 } as const;
 
 /** Offsets are those of the specification: the table header counts. */
 // prettier-ignore
@@ -107,7 +106,7 @@ function encodeFadt({ hardware, pmPort = PM_EVENT_PORT }: AcpiConfig): Table {
     pLvl2Lat: NO_C_STATE.C2,
     pLvl3Lat: NO_C_STATE.C3,
     century: 0x32, // CMOS index
-    iapcBootArch: BOOT_ARCH.LEGACY_DEVICES | BOOT_ARCH.KEYBOARD_8042,
+    iapcBootArch: hardware.bootArchitecture,
     flags: WBINVD | PROC_C1 | NO_FIXED_SLEEP_BUTTON | RTC_S4 | RESET_REG_SUP | USE_PLATFORM_CLOCK,
     resetReg: portAddress(RESET_CONTROL.PORT, 1, 1),
     resetValue: RESET_CONTROL.VALUE,
@@ -133,7 +132,7 @@ const madtNmi = layout('MADT local APIC NMI', { type: u8(0), length: u8(1), proc
 const LEVEL_ACTIVE_HIGH = 0b1101;
 const ALL_PROCESSORS = 0xff;
 
-function encodeMadt(cpuCount: number): Table {
+function encodeMadt({ hardware, cpuCount }: AcpiConfig): Table {
   const PCAT_COMPAT = 1;
   const head = layout('MADT', { localApicAddress: le32(0), flags: le32(4) });
   const cpus = Array.from({ length: cpuCount }, (_, n) => madtCpu.encode({ type: 0, length: 8, processorUid: n, apicId: n, flags: 1 }));
@@ -143,7 +142,8 @@ function encodeMadt(cpuCount: number): Table {
     madtOverride.encode({ type: 2, length: 10, source: line, gsi: line, flags: LEVEL_ACTIVE_HIGH }),
   );
   const nmi = madtNmi.encode({ type: 4, length: 6, processorUid: ALL_PROCESSORS, lint: 1 });
-  return table('APIC', 1, head.encode({ localApicAddress: LOCAL_APIC_ADDRESS, flags: PCAT_COMPAT }), ...cpus, ioApic, timer, ...level, nmi);
+  const start = head.encode({ localApicAddress: LOCAL_APIC_ADDRESS, flags: hardware.pic ? PCAT_COMPAT : 0 });
+  return table('APIC', 1, start, ...cpus, ioApic, timer, ...level, nmi);
 }
 
 function encodeHpet(): Table {
@@ -204,9 +204,9 @@ export interface AcpiTables extends RelocatableTables {
 }
 
 export function buildAcpiTables(config: AcpiConfig): AcpiTables {
-  const { hardware, cpuCount, hpet, ecam } = config;
+  const { hardware, hpet, ecam } = config;
   const listed = [
-    encodeFadt(config), encodeMadt(cpuCount), ...(hpet ? [encodeHpet()] : []), ...(ecam === undefined ? [] : [encodeMcfg(ecam)]),
+    encodeFadt(config), encodeMadt(config), ...(hpet ? [encodeHpet()] : []), ...(ecam === undefined ? [] : [encodeMcfg(ecam)]),
   ];
   const signatures = listed.map(({ signature }) => signature);
   const { area, offsets } = joinTables([

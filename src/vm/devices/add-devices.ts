@@ -26,13 +26,14 @@ export function addDevices(host: DeviceHost, devices: readonly DeviceOptions[]):
 
 /** The buses that the board has from the beginning. */
 function addBoardBuses({ board, buses }: DeviceHost): void {
-  const { chipset, fdc, isa } = board;
+  const { chipset, fdc, isa, virtioWindows } = board;
   if (chipset !== undefined) addChipsetBuses(buses, chipset);
   buses.add('ISA', isa, { name: 'isa.0' });
   if (chipset !== undefined && fdc !== undefined) {
     const firmwarePath = `${isaFirmwarePath(chipset.pci)}/fdc@03f0`;
     buses.add('floppy-bus', fdc, { isFull: () => !fdc.drives.includes(undefined), firmwarePath });
   }
+  for (const { name, window } of virtioWindows) buses.add('virtio-bus', window, { name, isFull: () => window.device !== undefined });
 }
 
 function addChipsetBuses(buses: BusTree, { pci, pciBusName, ataBuses, ataPlace }: Chipset): void {

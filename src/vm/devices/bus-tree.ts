@@ -6,6 +6,7 @@ import type { AtaBus } from '../../devices/ata/ata-bus.ts';
 import type { I82077 } from '../../devices/floppy/i82077.ts';
 import type { ScsiBus } from '../../devices/scsi/scsi-bus.ts';
 import type { VirtioConsole } from '../../devices/virtio/virtio-console.ts';
+import type { VirtioMmio } from '../../devices/virtio/virtio-mmio.ts';
 
 /** What a bus of each kind is to the devices on it. Whoever brings a controller with a bus of its own adds its kind here. */
 export interface BusKinds {
@@ -14,6 +15,7 @@ export interface BusKinds {
   readonly IDE: AtaBus;
   readonly 'floppy-bus': I82077;
   readonly SCSI: ScsiBus;
+  readonly 'virtio-bus': VirtioMmio;
   readonly 'virtio-serial-bus': VirtioConsole;
 }
 export type BusKind = keyof BusKinds;
