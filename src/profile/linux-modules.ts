@@ -1,6 +1,7 @@
 // The modules that a running Linux has loaded, by the addresses of their code: what its functions are called, and the tables that walk
 // their stacks. The list is followed again when asked to; a module's symbols are read when code of it is first asked for. All of it is
 // the guest's word: a module whose structure has not the known forms has a name only, and only where its code lies before it.
+import { partitionPoint } from '../base/partition-point.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { readModuleStructure, type ModuleStructure, type OrcPlace, type SymbolPlace } from './module-structure.ts';
 import { bytesOfTable, readModuleSymbols } from './module-symbols.ts';
@@ -129,14 +130,8 @@ export class LinuxModules {
   }
 
   #at(address: number): LoadedModule | undefined {
-    let low = 0;
-    let high = this.#pieces.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#pieces[middle]!.start <= address) low = middle + 1;
-      else high = middle;
-    }
-    const piece = this.#pieces[low - 1];
+    const pieces = this.#pieces;
+    const piece = pieces[partitionPoint(0, pieces.length, (index) => pieces[index]!.start <= address) - 1];
     return piece !== undefined && address < piece.end ? piece.module : undefined;
   }
 

@@ -1,6 +1,7 @@
 // A kernel's own table of symbols as kallsyms.ts has found it, copied and left as it is: offsets, and names packed with tokens. It is read
 // on the thread of a machine that runs, by code that V8 has not yet compiled, so nothing is done for each symbol but what is needed to
 // find a few by name: numbers that fit into 32 bits, no text. A name is unpacked when it is asked for. What the tables say may be anything.
+import { partitionPoint } from '../base/partition-point.ts';
 import type { SymbolSource } from './symbols.ts';
 
 /** Symbols between two markers. */
@@ -122,14 +123,7 @@ export class PackedSymbols implements SymbolSource {
   }
 
   #lastInOrder(order: Uint32Array, address: number): number {
-    let low = 0;
-    let high = order.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#address(order[middle]!) <= address) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
+    return partitionPoint(0, order.length, (index) => this.#address(order[index]!) <= address) - 1;
   }
 
   /** Of symbols at one address, the last in the table's order; which of them stands for all is a matter of taste. */
@@ -243,12 +237,5 @@ function endOfRun(offsets: Int32Array, first: number, order: Order): number {
 
 /** Number of the last offset of a run that does not come after `wanted`, as the first one does not. */
 function lastOfRun(offsets: Int32Array, { first, end }: Run, wanted: number, order: Order): number {
-  let low = first + 1;
-  let high = end;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (offsets[middle]! * order <= wanted * order) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
+  return partitionPoint(first + 1, end, (index) => offsets[index]! * order <= wanted * order) - 1;
 }

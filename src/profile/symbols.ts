@@ -1,4 +1,5 @@
 // Names of guest code by address. Where they come from is in symbol-files.ts and kallsyms.ts.
+import { partitionPoint } from '../base/partition-point.ts';
 import { addressText } from './address.ts';
 
 export interface SymbolSource {
@@ -37,14 +38,7 @@ export function plainSymbols(symbols: readonly PlainSymbol[]): SymbolSource {
 
 /** Index of the last of ascending numbers that is at most `wanted`, or -1. */
 export function lastAtOrBefore(ascending: Float64Array, wanted: number): number {
-  let low = 0;
-  let high = ascending.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (ascending[middle]! <= wanted) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
+  return partitionPoint(0, ascending.length, (index) => ascending[index]! <= wanted) - 1;
 }
 
 /** A 32-bit Linux begins here, a 64-bit one above: what runs lower unpacks it. */

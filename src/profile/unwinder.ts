@@ -1,6 +1,7 @@
 // The callers of a 64-bit Linux's code, by its own tables and its modules' (ORC: kernel documentation arch/x86/orc-unwinder). Where kernel
 // code outside of the kernel has no tables, the next address on the stack that lies behind a call in the kernel is taken for the caller; it
 // may be wrong. Not here: other code's callers by frame pointers (assembly/samples.ts).
+import { partitionPoint } from '../base/partition-point.ts';
 import { SAMPLE_FRAMES_MAX } from '../memory/memory-map.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { ORC_ENTRY_BYTES, type OrcPlace } from './module-structure.ts';
@@ -222,14 +223,7 @@ export class Unwinder {
   }
 
   #searchBetween(orc: OrcPlace, address: number, first: number, end: number): number {
-    let low = first;
-    let high = end;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#entryBegins(orc, middle) <= address) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
+    return partitionPoint(first, end, (number) => this.#entryBegins(orc, number) <= address) - 1;
   }
 
   /** Address from which on an entry holds. */

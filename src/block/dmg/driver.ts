@@ -1,5 +1,6 @@
 // Apple disk images (UDIF), read only: zero, raw, zlib and bzip2 chunks. ADC and LZFSE chunks cannot be read.
 import { ErrnoFailure } from '../../base/errno.ts';
+import { partitionPoint } from '../../base/partition-point.ts';
 import type { BlockHost } from '../host.ts';
 import type { BlockDriver, BlockInstance, OpenContext } from '../driver.ts';
 import { requireReadOnly } from '../image-format/read-only.ts';
@@ -37,14 +38,8 @@ class DmgImage implements BlockInstance {
 
   /** The last chunk that starts at or before `offset`, if it reaches that far. */
   #chunkAt(offset: number): Chunk | undefined {
-    let low = 0;
-    let high = this.#chunks.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#chunks[middle]!.start <= offset) low = middle + 1;
-      else high = middle;
-    }
-    const chunk = this.#chunks[low - 1];
+    const chunks = this.#chunks;
+    const chunk = chunks[partitionPoint(0, chunks.length, (index) => chunks[index]!.start <= offset) - 1];
     return chunk !== undefined && offset < chunk.start + chunk.count ? chunk : undefined;
   }
 

@@ -2,6 +2,7 @@
 // disk a new content identifier, so that whoever has it as a parent finds out that it was changed.
 import { ErrnoFailure } from '../../base/errno.ts';
 import type { Eventual } from '../../base/eventual.ts';
+import { partitionPoint } from '../../base/partition-point.ts';
 import type { BlockInstance, CheckRequest, CheckResult, DriverInfo, InfoObject } from '../driver.ts';
 import { displayFilename } from '../filename.ts';
 import { SerialQueue } from '../image-format/serial-queue.ts';
@@ -73,14 +74,8 @@ export class VmdkImage implements BlockInstance {
   }
 
   #placeAt(offset: number): Placed {
-    let low = 0;
-    let high = this.#extents.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.#extents[middle]!.start <= offset) low = middle;
-      else high = middle - 1;
-    }
-    const placed = this.#extents[low];
+    const extents = this.#extents;
+    const placed = extents[partitionPoint(0, extents.length, (index) => extents[index]!.start <= offset) - 1];
     if (placed === undefined) throw new ErrnoFailure('EIO');
     return placed;
   }

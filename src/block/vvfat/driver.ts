@@ -2,6 +2,7 @@
 // opened; the contents of files are read when they are asked for.
 import { ErrnoFailure } from '../../base/errno.ts';
 import { Failure } from '../../base/failure.ts';
+import { partitionPoint } from '../../base/partition-point.ts';
 import type { HostFile, HostFiles } from '../../ports/host-file.ts';
 import { bool, str, uint } from '../../schema/property.ts';
 import type { BlockDriver, BlockInstance, OpenContext } from '../driver.ts';
@@ -68,15 +69,8 @@ class FatDisk implements BlockInstance {
   /** The extent that holds the cluster at `offset`, or the next one. */
   #firstExtent(offset: number): number {
     const cluster = 2 + Math.floor((offset - this.#disk.dataStart * SECTOR) / CLUSTER_BYTES);
-    let low = 0;
-    let high = this.#extents.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const { first, clusters } = this.#extents[middle]!;
-      if (first + clusters <= cluster) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    const extents = this.#extents;
+    return partitionPoint(0, extents.length, (index) => extents[index]!.first + extents[index]!.clusters <= cluster);
   }
 
   async #readFile(path: string, sizeBytes: number, start: number, offset: number, target: Uint8Array): Promise<void> {
