@@ -85,7 +85,6 @@ const BEYOND_NANDU: readonly (readonly [pattern: RegExp, reason: string])[] = [
 const ADAPTATIONS: readonly (readonly [pattern: RegExp, replacement: string])[] = [
   [/,(vendor=\w+|host-phys-bits)\b/g, ''],
   [/-cpu Opteron_G1/g, '-cpu qemu64'],
-  [/-machine pit=off/g, ''],
 ];
 
 /** A test as nandu can run it: one processor, the processor models it has. */

@@ -35,6 +35,8 @@ const machineProperties = {
   append: { type: str },
   firmware: { type: str },
   graphics: { type: bool },
+  pic: { type: choice('on', 'off', 'auto') },
+  pit: { type: choice('on', 'off', 'auto') },
   usb: { type: bool },
   // Accepted, because scripts give them and nothing depends on them here; what would have to be there is refused when it is asked for.
   smm: { type: choice('on', 'off', 'auto') },
@@ -47,8 +49,6 @@ const pcProperties = {
 } as const satisfies Properties;
 
 const microvmProperties = {
-  pic: { type: choice('on', 'off', 'auto') },
-  pit: { type: choice('on', 'off', 'auto') },
   rtc: { type: choice('on', 'off', 'auto') },
   'isa-serial': { type: bool },
   'auto-kernel-cmdline': { type: bool },
@@ -74,6 +74,8 @@ export function applyMachine(settings: SystemSettings, text: string): string | v
   if (values.smm === 'on') throw unsupported('System Management Mode is not supported yet');
   if (values.vmport === 'on') throw unsupported('the VMware port is not supported yet');
   if (values.acpi !== undefined) settings.acpi = values.acpi !== 'off';
+  if (values.pic !== undefined) settings.pic = values.pic !== 'off';
+  if (values.pit !== undefined) settings.pit = values.pit !== 'off';
   settings.hpet = values.hpet ?? settings.hpet;
   settings.graphics = values.graphics ?? settings.graphics;
   settings.pflash[0] = values.pflash0 ?? settings.pflash[0];
@@ -90,8 +92,6 @@ function applyMicrovm(settings: SystemSettings, values: MachineValues): void {
   const { microvm } = settings;
   settings.microvm = {
     ...microvm,
-    pic: values.pic === undefined ? microvm.pic : values.pic !== 'off',
-    pit: values.pit === undefined ? microvm.pit : values.pit !== 'off',
     rtc: values.rtc === undefined ? microvm.rtc : values.rtc !== 'off',
     isaSerial: values['isa-serial'] ?? microvm.isaSerial,
     autoKernelCmdline: values['auto-kernel-cmdline'] ?? microvm.autoKernelCmdline,

@@ -103,7 +103,7 @@ function plainOptions(settings: SystemSettings): MachineOptions {
   return {
     machine: {
       type: settings.machineType, acpi: settings.acpi, hpet: settings.hpet, graphics: settings.graphics, pflash: settings.pflash,
-      microvm: settings.microvm,
+      pic: settings.pic, pit: settings.pit, microvm: settings.microvm,
     },
     boot: settings.boot,
     accelerator: {

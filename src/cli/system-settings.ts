@@ -39,6 +39,8 @@ export interface SystemSettings {
   machineType: string;
   acpi: boolean;
   hpet: boolean;
+  pic: boolean;
+  pit: boolean;
   microvm: MicrovmOptions;
   cpuModel: string;
   readonly cpuOverrides: CpuPropertyOverride[];
@@ -96,6 +98,8 @@ export const initialSettings = (): SystemSettings => ({
   machineType: 'pc',
   acpi: true,
   hpet: true,
+  pic: true,
+  pit: true,
   microvm: MICROVM_DEFAULTS,
   cpuModel: 'qemu64',
   cpuOverrides: [],

@@ -4,14 +4,14 @@ import { GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { microvmAcpi, pcAcpi, q35Acpi } from './acpi/board-hardware.ts';
 import type { AcpiHardware } from './acpi/pc-hardware.ts';
 import { pcChipsetWrites, Q35_ECAM, q35ChipsetWrites, type BusWrite } from './boot/power-on.ts';
-import type { Board, BoardWires } from './board.ts';
+import type { Board, BoardWires, OptionalParts } from './board.ts';
 import type { AddressRange } from './e820.ts';
 import { MicrovmBoard, type MicrovmOptions } from './microvm.ts';
 import { PcBoard } from './pc.ts';
 import { pcChipset } from './pc-chipset.ts';
 import { q35Chipset } from './q35-chipset.ts';
 
-export interface BoardOptions extends BoardWires {
+export interface BoardOptions extends BoardWires, OptionalParts {
   readonly acpi: boolean;
   readonly hpet: boolean;
   /** What only machine `microvm` has a choice of. */
@@ -28,7 +28,7 @@ export interface BoardModel {
   readonly ideUnits: 1 | 2;
   /** Whether it can start from firmware, in a ROM or in flash memory, or only from a kernel. */
   readonly firmware: boolean;
-  readonly acpi: (options: MicrovmOptions) => AcpiHardware;
+  readonly acpi: (options: Pick<BoardOptions, 'pic' | 'microvm'>) => AcpiHardware;
   /** What firmware writes to the chipset's registers, for a boot without firmware. */
   readonly powerOn: readonly BusWrite[];
   /** Where a boot without firmware maps the configuration spaces. */
@@ -44,7 +44,7 @@ export const pcModel: BoardModel = {
   build: (options) => new PcBoard({ ...options, chipset: pcChipset }),
   ideUnits: 2,
   firmware: true,
-  acpi: () => pcAcpi,
+  acpi: pcAcpi,
   powerOn: pcChipsetWrites,
   ramBytesMax: GUEST_RAM_BYTES_MAX,
 };
@@ -56,7 +56,7 @@ export const q35Model: BoardModel = {
   build: (options) => new PcBoard({ ...options, chipset: q35Chipset }),
   ideUnits: 1,
   firmware: true,
-  acpi: () => q35Acpi,
+  acpi: q35Acpi,
   powerOn: q35ChipsetWrites,
   ecam: Q35_ECAM,
   ramBytesMax: Q35_ECAM.start,

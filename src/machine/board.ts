@@ -32,6 +32,13 @@ export interface BoardWires {
   readonly sleep: (type: number) => void;
 }
 
+/** What any board can be without. */
+export interface OptionalParts {
+  /** The 8259s. */
+  readonly pic: boolean;
+  readonly pit: boolean;
+}
+
 export interface Board {
   readonly bus: SystemBus;
   readonly devices: ResetTree;

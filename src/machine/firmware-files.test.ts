@@ -9,7 +9,7 @@ import { placeFirmwareTables } from './firmware-tables.ts';
 
 const BOOT = { menu: false, strict: false, paths: [] };
 const CONFIG: FirmwareFilesConfig = {
-  hardware: pcAcpi, ramBytes: 16 << 20, cpuCount: 1, hpet: true, serialPorts: 1, identity: {}, graphics: false, boot: BOOT,
+  hardware: pcAcpi({ pic: true }), ramBytes: 16 << 20, cpuCount: 1, hpet: true, serialPorts: 1, identity: {}, graphics: false, boot: BOOT,
 };
 
 function read(fwCfg: FwCfg, key: number, count: number): Uint8Array {

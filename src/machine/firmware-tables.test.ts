@@ -10,7 +10,9 @@ import { tableHeader } from './acpi/tables.ts';
 import { placeFirmwareTables, type FirmwareConfig, type FirmwareTables } from './firmware-tables.ts';
 
 const RAM_BYTES = 16 << 20;
-const CONFIG: FirmwareConfig = { hardware: pcAcpi, ramBytes: RAM_BYTES, cpuCount: 2, hpet: true, serialPorts: 2, identity: {} };
+const CONFIG: FirmwareConfig = {
+  hardware: pcAcpi({ pic: true }), ramBytes: RAM_BYTES, cpuCount: 2, hpet: true, serialPorts: 2, identity: {},
+};
 
 function place(config: FirmwareConfig): { ram: Uint8Array; tables: FirmwareTables; view: DataView } {
   const ram = new Uint8Array(config.ramBytes);
@@ -72,7 +74,7 @@ test('the ACPI compiler reads the tables and compiles them again', (t) => {
   if (spawnSync('iasl', ['-v']).status !== 0) return t.skip('no iasl on this host');
   const folder = mkdtempSync(join(tmpdir(), 'nandu-acpi-'));
   try {
-    const q35 = { ...CONFIG, hardware: q35Acpi, ecam: { start: 0xb000_0000, sizeBytes: 0x1000_0000 } };
+    const q35 = { ...CONFIG, hardware: q35Acpi({ pic: true }), ecam: { start: 0xb000_0000, sizeBytes: 0x1000_0000 } };
     for (const config of [CONFIG, { ...CONFIG, hpet: false, serialPorts: 0, cpuCount: 1 }, q35]) {
       const { ram, tables } = place(config);
       for (const [name, address] of Object.entries(tables.acpiAddresses)) {

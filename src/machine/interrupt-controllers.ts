@@ -10,16 +10,14 @@ import { IsaPic } from '../devices/intc/isa-pic.ts';
 import { LocalApic } from '../devices/intc/local-apic.ts';
 import { LocalApicMsrs } from '../devices/intc/local-apic-registers.ts';
 import type { IrqLine } from '../ports/irq-line.ts';
-import type { BoardWires } from './board.ts';
+import type { BoardWires, OptionalParts } from './board.ts';
 
 const PHYSICAL_ADDRESS_BITS = 40;
 /** What an interrupt acknowledge cycle reads where nobody answers. */
 const NO_VECTOR = 0xff;
 
-export interface InterruptControllerWires extends Pick<BoardWires, 'cpu' | 'timers' | 'timeOfTsc'> {
+export interface InterruptControllerWires extends Pick<BoardWires, 'cpu' | 'timers' | 'timeOfTsc'>, Pick<OptionalParts, 'pic'> {
   readonly bus: SystemBus;
-  /** Whether there are 8259s. */
-  readonly pic: boolean;
 }
 
 export class InterruptControllers {

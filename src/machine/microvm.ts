@@ -13,7 +13,7 @@ import { cmosMemorySizes, isaRtc } from '../devices/timer/mc146818.ts';
 import { VirtioMmio, VIRTIO_MMIO_BYTES } from '../devices/virtio/virtio-mmio.ts';
 import type { BootDrive } from '../ports/boot-drive.ts';
 import type { IrqLine } from '../ports/irq-line.ts';
-import type { Board, BoardWires } from './board.ts';
+import type { Board, BoardWires, OptionalParts } from './board.ts';
 import { InterruptControllers } from './interrupt-controllers.ts';
 import { PAM_AREA, ShadowMemory } from './shadow-memory.ts';
 
@@ -22,8 +22,6 @@ export const VIRTIO_WINDOWS = { BASE: 0xfeb0_0000, COUNT: 8, FIRST_PIN: 16, FIRS
 
 /** `-machine microvm`'s own properties. */
 export interface MicrovmOptions {
-  readonly pic: boolean;
-  readonly pit: boolean;
   readonly rtc: boolean;
   readonly isaSerial: boolean;
   /** Tell a kernel where the virtio devices are on its command line, when it does not get it from ACPI. */
@@ -32,9 +30,7 @@ export interface MicrovmOptions {
   readonly legacyVirtio: boolean;
 }
 
-export const MICROVM_DEFAULTS: MicrovmOptions = {
-  pic: true, pit: true, rtc: true, isaSerial: true, autoKernelCmdline: true, legacyVirtio: true,
-};
+export const MICROVM_DEFAULTS: MicrovmOptions = { rtc: true, isaSerial: true, autoKernelCmdline: true, legacyVirtio: true };
 
 /** Where window `n` is, and the interrupt of what is in it. */
 export function virtioWindow(n: number, acpi: boolean): { readonly base: number; readonly interrupt: number } {
@@ -42,7 +38,7 @@ export function virtioWindow(n: number, acpi: boolean): { readonly base: number;
   return { base: BASE + n * VIRTIO_MMIO_BYTES, interrupt: (acpi ? FIRST_PIN : FIRST_ISA_IRQ) + n };
 }
 
-export interface MicrovmBoardOptions extends BoardWires, MicrovmOptions {
+export interface MicrovmBoardOptions extends BoardWires, OptionalParts, MicrovmOptions {
   readonly acpi: boolean;
 }
 

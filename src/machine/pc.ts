@@ -17,12 +17,12 @@ import { isaPit } from '../devices/timer/i8254.ts';
 import { cmosMemorySizes, isaRtc, type Mc146818 } from '../devices/timer/mc146818.ts';
 import type { BootDrive } from '../ports/boot-drive.ts';
 import type { IrqLine } from '../ports/irq-line.ts';
-import type { Board, BoardWires } from './board.ts';
+import type { Board, BoardWires, OptionalParts } from './board.ts';
 import type { Chipset, ChipsetBuilder } from './chipset.ts';
 import { InterruptControllers } from './interrupt-controllers.ts';
 import { ShadowMemory } from './shadow-memory.ts';
 
-export interface PcOptions extends BoardWires {
+export interface PcOptions extends BoardWires, OptionalParts {
   readonly chipset: ChipsetBuilder;
   readonly hpet: boolean;
 }
@@ -47,7 +47,7 @@ export class PcBoard implements Board {
   constructor(options: PcOptions) {
     const { memory, timers, wall, reset, sleep } = options;
     const { bus, devices } = this;
-    const interrupts = new InterruptControllers({ ...options, bus, pic: true });
+    const interrupts = new InterruptControllers({ ...options, bus });
     this.hasHpet = options.hpet;
     this.apic = interrupts.apic;
     this.apicMsrs = interrupts.apicMsrs;
@@ -65,11 +65,11 @@ export class PcBoard implements Board {
     const hpet = options.hpet
       ? pcHpet(bus, {
           timers, irq0: this.isa.irq(0), irq8: this.isa.irq(8), pins: Array.from({ length: IOAPIC_PINS }, (_, n) => ioapicPin(n)),
-          sendMessage, pitHeard: (isHeard) => pit.setHeard(isHeard),
+          sendMessage, pitHeard: (isHeard) => pit?.setHeard(isHeard),
         })
       : undefined;
-    const pit = isaPit(bus, { timers, irq: hpet?.pitInput ?? this.isa.irq(0) });
-    devices.add('pit', pit);
+    const pit = options.pit ? isaPit(bus, { timers, irq: hpet?.pitInput ?? this.isa.irq(0) }) : undefined;
+    if (pit !== undefined) devices.add('pit', pit);
     const cmos = cmosMemorySizes(memory.ramBytes, 0);
     this.rtc = isaRtc(bus, { timers, wall, irq: hpet?.rtcInput ?? this.isa.irq(8), cmos });
     devices.add('rtc', this.rtc);

@@ -14,7 +14,6 @@ import type { BoardModel } from '../machine/board-model.ts';
 import { setUpPci } from '../machine/boot/pci-setup.ts';
 import { firmwareWrites, pirqLine } from '../machine/boot/power-on.ts';
 import { loadRom, type RomImage } from '../machine/boot/rom.ts';
-import { MICROVM_DEFAULTS } from '../machine/microvm.ts';
 import { describeToFirmware, type FirmwareFilesConfig } from '../machine/firmware-files.ts';
 import { placeFirmwareTables, type FirmwareTables } from '../machine/firmware-tables.ts';
 import type { PhysicalMap } from '../memory/physical-map.ts';
@@ -24,7 +23,7 @@ import { CPU_STATE_BYTES, type SEGMENT_REGISTERS } from '../cpu/x86/state.ts';
 import { ISA_SERIAL_DEFAULTS } from '../devices/char/isa-serial.ts';
 import { Bios } from '../machine/bios/bios.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { CompleteMachineOptions, FileSource } from './options.ts';
+import { boardChoices, type CompleteMachineOptions, type FileSource } from './options.ts';
 
 export interface NamedBytes {
   readonly name: string;
@@ -87,7 +86,7 @@ function firmwareConfig(options: CompleteMachineOptions, { model, board }: SetUp
   const { ramBytes, cpuCount, machine, boot } = options;
   const { menu, menuTimeoutMs, retryMs, strict } = boot;
   return {
-    hardware: model.acpi(machine.microvm ?? MICROVM_DEFAULTS), ecam: model.ecam, ramBytes, cpuCount,
+    hardware: model.acpi(boardChoices(machine)), ecam: model.ecam, ramBytes, cpuCount,
     hpet: board.hasHpet, acpi: machine.acpi, graphics: machine.graphics ?? true,
     serialPorts: Math.min(2, Math.max(1, options.serials.length)),
     identity: {

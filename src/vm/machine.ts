@@ -11,7 +11,6 @@ import { Vcpu, type VcpuPorts, type WasmModules } from '../cpu/vcpu.ts';
 import { boardModel, type BoardModel } from '../machine/board-model.ts';
 import type { VirtioBalloon } from '../devices/virtio/virtio-balloon.ts';
 import type { Board } from '../machine/board.ts';
-import { MICROVM_DEFAULTS } from '../machine/microvm.ts';
 import { GUEST_RAM, GUEST_RAM_BYTES_MAX } from '../memory/memory-map.ts';
 import { PhysicalMap } from '../memory/physical-map.ts';
 import { defineEvents } from '../trace/event.ts';
@@ -25,7 +24,7 @@ import { buildBios, hasFirmware, loadBootImages, placeBootImages, type BootImage
 import { MachineConsole } from './console.ts';
 import { HostDrivenClock, InstructionClock } from './guest-clock.ts';
 import { attachLog } from './log.ts';
-import { withDefaults, type CompleteMachineOptions, type ExitReason, type MachineOptions } from './options.ts';
+import { boardChoices, withDefaults, type CompleteMachineOptions, type ExitReason, type MachineOptions } from './options.ts';
 import { addFlash, loadFlash, type FlashImage } from './flash.ts';
 import { addDevices } from './devices/add-devices.ts';
 import { BusTree } from './devices/bus-tree.ts';
@@ -159,9 +158,9 @@ export class Machine {
     });
     const serials = options.serials.length > 0 ? options.serials : [this.console.backend];
     this.model = boardModel(options.machine.type)!;
-    const { acpi, hpet, microvm = MICROVM_DEFAULTS } = options.machine;
+    const { acpi, hpet } = options.machine;
     this.board = this.model.build({
-      memory: this.memory, timers: this.#timers, serials, acpi, hpet, microvm,
+      memory: this.memory, timers: this.#timers, serials, acpi, hpet, ...boardChoices(options.machine),
       wall: this.#wallClock(),
       cpu: {
         raise: () => this.#interrupt(),

@@ -1,7 +1,7 @@
 // What a machine is made of, as plain data: the one argument of Machine.create. Not the command line (cli/ parses that
 // into this) and not the board's wiring. Every member has a default, see `withDefaults`.
 import type { NestedOptions } from '../block/options.ts';
-import type { MicrovmOptions } from '../machine/microvm.ts';
+import { MICROVM_DEFAULTS, type MicrovmOptions } from '../machine/microvm.ts';
 import type { CharBackend } from '../ports/char-backend.ts';
 
 /** A file of the guest: a path for the host to read, or its contents with the name that errors show. */
@@ -94,11 +94,19 @@ export interface MachineTypeOptions {
   readonly acpi: boolean;
   /** Of machines that can have one. */
   readonly hpet: boolean;
+  /** The 8259s and the 8254; there when absent. */
+  readonly pic?: boolean;
+  readonly pit?: boolean;
   readonly microvm?: MicrovmOptions;
   /** False: firmware puts its messages on the first serial port. On when absent. */
   readonly graphics?: boolean;
   /** Names of the block nodes that flash memory 0 and 1 are on, in the place of drives with interface `pflash`. */
   readonly pflash?: readonly (string | undefined)[];
+}
+
+/** What a machine may be without, all there unless it is said otherwise. */
+export function boardChoices({ pic = true, pit = true, microvm = MICROVM_DEFAULTS }: MachineTypeOptions) {
+  return { pic, pit, microvm };
 }
 
 /** `-boot`: letters of drives as QEMU has them (a floppy, c hard disk, d CD, n network). */
