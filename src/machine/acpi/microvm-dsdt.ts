@@ -1,8 +1,8 @@
 // The DSDT of machine `microvm`: windows for virtio devices, which LNRO0005 is the name of, and the few devices behind ISA.
-import { device, integer, name, scope, string, type AmlNode } from './aml.ts';
-import { clock, motherboard, serialPorts, softOff, timersAndProcessors } from './dsdt-parts.ts';
 import { VIRTIO_MMIO_BYTES } from '../../devices/virtio/virtio-mmio.ts';
 import { virtioWindow, VIRTIO_WINDOWS, type MicrovmOptions } from '../microvm.ts';
+import { device, integer, name, scope, string, type AmlNode } from './aml.ts';
+import { clock, motherboard, serialPorts, softOff, timersAndProcessors } from './dsdt-parts.ts';
 import type { AcpiConfig } from './pc-hardware.ts';
 import { extendedInterrupt, memory32Fixed, resourceTemplate } from './resources.ts';
 
