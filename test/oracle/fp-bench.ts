@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cpuOffset } from '../../src/cpu/x86/state.ts';
 import { PHYS, PHYS_MAP, VCPU_AREA } from '../../src/memory/memory-map.ts';
-import { sameButForNans } from './compare.ts';
+import { sameButForNans } from './compare-vectors.ts';
 
 /** Layout of a record, as in fp-oracle.c. */
 export const RECORD = { BYTES: 272, MXCSR: 4, FCW: 8, FSW: 10, FTW: 12, RAX: 16, RFLAGS: 24, ST: 32, XMM: 160, MEMORY: 208 } as const;

@@ -43,7 +43,7 @@ const ENDERS = new Set(`hlt cli sti in out ins outs movcr movdr lgdt lidt wrmsr 
   swapgs invpcid clac stac  ud int3`.split(/\s+/));
 const ENDER_PERCENT = 12;
 
-/** Results that processors agree on only nearly (compare.ts says how nearly): nothing may follow that depends on them. */
+/** Results that processors agree on only nearly (compare-vectors.ts says how nearly): nothing may follow that depends on them. */
 const LAST = /^(rcp|rsqrt|f2xm1|fyl2x|fptan|fpatan|fsin|fcos|dpp[sd])/;
 
 function reason(why: string, names: string): Record<string, string> {
