@@ -11,6 +11,8 @@ export const ZE: u32 = 4;
 export const OE: u32 = 8;
 export const UE: u32 = 16;
 export const PE: u32 = 32;
+/** All of them; their masks have the same places in the x87 control word, and lie seven bits up in MXCSR. */
+export const EXCEPTIONS: u32 = IE | DE | ZE | OE | UE | PE;
 /** Exceptions found before anything is computed: unmasked, they suppress the result. */
 export const PRECOMPUTATION: u32 = IE | DE | ZE;
 
@@ -67,7 +69,7 @@ export let flushToZero: bool = false;
 /** Sets the modes for an SSE operation from MXCSR. */
 export function useMxcsr(mxcsr: u32): void {
   rounding = (mxcsr >> 13) & 3;
-  unmasked = ~(mxcsr >> 7) & 0x3f;
+  unmasked = ~(mxcsr >> 7) & EXCEPTIONS;
   denormalsAreZero = (mxcsr & 0x40) != 0;
   flushToZero = (mxcsr & 0x8000) != 0;
   x87Rules = false;
@@ -77,7 +79,7 @@ export function useMxcsr(mxcsr: u32): void {
 /** Sets the modes for an x87 operation from the control word. */
 export function useControlWord(control: u32): void {
   rounding = (control >> 10) & 3;
-  unmasked = ~control & 0x3f;
+  unmasked = ~control & EXCEPTIONS;
   const width = (control >> 8) & 3;
   precision = width == 0 ? 24 : width == 2 ? 53 : 64;
   denormalsAreZero = false;

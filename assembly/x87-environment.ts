@@ -6,10 +6,10 @@ import { FCS, FCW, FDP, FDS, FIP, FOP, FPR0, FTW_EMPTY } from './generated/layou
 import { faulted } from './faults';
 import { prepareRead, prepareWrite, readAs, readMemory, writeAs, writeMemory } from './memory';
 import { mmuIndex } from './mode';
+import { EXCEPTIONS } from './softfloat';
 import { initializeX87, setControlWord } from './x87-control';
 import { highOf, setStatusWord, significandOf, st, statusWord, updateSummary } from './x87-stack';
 
-const ALL_MASKED: u32 = 0x3f;
 const PROTECTED: i32 = 0x100;
 const REGISTER_BYTES: u32 = 10;
 const TAG_VALID: u32 = 0;
@@ -88,7 +88,7 @@ export function fnstenv(d: usize, a: usize, b: usize, imm: i32): void {
   if (!faulted()) prepareWrite(linear, environmentBytes(size));
   if (faulted()) return;
   writeEnvironment(linear, size, (imm & PROTECTED) != 0);
-  store<u16>(cpu + FCW, load<u16>(cpu + FCW) | ALL_MASKED);
+  store<u16>(cpu + FCW, load<u16>(cpu + FCW) | EXCEPTIONS);
   updateSummary();
 }
 

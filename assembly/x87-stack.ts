@@ -4,7 +4,7 @@ import { cpu } from './host';
 import { CR0, FCW, FERR, FPR0, FSW, FTW_EMPTY } from './generated/layout';
 import { raise } from './faults';
 import {
-  IE, PE, PRECOMPUTATION, QUIET_BITS, a80, b80, beginOperation, flags, precision, roundedUp, unmasked, useControlWord,
+  EXCEPTIONS, IE, PE, PRECOMPUTATION, QUIET_BITS, a80, b80, beginOperation, flags, precision, roundedUp, unmasked, useControlWord,
 } from './softfloat';
 import { pack80, packedHigh } from './softfloat-round';
 
@@ -17,8 +17,6 @@ const ERROR_SUMMARY: u32 = 0x80;
 const BUSY: u32 = 0x8000;
 const TOP_MASK: u32 = 0x3800;
 const TOP_SHIFT: u32 = 11;
-/** The exceptions' flags in the status word, and their masks in the control word. */
-export const EXCEPTIONS: u32 = 0x3f;
 const CR0_NE: u64 = 1 << 5;
 const VECTOR_MF: u32 = 16;
 export const NAN_HIGH: u32 = 0xffff;

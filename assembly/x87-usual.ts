@@ -2,11 +2,11 @@
 // instruction is a few operations on two significands and two words of sign and exponent, without the unpacking, kinds and modes of
 // softfloat.ts, which has all cases and agrees with these. SDM 1 4.2.2 (the format), 4.8.4 (rounding).
 // Not here: registers that are empty, and what an instruction does with the result.
-import { PE, TOP_BIT } from './softfloat';
+import { EXCEPTIONS, PE, TOP_BIT } from './softfloat';
 import { EQUAL, GREATER, LESS, UNORDERED, quotientOf, tailOf } from './softfloat-arithmetic';
 import { roundsUpToNearest } from './softfloat-round';
 import { multiplyWide, wideLow, wideRemainder } from './softfloat-wide';
-import { C1, EXCEPTIONS, controlWord, setRegister, setStatusWord, statusWord } from './x87-stack';
+import { C1, controlWord, setRegister, setStatusWord, statusWord } from './x87-stack';
 
 const SIGN: u32 = 0x8000;
 const EXPONENT: u32 = 0x7fff;
