@@ -1,11 +1,13 @@
 // Runs the tests: every compiled *.test.js, guest boots (*.guest.test.js) after all others, *.full.test.js only with
-// `--full`. Other arguments select the tests whose path contains one of them.
+// `--full`. `--accel=tcg,promote-at=1` has guests run with everything translated, `--accel=tcg,interpreter=on` with nothing. Other
+// arguments select the tests whose path contains one of them.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { distFolder, repositoryRoot } from './repository.ts';
 
 const CONCURRENCY = 2;
+const ACCEL = '--accel=';
 
 function testFiles(full: boolean, wanted: readonly string[]): string[] {
   return readdirSync(distFolder, { recursive: true, encoding: 'utf8' })
@@ -31,6 +33,8 @@ function runTests(files: readonly string[], concurrency: number): number {
 function main(): number {
   const words = process.argv.slice(2);
   const files = testFiles(words.includes('--full'), words.filter((word) => !word.startsWith('-')));
+  const accelerator = words.find((word) => word.startsWith(ACCEL));
+  if (accelerator !== undefined) process.env['NANDU_TEST_ACCEL'] = accelerator.slice(ACCEL.length);
   const isGuest = (path: string): boolean => path.includes('.guest.');
   if (files.length === 0) {
     process.stderr.write('no test matches\n');

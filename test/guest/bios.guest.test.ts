@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { biosProgramDisk, MARK, WRITTEN_SECTOR } from './bios-program.ts';
-import { commandPath, withGuest } from './guest-process.ts';
+import { commandPath, patience, withGuest } from './guest-process.ts';
 import { findLinux, initrdWith, shellScript } from './linux-guest.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nandu-bios-'));
@@ -25,7 +25,7 @@ const CONTROLLERS: Readonly<Record<string, readonly string[]>> = {
 
 describe('a boot sector of our own', () => {
   for (const [name, words] of Object.entries(CONTROLLERS)) {
-    test(`on ${name}`, { timeout: 60_000 }, async () => {
+    test(`on ${name}`, { timeout: 60_000 * patience }, async () => {
       const image = join(folder, `${name}.img`);
       writeFileSync(image, biosProgramDisk());
       const all = ['-nographic', '-m', '16', ...EXIT_DEVICE, ...words.map((word) => word.replace('IMAGE', image))];
@@ -42,7 +42,7 @@ describe('a boot sector of our own', () => {
   }
 });
 
-test('nandu run tells an image from a kernel, and boots it', { timeout: 60_000 }, async () => {
+test('nandu run tells an image from a kernel, and boots it', { timeout: 60_000 * patience }, async () => {
   const image = join(folder, 'run.img');
   writeFileSync(image, biosProgramDisk());
   await withGuest(commandPath('nandu'), ['run', '--snapshot', image], 50_000, async (guest) => {
@@ -92,7 +92,7 @@ describe('boot loaders', { skip: noLinux }, () => {
 
   const hasIsolinux = existsSync(ISOLINUX) && existsSync(join(MODULES, 'ldlinux.c32'));
   const noIsolinux = !(hasIsolinux && has('xorriso')) && 'no isolinux, syslinux-common or xorriso';
-  test('ISOLINUX from a CD', { skip: noIsolinux, timeout: 120_000 }, async () => {
+  test('ISOLINUX from a CD', { skip: noIsolinux, timeout: 120_000 * patience }, async () => {
     const top = bootFolder('isolinux', kernel, initrd());
     mkdirSync(join(top, 'isolinux'));
     copyFileSync(ISOLINUX, join(top, 'isolinux', 'isolinux.bin'));
@@ -105,7 +105,7 @@ describe('boot loaders', { skip: noLinux }, () => {
   });
 
   const noGrub = !(has('grub-mkrescue') && existsSync('/usr/lib/grub/i386-pc') && has('xorriso')) && 'no grub-mkrescue for BIOS';
-  test('GRUB from a CD, and the same image as a hard disk', { skip: noGrub, timeout: 240_000 }, async () => {
+  test('GRUB from a CD, and the same image as a hard disk', { skip: noGrub, timeout: 240_000 * patience }, async () => {
     const top = bootFolder('grub', kernel, initrd());
     const entry = `menuentry 'Linux' { linux /boot/vmlinuz ${APPEND}; initrd /boot/initrd; }`;
     writeFileSync(join(top, 'boot', 'grub', 'grub.cfg'), `set timeout=0\n${entry}\n`);

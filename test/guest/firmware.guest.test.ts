@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { biosProgramDisk, MARK, WRITTEN_SECTOR } from './bios-program.ts';
-import { commandPath, withGuest } from './guest-process.ts';
+import { commandPath, patience, withGuest } from './guest-process.ts';
 import { findLinux, initrdWith, shellScript } from './linux-guest.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nandu-firmware-'));
@@ -26,7 +26,7 @@ const CONTROLLERS: Readonly<Record<string, readonly string[]>> = {
 
 describe('SeaBIOS', { skip: !existsSync(SEABIOS) && 'no seabios package' }, () => {
   for (const [name, words] of Object.entries(CONTROLLERS)) {
-    test(`boots from ${name}`, { timeout: 60_000 }, async () => {
+    test(`boots from ${name}`, { timeout: 60_000 * patience }, async () => {
       const image = join(folder, `${name.replaceAll(' ', '-')}.img`);
       writeFileSync(image, biosProgramDisk());
       const all = ['-nographic', '-m', '16', '-bios', SEABIOS, '-device', 'isa-debug-exit,iobase=0x501'];
@@ -94,7 +94,7 @@ function efiDisk(kernel: string, initrd: string): string {
 }
 
 describe('OVMF', { skip: noOvmf }, () => {
-  test('comes to its shell on pc and keeps its variables', { timeout: 120_000 }, async () => {
+  test('comes to its shell on pc and keeps its variables', { timeout: 120_000 * patience }, async () => {
     const variables = freshVariables('pc.fd');
     const before = readFileSync(variables);
     await withGuest(system, ['-nographic', '-m', '256', ...flash(variables)], 110_000, async (guest) => {
@@ -105,7 +105,7 @@ describe('OVMF', { skip: noOvmf }, () => {
     assert.ok(now.includes('BootOrder', 0, 'utf16le') && !before.includes('BootOrder', 0, 'utf16le'));
   });
 
-  const linux = { skip: (!existsSync(GRUB) || !has('mformat')) && 'no GRUB for EFI or mtools', timeout: 180_000 };
+  const linux = { skip: (!existsSync(GRUB) || !has('mformat')) && 'no GRUB for EFI or mtools', timeout: 180_000 * patience };
   test('boots Linux from an EFI system partition on q35', linux, async (t) => {
     const guest = await findLinux('amd64');
     if (guest.missing !== undefined) return t.skip(guest.missing);
