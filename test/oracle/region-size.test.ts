@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DEFAULT_REGION_OPTIONS } from '../../src/cpu/translator/regions.ts';
-import { EMITTER_BLOCKS_MAX } from '../../src/memory/memory-map.ts';
+import { EMITTER_BLOCKS_MAX, REGION_RECORD, REGION_SLOTS, REGION_TABLE } from '../../src/memory/memory-map.ts';
 import { cpuFeatures } from '../../src/cpu/x86/cpuid.ts';
 import { wasmModules } from '../../tools/fuzzers.ts';
 import { RegionBench } from './region-bench.ts';
@@ -15,12 +15,12 @@ const LIMIT = 100_000_000;
 const END = [0xcd, END_VECTOR];
 
 /** MOV EBX, ROUNDS; `body`; DEC EBX; JNZ back to the body. */
-function loop(body: readonly number[]): number[] {
+function loop(body: readonly number[], end: readonly number[] = END): number[] {
   const back = -(body.length + 2 + 6);
-  return [0xbb, ROUNDS, 0, 0, 0, ...body, 0xff, 0xcb, 0x0f, 0x85, back & 0xff, (back >> 8) & 0xff, (back >> 16) & 0xff, 0xff, ...END];
+  return [0xbb, ROUNDS, 0, 0, 0, ...body, 0xff, 0xcb, 0x0f, 0x85, back & 0xff, (back >> 8) & 0xff, (back >> 16) & 0xff, 0xff, ...end];
 }
 
-function run(code: readonly number[], limits: { readonly instructions: number; readonly blocks: number }): RegionBench {
+function prepare(code: readonly number[], limits: { readonly instructions: number; readonly blocks: number }): RegionBench {
   const options = { ...DEFAULT_REGION_OPTIONS, promoteAt: 9, limits: { ...limits, copiedInstructions: 100 } };
   const bench = new RegionBench(wasmModules(), cpuFeatures('max'), options);
   const program = { code: Uint8Array.from(code), control: new Uint8Array(PAGE_BYTES), functions: [], slots: [], listing: [] };
@@ -29,6 +29,11 @@ function run(code: readonly number[], limits: { readonly instructions: number; r
   registers[6] = BigInt(LAYOUT.DATA);
   bench.beginStep({ entry: LAYOUT.CODE, bits: 64, privilege: 3, flags: 0, registers, fxsave: undefined });
   bench.resume({ kind: 'none' });
+  return bench;
+}
+
+function run(...program: Parameters<typeof prepare>): RegionBench {
+  const bench = prepare(...program);
   assert.equal(bench.run(LIMIT).stop, END_VECTOR);
   return bench;
 }
@@ -57,4 +62,16 @@ test('a region of more code than there is room for is left out', () => {
   const { statistics } = run(loop(moves), { instructions: 10_000, blocks: 400 }).vcpu.regions;
   const { regions, instructions, moduleBytes } = statistics;
   assert(instructions < 7000, `${regions} regions of ${instructions} instructions, ${moduleBytes} bytes`);
+});
+
+test('regions that are to be made again count among those that there is no room for', () => {
+  const jumps = Array.from({ length: 7900 }, () => [0xeb, 0x00]).flat(); // each a region of its own
+  const bench = prepare([...loop(jumps, []), ...loop([0xeb, 0x00])], { instructions: 1, blocks: 1 });
+  const { regions } = bench.vcpu;
+  assert.equal(bench.run(7900 * (ROUNDS - 1)).stop, 'limit');
+  const made = regions.statistics.regions;
+  assert(made > 7000 && made < REGION_SLOTS && regions.statistics.flushes === 0, `${made} regions`);
+  for (let slot = 0; slot < made; slot++) regions.leftOften(REGION_TABLE + slot * REGION_RECORD.BYTES);
+  assert.equal(bench.run(LIMIT).stop, END_VECTOR);
+  assert(regions.statistics.flushes > 0);
 });

@@ -260,7 +260,8 @@ export class Regions {
 
   /** A module costs about as much as a hundred instructions in it, so several regions share one. */
   #translate(): void {
-    const isFull = this.#slots + this.#seeds.length > REGION_SLOTS || this.#nextExit > REGION_EXIT_COUNT - EXITS_FREE_MIN;
+    const slotsWanted = this.#slots + this.#seeds.length + this.#leftOften.size;
+    const isFull = slotsWanted > REGION_SLOTS || this.#nextExit > REGION_EXIT_COUNT - EXITS_FREE_MIN;
     if (isFull || this.#moduleBytes > this.options.moduleBytesMax) this.flush();
     const begun = this.nowMs();
     const codes = this.#chooseCode();
