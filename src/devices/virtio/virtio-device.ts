@@ -38,6 +38,8 @@ const queueState = {
 } as const;
 const queueField = struct(queueState);
 export type QueueState = ReturnType<typeof queueField.initial>;
+/** The parts of it that are numbers. */
+export type QueueNumber = { [K in keyof QueueState]: QueueState[K] extends number ? K : never }[keyof QueueState];
 
 const stateOf = (name: string, queueSizes: readonly number[], config: Uint8Array) =>
   defineState({

@@ -9,7 +9,7 @@ import { defineState } from '../../state/define-state.ts';
 import { guestErrors } from '../../trace/guest-errors.ts';
 import { VIRTIO_FEATURE } from './features.ts';
 import { placeLegacyQueue } from './legacy-queue.ts';
-import { VirtioDevice, type QueueState, type VirtioHandler } from './virtio-device.ts';
+import { VirtioDevice, type QueueNumber, type VirtioHandler } from './virtio-device.ts';
 
 export const VIRTIO_MMIO_BYTES = 0x200;
 const CONFIG = 0x100;
@@ -36,8 +36,6 @@ interface Row {
   readonly read?: (device: VirtioDevice, transport: VirtioMmio) => number;
   readonly write?: (device: VirtioDevice, value: number, transport: VirtioMmio) => void;
 }
-
-type QueueNumber = { [K in keyof QueueState]: QueueState[K] extends number ? K : never }[keyof QueueState];
 
 /** An address of the selected queue, which stays while the queue is in use. */
 const addressRow = (at: number, name: string, field: QueueNumber): Row => ({

@@ -1,7 +1,7 @@
 // The common configuration structure of the modern interface: registers of one, two and four bytes. Virtio 1.2, 4.1.4.3.
 import { allOnes, type RegisterNames } from '../../bus/address-space.ts';
 import { guestErrors } from '../../trace/guest-errors.ts';
-import { NO_VECTOR, type QueueState, type VirtioDevice } from './virtio-device.ts';
+import { NO_VECTOR, type QueueNumber, type VirtioDevice } from './virtio-device.ts';
 
 interface Row {
   readonly at: number;
@@ -10,8 +10,6 @@ interface Row {
   readonly read: (registers: CommonRegisters) => number;
   readonly write?: (registers: CommonRegisters, value: number) => void;
 }
-
-type QueueNumber = { [K in keyof QueueState]: QueueState[K] extends number ? K : never }[keyof QueueState];
 
 /** A register of the selected queue; a queue that there is not has zeroes, and one that is enabled is not changed. */
 const queueRow = (at: number, size: 2 | 4, name: string, field: QueueNumber): Row => ({
